@@ -1,0 +1,247 @@
+"""The estate: what is declared, as values.
+
+Intuition: an estate is a set of regions; services run in several of them; a service's state lives in components, and
+routers carry clients to where the service is. Services that depend on one another move together: that is a group,
+and a group is the unit that fails over.
+
+What this is not: the file format (`evac.config` reads and checks it), or what is really out there (`observation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import NewType
+
+RegionId = NewType("RegionId", str)
+ServiceId = NewType("ServiceId", str)
+ComponentId = NewType("ComponentId", str)
+GroupId = NewType("GroupId", str)
+
+
+class RegionRole(StrEnum):
+    """What a region is for when all is well."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    TERTIARY = "tertiary"
+    BACKUP = "backup"
+    ACTIVE = "active"
+
+
+class ServiceKind(StrEnum):
+    """What a service is to those who use it."""
+
+    DATABASE = "database"
+    API = "api"
+    CACHE = "cache"
+    STORAGE = "storage"
+    COMPUTE = "compute"
+    NETWORK = "network"
+    DNS = "dns"
+    QUEUE = "queue"
+    SEARCH = "search"
+
+
+class Automation(StrEnum):
+    """Who may start a failover."""
+
+    AUTOMATIC = "automatic"
+    SEMI_AUTOMATIC = "semi-automatic"
+    MANUAL = "manual"
+
+
+class Strategy(StrEnum):
+    """How a service survives the loss of a region."""
+
+    ACTIVE_ACTIVE = "active-active"
+    ACTIVE_PASSIVE = "active-passive"
+    PILOT_LIGHT = "pilot-light"
+    BACKUP_RESTORE = "backup-restore"
+
+
+class ReplicationMode(StrEnum):
+    """Whether an acknowledged write has reached a standby (`SYNC`) or only the primary (`ASYNC`)."""
+
+    SYNC = "sync"
+    ASYNC = "async"
+
+
+class Purpose(StrEnum):
+    """What a component is in a plan: it holds state with one writer, or it carries traffic to a region."""
+
+    STATE = "state"
+    ROUTER = "router"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a region can carry. Zero means not declared."""
+
+    users: int = 0
+    requests_per_second: float = 0.0
+    storage_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A place where services run. `cost` is relative: 1.0 is the cheapest region's price level."""
+
+    id: RegionId
+    provider: str
+    latitude: float
+    longitude: float
+    jurisdiction: str
+    role: RegionRole
+    capacity: Capacity = Capacity()
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """What was promised: time to recover, data that may be lost, and the longest outage that can be survived."""
+
+    rto: timedelta
+    rpo: timedelta
+    mtpd: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replication:
+    """How a component's state is copied. `acks` is k of "k of n standbys acknowledge"; 0 in asynchronous mode."""
+
+    mode: ReplicationMode
+    acks: int
+    lag_max: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A system inside a service: one member a region.
+
+    `members` maps a region to that member's settings, a frozen value only its driver understands. `replication` is
+    set for state and None for routers.
+    """
+
+    id: ComponentId
+    service: ServiceId
+    driver: str
+    purpose: Purpose
+    members: Mapping[RegionId, object]
+    replication: Replication | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One way to ask a service in one region whether it does its job.
+
+    `settings` is a frozen value only the probe's kind understands (`evac.drivers.probes`). A probe `as_client` opens a
+    new connection through the public entry, as a client would: a part of these failing is what a gray failure is.
+    """
+
+    kind: str
+    service: ServiceId
+    region: RegionId
+    settings: object
+    as_client: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A unit that is promised to its users. `regions` are those it can run in, in order of preference."""
+
+    id: ServiceId
+    kind: ServiceKind
+    tier: int
+    objectives: Objectives
+    group: GroupId
+    regions: tuple[RegionId, ...]
+    needs: tuple[ServiceId, ...] = ()
+    strategy: Strategy = Strategy.ACTIVE_PASSIVE
+    automation: Automation = Automation.AUTOMATIC
+    data_class: str = "internal"
+    jurisdictions: tuple[str, ...] = ()
+    """Where its data may be; empty means anywhere."""
+    tags: tuple[str, ...] = ()
+    endpoints: Mapping[RegionId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """When a view becomes a verdict (`safety.md` 1 gives the false alarms a day these figures lead to).
+
+    A target is down after `failures` probes in a row fail, each within `timeout`, and up again after `successes`.
+    A region's heartbeat is stale after `heartbeat_stale`. A verdict holds for `dwell` before anything acts on it.
+    A region is gray when, over the last `gray_window`, at least `gray_failing` of the client probes failed from a
+    majority of outside vantage points. `quorum` is how many outside vantage points must agree; 0 means a majority,
+    and never fewer than two where two exist.
+    """
+
+    interval: timedelta = timedelta(seconds=0.5)
+    timeout: timedelta = timedelta(seconds=1)
+    failures: int = 3
+    successes: int = 2
+    heartbeat_stale: timedelta = timedelta(seconds=2)
+    dwell: timedelta = timedelta(milliseconds=200)
+    client_interval: timedelta = timedelta(seconds=1)
+    client_timeout: timedelta = timedelta(seconds=2.5)
+    gray_window: timedelta = timedelta(seconds=12)
+    gray_failing: float = 0.4
+    quorum: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What keeps automation from acting too often or onto a bad target.
+
+    `hold_down` is how long after a run nothing automatic follows; a target must score at least `target_score_min`.
+    Flaps follow RFC 2439: `flap_penalty` points each, halved every `flap_half_life`, suppressed above
+    `flap_suppress`, free again below `flap_reuse`.
+    """
+
+    hold_down: timedelta = timedelta(minutes=30)
+    target_score_min: float = 0.7
+    recover_for: timedelta = timedelta(seconds=5)
+    flap_penalty: float = 1000.0
+    flap_half_life: timedelta = timedelta(minutes=15)
+    flap_suppress: float = 2000.0
+    flap_reuse: float = 750.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estate:
+    """All that is declared. Built by `evac.config`, which has checked that every name resolves and nothing cycles."""
+
+    name: str
+    regions: Mapping[RegionId, Region]
+    services: Mapping[ServiceId, Service]
+    components: Mapping[ComponentId, Component]
+    probes: tuple[Probe, ...]
+    home: Mapping[GroupId, RegionId]
+    """Where each group's primaries are when all is well."""
+    detection: Detection = Detection()
+    guard: Guard = Guard()
+    round_trips: Mapping[tuple[RegionId, RegionId], timedelta] = field(default_factory=dict)
+    """Expected round trips between regions, where declared; used to choose and to forecast."""
+    rejoin_automatic: bool = True
+    """Whether a returned region is made a standby again without asking."""
+
+    def group_services(self, group: GroupId) -> tuple[Service, ...]:
+        """Return the services of a group, those that others need first."""
+        left = {s.id: s for s in self.services.values() if s.group == group}
+        ordered: list[Service] = []
+        while left:
+            ready = [s for s in left.values() if not any(n in left for n in s.needs)]
+            assert ready, f"group {group} has a cycle, which loading refuses"
+            ordered += ready
+            for service in ready:
+                del left[service.id]
+        return tuple(ordered)
+
+    def group_components(self, group: GroupId, purpose: Purpose) -> tuple[Component, ...]:
+        """Return a group's components of one purpose, in the order of its services' dependencies."""
+        order = [s.id for s in self.group_services(group)]
+        chosen = [c for c in self.components.values() if c.service in order and c.purpose is purpose]
+        return tuple(sorted(chosen, key=lambda c: (order.index(c.service), c.id)))

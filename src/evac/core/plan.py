@@ -1,0 +1,168 @@
+"""A plan: a graph of steps, as a value that can be read, checked, pinned by its hash (`engine.codec`) and drawn before anything is done.
+
+Intuition: a step asks one driver for one verb on one member. Steps are ordered only by what they need; what needs
+nothing of each other runs side by side. At most one step set is the pivot: the promotions. Before it everything
+can be undone; after it the run goes forward.
+
+What this is not: how plans are made (`planning`), or how far one has come (`run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import NewType
+
+from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.observation import Json
+
+StepId = NewType("StepId", str)
+Term = NewType("Term", int)
+
+
+class Verb(StrEnum):
+    """What a step asks of a member. A driver declares which it supports; every one is idempotent and absolute.
+
+    PREPARE   make a planned switch quick (checkpoint, warm-up); changes nothing a client sees
+    STOP      the member can acknowledge no write from now on, and stays down: a fence
+    REFUSE    this standby durably refuses the old primary: enough of them starve it, a fence
+    CATCH_UP  this standby holds everything that any refusing standby, or the stopped primary, holds
+    PROMOTE   this standby becomes the primary, at the run's term
+    FOLLOW    this standby follows the new primary
+    PROTECT   the primary waits for exactly these standbys before it acknowledges
+    SHIFT     this router sends clients to regions by these weights (percent)
+    VERIFY    a write and a read, as a client would do them
+    REJOIN    this old primary saves what only it has, is rebuilt, and follows the new primary
+    """
+
+    PREPARE = "prepare"
+    STOP = "stop"
+    REFUSE = "refuse"
+    CATCH_UP = "catch-up"
+    PROMOTE = "promote"
+    FOLLOW = "follow"
+    PROTECT = "protect"
+    SHIFT = "shift"
+    VERIFY = "verify"
+    REJOIN = "rejoin"
+
+
+class Phase(StrEnum):
+    """The part of a recovery a step's time is booked on."""
+
+    PREPARE = "prepare"
+    FENCE = "fence"
+    PROMOTE = "promote"
+    SHIFT = "shift"
+    VERIFY = "verify"
+    RESTORE = "restore"
+
+
+class RunKind(StrEnum):
+    """Why a plan exists."""
+
+    FAILOVER = "failover"
+    SWITCHOVER = "switchover"
+    FAILBACK = "failback"
+    REJOIN = "rejoin"
+    PROTECT = "protect"
+    DRILL = "drill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What one member is asked to do. `args` is all the driver may use; the executor adds the receipts of the steps
+    this one needs under `receipts` (step id to facts) before the order leaves.
+    """
+
+    component: ComponentId
+    region: RegionId
+    verb: Verb
+    term: Term
+    args: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One node of a plan. An `optional` step may fail without failing the run: it becomes a finding in the report.
+
+    `undoable` says whether the driver has an undo for it; `pivot` marks a promotion. `agent` is the region whose
+    agent does the step: usually the member's own.
+    """
+
+    id: StepId
+    action: Action
+    phase: Phase
+    needs: tuple[StepId, ...] = ()
+    timeout: timedelta = timedelta(seconds=30)
+    retries: int = 1
+    undoable: bool = True
+    pivot: bool = False
+    optional: bool = False
+    needs_control_plane: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSet:
+    """Who must acknowledge a group's writes: any `acks` of `standbys`. `acks` 0: nobody (asynchronous)."""
+
+    acks: int
+    standbys: tuple[RegionId, ...]
+
+    @property
+    def refusals_needed(self) -> int:
+        """Return f = n - k + 1: with so many durable refusals no write can be acknowledged any more."""
+        return len(self.standbys) - self.acks + 1 if self.acks else len(self.standbys) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a group's primaries are by evac's own record, at which term, and who may hold their latest writes.
+
+    `sync` has one set for each component that is replicated synchronously. While a change of the set runs, both the
+    old and the new one are in it, so that a promotion meanwhile respects both (`safety.md` 3).
+    """
+
+    group: GroupId
+    primary: RegionId
+    term: Term
+    sync: Mapping[ComponentId, tuple[SyncSet, ...]] = field(default_factory=dict)
+    awaiting_rejoin: tuple[RegionId, ...] = ()
+    """Regions that held a primary and have not been rebuilt: no traffic, no promotion, kept from writing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Steps towards `target`, and the placement that holds when they are done. `notes` say what was left out and why."""
+
+    kind: RunKind
+    group: GroupId
+    source: RegionId
+    target: RegionId
+    term: Term
+    steps: tuple[Step, ...]
+    before: Placement
+    after: Placement
+    notes: tuple[str, ...] = ()
+
+    def step(self, step_id: StepId) -> Step:
+        """Return the step of that id; KeyError if the plan has none."""
+        for step in self.steps:
+            if step.id == step_id:
+                return step
+        raise KeyError(step_id)
+
+
+def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Return steps so that each comes after what it needs; asserts that they do not cycle."""
+    left = {s.id: s for s in steps}
+    ordered: list[Step] = []
+    while left:
+        ready = [s for s in left.values() if not any(n in left for n in s.needs)]
+        assert ready, f"steps need each other in a circle: {sorted(left)}"
+        ordered += ready
+        for step in ready:
+            del left[step.id]
+    return tuple(ordered)

@@ -1,0 +1,223 @@
+"""The protocols between evac's core and the world. Whoever implements one passes its contract suite in `tests/contract`.
+
+A port has few methods (about six) and raises only the errors of `evac.core.errors`. Values that cross a port are the
+core's own frozen dataclasses, or plain bytes and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from evac.core.estate import Component, Probe, RegionId
+from evac.core.observation import Instant, MemberState
+from evac.core.plan import Action, Verb
+from evac.core.run import Receipt
+
+
+class Clock(Protocol):
+    """Time. `now` is boot time and decides; `wall` is for people."""
+
+    def now(self) -> Instant: ...
+
+    def wall(self) -> datetime: ...
+
+    async def sleep(self, duration: timedelta) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A key's value in the store. `version` is that of this key, grows by each write, and never repeats."""
+
+    key: str
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A key was written (`record`) or deleted (None). `revision` counts the store's commits, across all keys."""
+
+    key: str
+    record: Record | None
+    revision: int
+
+
+class Store(Protocol):
+    """What evac remembers: a small, durable, linearizable map with transactions and a watch that loses nothing.
+
+    Keys are paths (`runs/<id>/000007`); values are at most 1 MiB. Every method may raise `StoreUnavailable`.
+    """
+
+    async def get(self, key: str) -> Record | None:
+        """Return the newest value of a key, read linearizably; None if it has none."""
+
+    async def list(self, prefix: str) -> tuple[Record, ...]:
+        """Return all keys under a prefix, sorted by key."""
+
+    async def commit(
+        self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()
+    ) -> int:
+        """Write and delete all or nothing, durably, if each key in `expect` has that version (0: does not exist).
+
+        Returns the store's new revision. Raises `Conflict` when an expectation fails: nothing was written.
+        """
+
+    def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
+        """Yield every change under a prefix with a revision greater than `after`, in order, without end."""
+
+    async def revision(self) -> int:
+        """Return the revision of the newest commit."""
+
+    async def incarnation(self) -> str:
+        """Return the identity of this store's life: a store restored from a backup or made anew has another one."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A command's end: its exit code and what it printed."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+class Place(Protocol):
+    """Where a region's agent acts and looks from: this host, or a host reached over ssh.
+
+    Every method raises `Unavailable` when the place cannot be reached, and `run` raises `Indeterminate` when it was
+    lost, or the time ran out, after the command had started.
+    """
+
+    async def ping(self) -> None:
+        """Return once the place has answered just now, over the connection that is kept open."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
+        """Run a command there, without a shell, and wait for its end."""
+
+    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[tuple[str, int]]:
+        """Give a local TCP address whose connections come out at the place and go on to `host:port`.
+
+        For this host it is the address itself. The forwarding lives as long as the context.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Truth(StrEnum):
+    """Whether an effect holds: the third answer is an answer too."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holds:
+    """What a look found. With YES it carries the receipt the step would have given."""
+
+    truth: Truth
+    receipt: Receipt | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of `evac check`: what was tried, whether it would work in an emergency, and what to do if not."""
+
+    ok: bool
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """What a driver can do, as data: for planning, for the reference, for the contract suite."""
+
+    verbs: frozenset[Verb]
+    undoable: frozenset[Verb]
+    verified_on: str
+    """What it was verified on, for the support table: "PostgreSQL 18.6, a real server"."""
+
+
+class Driver(Protocol):
+    """One member of a component: its region's view of a database, a router, a zone.
+
+    A member is told what to do by an `Action`. `do` and `undo` are idempotent: twice is once. They raise `Rejected`,
+    `Unavailable` or `Indeterminate`, and nothing else, for what the world does. Secrets never appear in a message.
+    """
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Try, without changing anything, all that an emergency would need: connections, rights, tools, settings."""
+
+    async def observe(self) -> MemberState:
+        """Return what the member says of itself. Raises `Unavailable` when it does not answer."""
+
+    async def holds(self, action: Action) -> Holds:
+        """Look whether the action's effect is already there. Changes nothing; answers UNKNOWN rather than raise."""
+
+    async def do(self, action: Action) -> Receipt:
+        """Bring the effect about, see that it holds, and return the receipt."""
+
+    async def undo(self, action: Action) -> Receipt:
+        """Bring the world back to before `do`, as far as `Support.undoable` says."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a driver is opened with: where it is, its siblings' settings, the clock, and a folder for what it must keep
+    (orphaned writes). `peers` maps every region of the component, its own included, to that member's settings.
+    """
+
+    component: Component
+    region: RegionId
+    place: Place
+    clock: Clock
+    keep: Path
+    peers: Mapping[RegionId, Any] = field(default_factory=dict)
+
+
+class DriverKind(Protocol):
+    """What the entry-point group `evac.drivers` names: how to read a driver's settings and open a member.
+
+    `settings` is a frozen pydantic model; config validates each member's settings with it.
+    """
+
+    name: str
+    settings: type[Any]
+    support: Support
+
+    async def open(self, settings: Any, surroundings: Surroundings) -> Driver: ...
+
+
+class Prober(Protocol):
+    """One probe, ready to be asked again and again over whatever connection it keeps open."""
+
+    async def ask(self) -> str:
+        """Return "" when the service did its job, else a short reason. The caller sets the time limit."""
+
+    async def close(self) -> None: ...
+
+
+class ProbeKind(Protocol):
+    """What the entry-point group `evac.probes` names."""
+
+    name: str
+    settings: type[Any]
+
+    async def open(self, probe: Probe, place: Place) -> Prober: ...
+
+
+class Notifier(Protocol):
+    """Tells people. Failing to tell is reported, never raised into a run."""
+
+    async def tell(self, *, severity: str, title: str, text: str) -> None: ...
