@@ -23,9 +23,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     PlainSerializer,
+    PlainValidator,
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
@@ -69,7 +69,7 @@ def _duration(given: object) -> timedelta:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration),
+    PlainValidator(_duration),
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["500ms", "2s", "5m", "1h"]}),
 ]
@@ -90,7 +90,7 @@ def _estate_path(given: object, info: ValidationInfo) -> Path:
 
 EstatePath = Annotated[
     Path,
-    BeforeValidator(_estate_path),
+    PlainValidator(_estate_path),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string"}),
 ]
@@ -138,7 +138,7 @@ class Secret(Settings):
         return self
 
     def read(self) -> str:
-        """Return the secret, read anew each time so that a rotated one is used. Raises `Rejected` if it is not there."""
+        """Return the secret, read anew each time (it may be rotated). Raises `Rejected` if it is not there."""
         if self.value is not None:
             return self.value.get_secret_value()
         if self.env is not None:
