@@ -110,7 +110,12 @@ class Objectives:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
-    """How a component's state is copied. `acks` is k of "k of n standbys acknowledge"; 0 in asynchronous mode."""
+    """How a component's state is copied.
+
+    `acks` is k of n: a synchronous primary acknowledges a write when k standbys hold it; an asynchronous one with
+    `acks` above 0 stops accepting writes when fewer than k standbys have been heard of lately (Valkey's
+    `min-replicas-to-write`). Either way n - k + 1 durable refusals starve it.
+    """
 
     mode: ReplicationMode
     acks: int
@@ -159,6 +164,9 @@ class Service:
     group: GroupId
     regions: tuple[RegionId, ...]
     needs: tuple[ServiceId, ...] = ()
+    """Services this one cannot work without: clients are sent to a region once these are promoted there."""
+    wants: tuple[ServiceId, ...] = ()
+    """Services this one is better with: they move along, and clients do not wait for them."""
     strategy: Strategy = Strategy.ACTIVE_PASSIVE
     automation: Automation = Automation.AUTOMATIC
     data_class: str = "internal"
@@ -233,12 +241,18 @@ class Estate:
         left = {s.id: s for s in self.services.values() if s.group == group}
         ordered: list[Service] = []
         while left:
-            ready = [s for s in left.values() if not any(n in left for n in s.needs)]
+            ready = [s for s in left.values() if not any(n in left for n in (*s.needs, *s.wants))]
             assert ready, f"group {group} has a cycle, which loading refuses"
             ordered += ready
             for service in ready:
                 del left[service.id]
         return tuple(ordered)
+
+    def wanted_only(self, group: GroupId) -> frozenset[ServiceId]:
+        """Return the services of a group that others merely want: a failover does not wait for them."""
+        services = self.group_services(group)
+        needed = {n for s in services for n in s.needs}
+        return frozenset(w for s in services for w in s.wants if w not in needed)
 
     def group_components(self, group: GroupId, purpose: Purpose) -> tuple[Component, ...]:
         """Return a group's components of one purpose, in the order of its services' dependencies."""

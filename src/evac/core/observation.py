@@ -19,7 +19,7 @@ from evac.core.estate import ComponentId, RegionId, ServiceId
 Instant: TypeAlias = timedelta
 """A moment on a boot-time clock: the time since that clock's origin."""
 
-Json: TypeAlias = "None | bool | int | float | str | tuple[Json, ...] | list[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | tuple[Json, ...] | list[Json] | Mapping[str, Json] | None"
 """What a receipt or an order can carry."""
 
 

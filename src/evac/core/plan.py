@@ -1,4 +1,4 @@
-"""A plan: a graph of steps, as a value that can be read, checked, pinned by its hash (`engine.codec`) and drawn before anything is done.
+"""A plan: a graph of steps, as a value: read, checked, pinned by a hash and drawn before anything is done.
 
 Intuition: a step asks one driver for one verb on one member. Steps are ordered only by what they need; what needs
 nothing of each other runs side by side. At most one step set is the pivot: the promotions. Before it everything
@@ -135,7 +135,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Steps towards `target`, and the placement that holds when they are done. `notes` say what was left out and why."""
+    """Steps towards `target`, and the placement that holds when they are done.
+
+    `notes` say what was left out and why.
+    """
 
     kind: RunKind
     group: GroupId

@@ -1,0 +1,124 @@
+"""The detector: from single observations to what each vantage point holds true of each target.
+
+Intuition: one cell for each (vantage point, service, region). A cell turns down after so many failures in a row and
+up after so many successes, so that one lost packet is not an outage and one lucky answer is not a recovery. Cells
+probed as a client also keep a window of answers: a link that loses 40 % rarely fails three times in a row, yet its
+clients suffer.
+
+What this is not: a verdict on a region; that takes several vantage points (`assessment`).
+
+Method: consecutive-failure thresholds both ways, as in health checks of HAProxy (`fall`, `rise`); why not
+phi-accrual: `safety.md` 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
+from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
+
+
+class Sight(NamedTuple):
+    """Who looks at what: the key of a cell."""
+
+    vantage: RegionId
+    service: ServiceId
+    region: RegionId
+    as_client: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One vantage point's view of one target. `up` is None until a threshold has been passed once."""
+
+    up: bool | None
+    since: Instant
+    """When `up` became what it is."""
+    first_failure: Instant | None
+    """The start of the present row of failures: the first symptom."""
+    failures: int
+    successes: int
+    last: Instant
+    took: timedelta
+    reason: str
+    recent: tuple[tuple[Instant, bool], ...] = ()
+    """The answers within the gray window, oldest first; kept for client probes only."""
+
+    def failing_share(self) -> float:
+        """Return which part of the recent answers failed, 0 to 1; 0 with none."""
+        return sum(not ok for _, ok in self.recent) / len(self.recent) if self.recent else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """All cells, heartbeats and member states, as last seen."""
+
+    policy: Detection
+    cells: Mapping[Sight, Cell] = field(default_factory=dict)
+    heartbeats: Mapping[RegionId, Instant] = field(default_factory=dict)
+    fresh_since: Mapping[RegionId, Instant] = field(default_factory=dict)
+    """Since when a region's heartbeat has come without a stale gap."""
+    members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
+
+
+def fold(detector: Detector, *observations: Observation) -> Detector:
+    """Return the detector after these observations, in this order.
+
+    An observation older than what is already known changes nothing.
+    """
+    cells, members = dict(detector.cells), dict(detector.members)
+    heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
+    for seen in observations:
+        match seen:
+            case Probed():
+                sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
+                cells[sight] = _look(cells.get(sight), seen, detector.policy)
+            case Heartbeat():
+                last = heartbeats.get(seen.region)
+                if last is None or seen.at - last > detector.policy.heartbeat_stale:
+                    fresh_since[seen.region] = seen.at
+                heartbeats[seen.region] = seen.at if last is None else max(last, seen.at)
+            case MemberSeen():
+                known = members.get((seen.component, seen.region))
+                if known is None or known.at <= seen.at:
+                    members[seen.component, seen.region] = seen
+    return replace(detector, cells=cells, heartbeats=heartbeats, fresh_since=fresh_since, members=members)
+
+
+def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
+    """Fold one answer into a cell."""
+    if cell is None:
+        cell = Cell(
+            up=None, since=seen.at, first_failure=None, failures=0, successes=0, last=seen.at, took=seen.took, reason=""
+        )
+    elif seen.at < cell.last:
+        return cell
+    failures = 0 if seen.ok else cell.failures + 1
+    successes = cell.successes + 1 if seen.ok else 0
+    up = cell.up
+    if failures >= policy.failures:
+        up = False
+    elif successes >= policy.successes or (cell.up is None and successes > 0):
+        up = True
+    started = seen.at - seen.took
+    return Cell(
+        up=up,
+        since=cell.since if up is cell.up else seen.at,
+        first_failure=None if seen.ok else (cell.first_failure if cell.failures else started),
+        failures=failures,
+        successes=successes,
+        last=seen.at,
+        took=seen.took,
+        reason=seen.reason,
+        recent=_window(cell.recent, seen, policy.gray_window) if seen.as_client else (),
+    )
+
+
+def _window(
+    recent: tuple[tuple[Instant, bool], ...], seen: Probed, width: timedelta
+) -> tuple[tuple[Instant, bool], ...]:
+    return (*((at, ok) for at, ok in recent if at > seen.at - width), (seen.at, seen.ok))

@@ -1,0 +1,439 @@
+"""Planning: from a decision to the steps that carry it out, or an `UnsafePlan` with reasons.
+
+Intuition: every state component of the group goes through the same small chain (fence, catch up, promote, follow),
+traffic is shifted once those it cannot do without are promoted, and a client's write at the end proves it. What
+differs is the fence: a planned move stops the old primary and knows what it wrote last; an unplanned one takes the
+standbys away from it. A planned move promotes nothing before everything is fenced, so that it can still turn back;
+an unplanned one has nothing to turn back to, and lets each component go as fast as it can.
+
+What this is not: whether and where to move (`decision`, `targets`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from evac.core.assessment import Assessment, Diagnosis
+from evac.core.decision import Move, Rejoin, is_standby, unstarvable
+from evac.core.errors import UnsafePlan
+from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId, ReplicationMode
+from evac.core.observation import Json
+from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb, in_order
+from evac.core.targets import Members, obstacle
+
+LIMITS: Mapping[Verb, timedelta] = {
+    Verb.PREPARE: timedelta(seconds=30),
+    Verb.STOP: timedelta(seconds=20),
+    Verb.REFUSE: timedelta(seconds=15),
+    Verb.CATCH_UP: timedelta(seconds=30),
+    Verb.PROMOTE: timedelta(seconds=30),
+    Verb.FOLLOW: timedelta(seconds=60),
+    Verb.PROTECT: timedelta(seconds=15),
+    Verb.SHIFT: timedelta(seconds=10),
+    Verb.VERIFY: timedelta(seconds=15),
+    Verb.REJOIN: timedelta(hours=4),
+}
+"""How long one try of each verb may take. Rejoining may copy a whole database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a plan is made from."""
+
+    estate: Estate
+    assessment: Assessment
+    members: Members
+    placement: Placement
+
+    def reachable(self, region: RegionId) -> bool:
+        """Return whether the region's agent can be given orders now."""
+        return region not in self.assessment.voiceless or self._only_isolated(region)
+
+    def _only_isolated(self, region: RegionId) -> bool:
+        verdict = self.assessment.verdicts[region]
+        stale = self.estate.detection.heartbeat_stale
+        return verdict.heartbeat_age is not None and verdict.heartbeat_age <= stale
+
+
+def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
+    """Return the plan of a failover, switchover or failback. Raises `UnsafePlan`."""
+    assert term > situation.placement.term, "a move raises the term"
+    _check(move, situation)
+    planned = move.kind is not RunKind.FAILOVER
+    chains, left_out = _chains(move, situation, term=term, planned=planned)
+    steps = [s for chain in chains for s in chain]
+    if planned:
+        steps = _with_barrier(steps)
+    wanted = situation.estate.wanted_only(move.group)
+    gate = tuple(
+        s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
+    )
+    shifts, notes = _shifts(move, situation, term=term, needs=gate)
+    steps += shifts
+    steps += _verifications(move, situation, chains, shifts, term=term)
+    if planned:
+        steps += _returns(move, situation, steps, term=term)
+    after = _after(move, situation, chains, term=term, planned=planned)
+    return Plan(
+        kind=move.kind,
+        group=move.group,
+        source=move.source,
+        target=move.target,
+        term=term,
+        steps=in_order(steps),
+        before=situation.placement,
+        after=after,
+        notes=(*left_out, *notes),
+    )
+
+
+def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
+    """Return the plan that makes a returned region a standby again: traffic off first, then stop, rebuild, protect."""
+    placement = situation.placement
+    steps: list[Step] = []
+    shift = Move(
+        group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
+    )
+    shifts, _ = _shifts(shift, situation, term=term, needs=(), only=rejoin.region)
+    steps += shifts
+    for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
+        if rejoin.region not in component.members:
+            continue
+        stop = _step(component, rejoin.region, Verb.STOP, Phase.FENCE, term=term, args={"mode": "kill"}, undoable=False)
+        steps.append(stop)
+        steps += _rebuild(component, rejoin.region, placement.primary, situation, (stop.id,), term=term)
+    return Plan(
+        kind=RunKind.REJOIN,
+        group=rejoin.group,
+        source=rejoin.region,
+        target=placement.primary,
+        term=term,
+        steps=in_order(steps),
+        before=placement,
+        after=_after_rejoin(placement, situation, rejoin.region, term=term),
+    )
+
+
+def _check(move: Move, situation: Situation) -> None:
+    """Refuse a move that would break a promise, or that is no move."""
+    reasons: list[str] = []
+    placement = situation.placement
+    if move.source != placement.primary:
+        reasons.append(f"{move.group}'s primaries are in {placement.primary}, not in {move.source}")
+    if move.target == move.source:
+        reasons.append(f"{move.target} already holds {move.group}'s primaries")
+    elif reason := obstacle(situation.estate, situation.assessment, placement, situation.members, move.target):
+        reasons.append(f"{move.target} {reason}")
+    if move.kind is not RunKind.FAILOVER and not situation.reachable(move.source):
+        reasons.append(f"{move.source} does not answer, so nothing can be stopped there: use evac failover")
+    if reasons:
+        raise UnsafePlan(tuple(reasons))
+
+
+Chain = tuple[Step, ...]
+
+
+def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> tuple[list[Chain], list[str]]:
+    """One chain a state component; what cannot be fenced of the merely wanted is left out, with a note."""
+    chains: list[Chain] = []
+    notes: list[str] = []
+    wanted = situation.estate.wanted_only(move.group)
+    for component in situation.estate.group_components(move.group, Purpose.STATE):
+        if planned:
+            chains.append(_switch_chain(component, move, situation, term=term))
+            continue
+        try:
+            chains.append(_failover_chain(component, move, situation, term=term))
+        except UnsafePlan as refusal:
+            if component.service not in wanted:
+                raise
+            notes.append(f"{component.id} stays where it is: {refusal}")
+    return chains, notes
+
+
+def _others(component: Component, *not_these: RegionId) -> list[RegionId]:
+    return [r for r in component.members if r not in not_these]
+
+
+def _followers(component: Component, move: Move, situation: Situation) -> list[RegionId]:
+    """The standbys that will follow the target: those that answer and are not waiting to be rebuilt."""
+    return [
+        r
+        for r in _others(component, move.source, move.target)
+        if is_standby(situation.members, component.id, r)
+        and situation.reachable(r)
+        and r not in situation.placement.awaiting_rejoin
+    ]
+
+
+def _failover_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
+    """Refuse (and stop what still answers), catch up, promote, follow."""
+    fences = _fences(component, move, situation, term=term)
+    receipts = tuple(s.id for s in fences if not s.optional)
+    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts)
+    promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
+    return (*fences, catch_up, promote, *_followings(component, move, situation, promote, term=term))
+
+
+def _fences(component: Component, move: Move, situation: Situation, *, term: Term) -> list[Step]:
+    """The steps whose receipts prove that the old primary acknowledges nothing more."""
+    alive = situation.reachable(move.source)
+    lost = unstarvable(component, situation.placement, situation.members)
+    if lost and not alive and not move.accept_loss:
+        raise UnsafePlan((lost,))
+    able = [r for r in _others(component, move.source) if is_standby(situation.members, component.id, r)]
+    refusals = [_step(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source}) for r in able]
+    if not alive:
+        return refusals
+    stop = _step(
+        component,
+        move.source,
+        Verb.STOP,
+        Phase.FENCE,
+        term=term,
+        args={"mode": "kill"},
+        undoable=False,
+        optional=not lost,
+    )
+    return [*refusals, stop]
+
+
+def _switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
+    """Prepare, stop cleanly, catch up, promote, follow."""
+    prepare = _step(
+        component, move.source, Verb.PREPARE, Phase.PREPARE, term=term, args={"target": move.target}, undoable=False
+    )
+    stop = _step(
+        component,
+        move.source,
+        Verb.STOP,
+        Phase.FENCE,
+        term=term,
+        needs=(prepare.id,),
+        args={"mode": "clean", "target": move.target},
+        retries=0,
+    )
+    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=(stop.id,))
+    promote = _promotion(component, move, situation, term=term, needs=(stop.id, catch_up.id))
+    return (prepare, stop, catch_up, promote, *_followings(component, move, situation, promote, term=term))
+
+
+def _with_barrier(steps: Sequence[Step]) -> list[Step]:
+    """Nothing is stopped before all is prepared, and nothing promoted before all is fenced and caught up."""
+    prepared = tuple(s.id for s in steps if s.action.verb is Verb.PREPARE)
+    ready = tuple(s.id for s in steps if s.action.verb in (Verb.STOP, Verb.CATCH_UP))
+    ordered: list[Step] = []
+    for step in steps:
+        extra = ready if step.pivot else prepared if step.action.verb is Verb.STOP else ()
+        ordered.append(replace(step, needs=tuple(dict.fromkeys((*step.needs, *extra)))))
+    return ordered
+
+
+def sync_after(component: Component, followers: Sequence[RegionId]) -> SyncSet | None:
+    """Return the set the new primary waits for: as many acknowledgements as declared and possible; None without."""
+    assert component.replication is not None, "state components are replicated, which loading checks"
+    acks = min(component.replication.acks, len(followers))
+    return SyncSet(acks=acks, standbys=tuple(followers)) if acks else None
+
+
+def _promotion(
+    component: Component, move: Move, situation: Situation, *, term: Term, needs: tuple[StepId, ...]
+) -> Step:
+    """The pivot. Refused where nobody would be left to acknowledge what must not be lost."""
+    followers = _followers(component, move, situation)
+    sync = sync_after(component, followers)
+    waits: Json = {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}
+    args: dict[str, Json] = {"sync": waits, "old": move.source}
+    if move.accept_loss:
+        args["forced"] = move.decided_by
+    return _step(
+        component,
+        move.target,
+        Verb.PROMOTE,
+        Phase.PROMOTE,
+        term=term,
+        needs=needs,
+        args=args,
+        undoable=False,
+        pivot=True,
+    )
+
+
+def _followings(component: Component, move: Move, situation: Situation, promote: Step, *, term: Term) -> list[Step]:
+    """The other standbys follow the new primary. Where it waits for them, writes wait too, so they are required."""
+    assert component.replication is not None, "state components are replicated, which loading checks"
+    followers = _followers(component, move, situation)
+    required = component.replication.mode is ReplicationMode.SYNC and len(followers) <= component.replication.acks
+    return [
+        _step(
+            component,
+            r,
+            Verb.FOLLOW,
+            Phase.PROMOTE,
+            term=term,
+            needs=(promote.id,),
+            args={"primary": move.target},
+            retries=3,
+            optional=not required,
+        )
+        for r in followers
+    ]
+
+
+def _shifts(
+    move: Move,
+    situation: Situation,
+    *,
+    term: Term,
+    needs: tuple[StepId, ...],
+    only: RegionId | None = None,
+) -> tuple[list[Step], list[str]]:
+    """Every router that answers sends its clients to the target; one that does not is named, and mended on return."""
+    steps: list[Step] = []
+    notes: list[str] = []
+    for router in situation.estate.group_components(move.group, Purpose.ROUTER):
+        weights: dict[str, Json] = {r: 100 if r == move.target else 0 for r in router.members}
+        for region in router.members:
+            if only is not None and region != only:
+                continue
+            if not situation.reachable(region):
+                notes.append(f"{router.id} in {region} cannot be reached: it is mended when the region answers")
+                continue
+            distressed = region == move.source and situation.assessment.verdicts[region].diagnosis is not Diagnosis.WELL
+            steps.append(
+                _step(
+                    router,
+                    region,
+                    Verb.SHIFT,
+                    Phase.SHIFT,
+                    term=term,
+                    needs=needs,
+                    args={"weights": weights},
+                    retries=3,
+                    optional=distressed,
+                )
+            )
+    return steps, notes
+
+
+def _verifications(
+    move: Move, situation: Situation, chains: Sequence[Chain], shifts: Sequence[Step], *, term: Term
+) -> list[Step]:
+    """A client's write and read on each new primary, once traffic is there and those it waits for follow."""
+    steps: list[Step] = []
+    for chain in chains:
+        promote = next(s for s in chain if s.pivot)
+        follows = tuple(s.id for s in chain if s.action.verb is Verb.FOLLOW and not s.optional)
+        component = situation.estate.components[promote.action.component]
+        needs = (promote.id, *follows, *(s.id for s in shifts if not s.optional))
+        steps.append(
+            _step(
+                component,
+                move.target,
+                Verb.VERIFY,
+                Phase.VERIFY,
+                term=term,
+                needs=needs,
+                args={"write": True},
+                retries=3,
+            )
+        )
+    return steps
+
+
+def _returns(move: Move, situation: Situation, steps: Sequence[Step], *, term: Term) -> list[Step]:
+    """After a planned move the old primary becomes a standby in the same run."""
+    verified = tuple(s.id for s in steps if s.action.verb is Verb.VERIFY)
+    rebuilt: list[Step] = []
+    for component in situation.estate.group_components(move.group, Purpose.STATE):
+        rebuilt += _rebuild(component, move.source, move.target, situation, verified, term=term)
+    return rebuilt
+
+
+def _rebuild(
+    component: Component,
+    region: RegionId,
+    primary: RegionId,
+    situation: Situation,
+    needs: tuple[StepId, ...],
+    *,
+    term: Term,
+) -> list[Step]:
+    """Rejoin, then let the primary wait for the wider set."""
+    rejoin = _step(
+        component, region, Verb.REJOIN, Phase.RESTORE, term=term, needs=needs, args={"primary": primary}, undoable=False
+    )
+    standbys = _standbys(component, situation, primary, with_region=region)
+    sync = sync_after(component, standbys)
+    if sync is None:
+        return [rejoin]
+    args: dict[str, Json] = {"acks": sync.acks, "standbys": list(sync.standbys)}
+    protect = _step(component, primary, Verb.PROTECT, Phase.RESTORE, term=term, needs=(rejoin.id,), args=args)
+    return [rejoin, protect]
+
+
+def _standbys(
+    component: Component, situation: Situation, primary: RegionId, *, with_region: RegionId
+) -> list[RegionId]:
+    """Who will stand by once a region has rejoined, in the order the members are declared."""
+    away = set(situation.placement.awaiting_rejoin) - {with_region}
+    known = {with_region, *(r for r in component.members if is_standby(situation.members, component.id, r))}
+    return [r for r in component.members if r != primary and r in known and r not in away]
+
+
+def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term, planned: bool) -> Placement:
+    """The placement when every step has its receipt."""
+    sync: dict[ComponentId, tuple[SyncSet, ...]] = {}
+    for chain in chains:
+        component = situation.estate.components[chain[0].action.component]
+        if planned:
+            members = _standbys(component, situation, move.target, with_region=move.source)
+        else:
+            members = _followers(component, move, situation)
+        if waits := sync_after(component, members):
+            sync[component.id] = (waits,)
+    waiting = [r for r in situation.placement.awaiting_rejoin if r != move.target]
+    if not planned:
+        waiting.append(move.source)
+    return Placement(
+        group=move.group, primary=move.target, term=term, sync=sync, awaiting_rejoin=tuple(dict.fromkeys(waiting))
+    )
+
+
+def _after_rejoin(placement: Placement, situation: Situation, region: RegionId, *, term: Term) -> Placement:
+    sync = dict(placement.sync)
+    for component in situation.estate.group_components(placement.group, Purpose.STATE):
+        standbys = _standbys(component, situation, placement.primary, with_region=region)
+        if waits := sync_after(component, standbys):
+            sync[component.id] = (waits,)
+    waiting = tuple(r for r in placement.awaiting_rejoin if r != region)
+    return replace(placement, term=term, sync=sync, awaiting_rejoin=waiting)
+
+
+def _step(
+    component: Component,
+    region: RegionId,
+    verb: Verb,
+    phase: Phase,
+    *,
+    term: Term,
+    needs: tuple[StepId, ...] = (),
+    args: Mapping[str, Json] | None = None,
+    retries: int = 1,
+    undoable: bool = True,
+    pivot: bool = False,
+    optional: bool = False,
+) -> Step:
+    return Step(
+        id=StepId(f"{verb}:{component.id}@{region}"),
+        action=Action(component=component.id, region=region, verb=verb, term=term, args=args or {}),
+        phase=phase,
+        needs=needs,
+        timeout=LIMITS[verb],
+        retries=retries,
+        undoable=undoable,
+        pivot=pivot,
+        optional=optional,
+    )
