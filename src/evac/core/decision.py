@@ -35,6 +35,20 @@ class Flaps:
         return float(self.points * 0.5 ** ((now - self.at) / half_life))
 
 
+TRIES_MAX = 3
+"""After so many runs in a row that did not complete, a person is called."""
+TRY_AGAIN_AFTER = timedelta(seconds=10)
+"""Twice as long after each further one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tries:
+    """How many runs of a group in a row ended without completing, and when the last one did."""
+
+    count: int
+    at: Instant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """All a decision rests on: what is declared, what was seen, and what evac itself has done."""
@@ -47,6 +61,7 @@ class View:
     stuck: Mapping[GroupId, RunId] = field(default_factory=dict)
     last_move_at: Mapping[GroupId, Instant] = field(default_factory=dict)
     flaps: Mapping[GroupId, Flaps] = field(default_factory=dict)
+    tries: Mapping[GroupId, Tries] = field(default_factory=dict)
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
@@ -120,6 +135,8 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     if group in view.stuck:
         run = view.stuck[group]
         return Hold(group=group, reasons=(f"run {run} is stuck and waits for a person: evac report {run}",))
+    if (tries := view.tries.get(group)) and (wait := _after_failure(group, tries, now)):
+        return wait
     verdict = view.assessment.verdicts[placement.primary]
     trouble = _trouble(view, placement, verdict)
     if not trouble:
@@ -127,6 +144,20 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     if now - verdict.since < view.estate.detection.dwell:
         return Hold(group=group, reasons=(f"{trouble}: watched for the dwell before acting",), watching=True)
     return _move(view, placement, verdict, trouble, now)
+
+
+def _after_failure(group: GroupId, tries: Tries, now: Instant) -> Decision | None:
+    """Runs that ended without completing are tried again, later each time, and not for ever."""
+    if tries.count >= TRIES_MAX:
+        advice = "see why with evac runs, mend it, then move by hand: evac failover, or evac rejoin"
+        return CallPerson(group=group, reasons=(f"{tries.count} runs in a row did not complete", advice))
+    wait = TRY_AGAIN_AFTER * 2 ** (tries.count - 1)
+    if now - tries.at < wait:
+        left = (wait - (now - tries.at)).total_seconds()
+        return Hold(
+            group=group, reasons=(f"the last run did not complete; tried again in {left:.0f} s",), watching=True
+        )
+    return None
 
 
 def _calm(verdict: Verdict) -> str:
