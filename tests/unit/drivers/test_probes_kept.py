@@ -1,0 +1,194 @@
+"""A question that is given up leaves its connection usable; a silent one is replaced; a closed one is reopened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from evac.core.estate import Probe, RegionId, ServiceId
+from evac.drivers.probes import HTTP, TCP
+from evac.drivers.probes.http import HttpSettings
+from evac.drivers.probes.tcp import TcpSettings
+from evac.places.local import LocalPlace
+from evac.ports import Prober
+
+
+class Page:
+    """A small HTTP server: answers each request when it is let, with what it is told."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.requests = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.status = 200
+        self.body = b"ok"
+        self.port = 0
+        self.close_after_answer = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                self.requests += 1
+                number = self.requests
+                await self.may_answer.wait()
+                body = self.body + f" {number}".encode()
+                writer.write(f"HTTP/1.1 {self.status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+                await writer.drain()
+                if self.close_after_answer:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def page() -> AsyncIterator[Page]:
+    shown = Page()
+    server = await asyncio.start_server(shown.serve, "127.0.0.1", 0)
+    shown.port = server.sockets[0].getsockname()[1]
+    try:
+        yield shown
+    finally:
+        server.close()
+
+
+def probe(kind: str, settings: object, *, as_client: bool = False) -> Probe:
+    return Probe(kind=kind, service=ServiceId("shop"), region=RegionId("here"), settings=settings, as_client=as_client)
+
+
+@asynccontextmanager
+async def http(port: int, *, as_client: bool = False, **more: object) -> AsyncIterator[Prober]:
+    settings = HttpSettings.parse({"host": "127.0.0.1", "port": port, **more})
+    prober = await HTTP.open(probe("http", settings, as_client=as_client), LocalPlace())
+    try:
+        yield prober
+    finally:
+        await prober.close()
+
+
+async def give_up(prober: Prober) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await prober.ask()
+
+
+async def test_one_connection_serves_many_questions() -> None:
+    async with page() as shown, http(shown.port, body="ok") as prober:
+        assert [await prober.ask() for _ in range(3)] == ["", "", ""]
+        assert (shown.connections, shown.requests) == (1, 3)
+
+
+async def test_a_client_opens_a_connection_for_each_question() -> None:
+    async with page() as shown, http(shown.port, as_client=True) as prober:
+        assert [await prober.ask() for _ in range(3)] == ["", "", ""]
+        assert shown.connections == 3
+
+
+async def test_a_late_answer_is_never_taken_for_the_next_question() -> None:
+    async with page() as shown, http(shown.port, body=" 2$") as prober:
+        shown.may_answer.clear()
+        await give_up(prober)
+        shown.may_answer.set()
+        assert await prober.ask() == ""
+        assert (shown.connections, shown.requests) == (1, 2)
+
+
+async def test_a_silent_connection_is_given_up_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evac.drivers.probes.kept.OWED_MAX", 0.0)
+    async with page() as shown, http(shown.port) as prober:
+        shown.may_answer.clear()
+        await give_up(prober)
+        await give_up(prober)
+        shown.may_answer.set()
+        assert await prober.ask() == ""
+        assert shown.connections == 3
+
+
+async def test_a_connection_that_the_server_closed_while_idle_is_no_failure() -> None:
+    async with page() as shown, http(shown.port) as prober:
+        shown.close_after_answer = True
+        assert [await prober.ask() for _ in range(3)] == ["", "", ""]
+        assert shown.connections == 3
+
+
+async def test_what_is_not_well_is_named() -> None:
+    async with page() as shown, http(shown.port, body="^fine") as prober:
+        assert await prober.ask() == "HTTP 200, but the body does not match"
+        shown.status = 503
+        assert await prober.ask() == "HTTP 503"
+    async with http(shown.port) as prober:
+        assert await prober.ask() == "connection refused"
+
+
+async def test_what_does_not_speak_http_is_named() -> None:
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with http(server.sockets[0].getsockname()[1]) as prober:
+        assert (await prober.ask()).startswith("not HTTP")
+    server.close()
+
+
+def test_a_body_that_is_no_expression_is_refused() -> None:
+    with pytest.raises(ValueError, match="is not a regular expression"):
+        HttpSettings.parse({"host": "h", "body": "("})
+
+
+class Behind(LocalPlace):
+    """A place whose forwardings accept near, as those over ssh do, whatever the other end does."""
+
+    @asynccontextmanager
+    async def forward(self, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+        async def carry(near: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                far, out = await asyncio.open_connection(host, port)
+            except OSError:
+                writer.transport.abort()
+                return
+            writer.write(await far.read(4096))
+            out.close()
+            writer.close()
+
+        server = await asyncio.start_server(carry, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()
+        finally:
+            server.close()
+
+
+async def tcp(place: LocalPlace, port: int, expect: str | None = None) -> str:
+    settings = TcpSettings.parse({"host": "127.0.0.1", "port": port, "expect": expect})
+    prober = await TCP.open(probe("tcp", settings), place)
+    try:
+        return await prober.ask()
+    finally:
+        await prober.close()
+
+
+@pytest.mark.parametrize("place", [LocalPlace, Behind])
+async def test_a_port_accepts_or_does_not(place: type[LocalPlace]) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert await tcp(place(), port) == ""
+    assert await tcp(place(), port, "^220 ") == ""
+    assert await tcp(place(), port, "^SSH") == "it does not say what is expected"
+    server.close()
+    await server.wait_closed()
+    assert await tcp(place(), port) == "connection refused"
+    assert await tcp(place(), port, "^220 ") in (
+        "connection refused",
+        "connection closed by the other end",
+        "connection closed before it said anything",
+    )
