@@ -15,7 +15,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | many client probes fail, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
-The table is `safety.md` 1. What this is not: a decision to act (`decision`).
+The table is `docs/design/safety.md` 1. What this is not: a decision to act (`decision`).
 """
 
 from __future__ import annotations

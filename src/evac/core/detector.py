@@ -8,7 +8,7 @@ clients suffer.
 What this is not: a verdict on a region; that takes several vantage points (`assessment`).
 
 Method: consecutive-failure thresholds both ways, as in health checks of HAProxy (`fall`, `rise`); why not
-phi-accrual: `safety.md` 1.
+phi-accrual: `docs/design/safety.md` 1.
 """
 
 from __future__ import annotations

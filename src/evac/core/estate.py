@@ -178,7 +178,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """When a view becomes a verdict (`safety.md` 1 gives the false alarms a day these figures lead to).
+    """When a view becomes a verdict (`docs/design/safety.md` 1 gives the false alarms a day these figures lead to).
 
     A target is down after `failures` probes in a row fail, each within `timeout`, and up again after `successes`.
     A region's heartbeat is stale after `heartbeat_stale`. A verdict holds for `dwell` before anything acts on it.

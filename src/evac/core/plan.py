@@ -122,7 +122,7 @@ class Placement:
     """Where a group's primaries are by evac's own record, at which term, and who may hold their latest writes.
 
     `sync` has one set for each component that is replicated synchronously. While a change of the set runs, both the
-    old and the new one are in it, so that a promotion meanwhile respects both (`safety.md` 3).
+    old and the new one are in it, so that a promotion meanwhile respects both (`docs/design/safety.md` 3).
     """
 
     group: GroupId

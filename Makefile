@@ -1,0 +1,66 @@
+# The front door. Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CASE ?=
+RUNS ?= 5
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types layers tidy bench soak docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/lab: requirements/lab.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing evac and the lab's servers into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lab.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/lab requirements/dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+demo: $(VENV)/lab ## three regions on this machine, a real region failover, a report
+	@$(BIN)/evac demo
+
+test: $(VENV)/dev ## all tests: unit, contract, golden, properties, lab
+	@$(BIN)/pytest -q -n $(JOBS) -m "not lab"
+	@$(BIN)/pytest -q -m lab
+
+check: lint types layers tidy test ## what CI runs
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	@$(BIN)/mypy
+
+layers: $(VENV)/dev
+	@$(BIN)/lint-imports
+
+tidy: $(VENV)/dev
+	@$(BIN)/pytest -q tests/tidy
+
+bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
+	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(RUNS) --out build/bench.json
+
+soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss: no failover may happen
+	@$(BIN)/python -m evac.sim.loss --days 30
+
+docs: $(VENV)/dev ## regenerate the reference pages from the code
+	@$(BIN)/python -m evac.config.reference
+
+lock: ## lock the dependencies anew: versions and hashes, no addresses
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --extra lab --extra build pyproject.toml -o requirements/lab.lock
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --extra lab --extra dev --extra build -c requirements/lab.lock pyproject.toml -o requirements/dev.lock
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) build .evac .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

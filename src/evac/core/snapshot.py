@@ -1,0 +1,73 @@
+"""What evac knows at one moment, and what people ask of it: the values that the CLI, the API and the controller share.
+
+Intuition: the controller writes a snapshot beside its journal a few times a second, so whoever asks for the state of
+things needs only the store, and gets the last state, with its age, even when the controller is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from evac.core.assessment import Verdict
+from evac.core.decision import Decision
+from evac.core.estate import GroupId, RegionId
+from evac.core.observation import Instant, MemberSeen
+from evac.core.plan import Placement
+from evac.core.run import RunId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The controller's view of the estate at `at` (its boot clock) and `wall`."""
+
+    estate: str
+    at: Instant
+    wall: datetime
+    verdicts: tuple[Verdict, ...]
+    voiceless: dict[str, str]
+    members: tuple[MemberSeen, ...]
+    placements: tuple[Placement, ...]
+    decisions: tuple[Decision, ...]
+    active: dict[str, str]
+    stuck: dict[str, str]
+    paused: str = ""
+
+
+class Wish(StrEnum):
+    """What a person can ask for."""
+
+    FAILOVER = "failover"
+    SWITCHOVER = "switchover"
+    FAILBACK = "failback"
+    REJOIN = "rejoin"
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A person's wish. `region` is the source of a failover, the region to rejoin; empty where it means nothing."""
+
+    id: str
+    wish: Wish
+    by: str
+    wall: datetime
+    group: GroupId | None = None
+    region: RegionId | None = None
+    target: RegionId | None = None
+    accept_loss: bool = False
+    reason: str = ""
+    run: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What became of a request: the run it started, or why it was refused; both empty when it is simply done."""
+
+    request: str
+    run: RunId | None = None
+    refused: tuple[str, ...] = ()

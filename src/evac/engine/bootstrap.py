@@ -1,0 +1,65 @@
+"""The first placement of a group: where its primaries really are, before evac has moved anything.
+
+Intuition: the estate says where home is, the systems say where they are. Only when every state component of a group
+has one writable primary, all in one region, and the standbys it waits for are those declared, is that recorded; until
+then evac watches and says what is missing. After the first record the record counts, and what disagrees with it is
+drift.
+"""
+
+from __future__ import annotations
+
+from evac.core.estate import Component, ComponentId, Estate, GroupId, Purpose, RegionId, ReplicationMode
+from evac.core.observation import MemberRole
+from evac.core.plan import Placement, SyncSet, Term
+from evac.core.targets import Members
+
+
+def first_placement(estate: Estate, group: GroupId, members: Members) -> Placement | tuple[str, ...]:
+    """Return a group's placement as its members report it, or what still keeps it from being known."""
+    missing: list[str] = []
+    sync: dict[ComponentId, tuple[SyncSet, ...]] = {}
+    where: dict[ComponentId, RegionId] = {}
+    for component in estate.group_components(group, Purpose.STATE):
+        primaries = _primaries(component, members)
+        if len(primaries) != 1:
+            found = ", ".join(primaries) or "none"
+            missing.append(f"{component.id}: one primary expected, found: {found}")
+            continue
+        where[component.id] = primaries[0]
+        found_set = _sync_set(component, primaries[0], members)
+        if isinstance(found_set, str):
+            missing.append(found_set)
+        elif found_set is not None:
+            sync[component.id] = (found_set,)
+    if len(set(where.values())) > 1:
+        spread = ", ".join(f"{c} in {r}" for c, r in where.items())
+        missing.append(f"the primaries of group {group} are in several regions: {spread}; move them together first")
+    if missing:
+        return tuple(missing)
+    primary = next(iter(where.values()), estate.home[group])
+    return Placement(group=group, primary=primary, term=Term(1), sync=sync)
+
+
+def _primaries(component: Component, members: Members) -> list[RegionId]:
+    return [
+        r
+        for r in component.members
+        if (seen := members.get((component.id, r))) and seen.state and seen.state.role is MemberRole.PRIMARY
+    ]
+
+
+def _sync_set(component: Component, primary: RegionId, members: Members) -> SyncSet | str | None:
+    """The set the primary really waits for; a sentence when it is weaker than what is declared."""
+    replication = component.replication
+    assert replication is not None, "state components are replicated, which loading checks"
+    seen = members[component.id, primary]
+    assert seen.state is not None, "a primary has said so itself"
+    if replication.acks == 0:
+        return None
+    if seen.state.sync_acks < replication.acks or not seen.state.sync_standbys:
+        mode = "waits for" if replication.mode is ReplicationMode.SYNC else "requires"
+        return (
+            f"{component.id} in {primary} {mode} {seen.state.sync_acks} standbys, the estate declares"
+            f" {replication.acks}: set it on the server, then evac goes on"
+        )
+    return SyncSet(acks=seen.state.sync_acks, standbys=seen.state.sync_standbys)
