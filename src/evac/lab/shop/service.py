@@ -37,13 +37,14 @@ class Reply:
 
 def open_valkey(url: str, *, limit: float) -> valkey.asyncio.Valkey:
     """Return a client that never tries a command twice, and waits at most `limit` seconds for each."""
-    return valkey.asyncio.Valkey.from_url(
+    client: valkey.asyncio.Valkey = valkey.asyncio.Valkey.from_url(
         url,
         socket_timeout=limit,
         socket_connect_timeout=limit,
-        retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     )
+    return client
 
 
 class Shop:
