@@ -12,7 +12,8 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | minority down | any | any | link cut |
 | one service down | fresh | bad | service down |
 | one service down | fresh | well | ingress failed, for that service |
-| many client probes fail, from a quorum | any | any | gray |
+| quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
+| many client probes of a service fail, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`decision`).
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from evac.core.detector import Cell, Detector, Sight
+from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Instant
 
@@ -65,7 +66,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What holds for a region, since when, and why. `services` are those that are down there."""
+    """What holds for a region, since when, and why. `services` are those that a quorum sees down there, or gray."""
 
     region: RegionId
     diagnosis: Diagnosis
@@ -97,16 +98,33 @@ def quorum(estate: Estate, region: RegionId) -> int:
 
 def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:
     """Return what the detector's views mean at `now`."""
-    looks = {v: {r: _views(detector, v, r, now) for r in estate.regions if r != v} for v in estate.regions}
+    views = _views(detector, estate, now)
+    looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
     voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
-    verdicts = {r: _judge(detector, estate, r, looks, voiceless, now) for r in estate.regions}
+    verdicts = {r: _judge(detector, estate, r, looks, views[r, r], voiceless, now) for r in estate.regions}
     return Assessment(at=now, verdicts=verdicts, voiceless=voiceless)
+
+
+def calm(detector: Detector) -> bool:
+    """Return whether no cell is down and no client cell fails too often.
+
+    Then no assessment, at whatever moment, can say more of a region than well or unknown: a cheap question to ask
+    before the dear one.
+    """
+    limit = detector.policy.gray_failing
+    return not any(c.up is False or (s.as_client and c.failing_share() >= limit) for s, c in detector.cells.items())
 
 
 def heartbeat_age(detector: Detector, region: RegionId, now: Instant) -> timedelta | None:
     """Return how old a region's last heartbeat is, None if it never had one."""
     last = detector.heartbeats.get(region)
     return None if last is None else now - last
+
+
+def answers(assessment: Assessment, region: RegionId, *, estate: Estate) -> bool:
+    """Return whether a region's agent has been heard of lately, so that it can be given orders."""
+    age = assessment.verdicts[region].heartbeat_age
+    return age is not None and age <= estate.detection.heartbeat_stale
 
 
 def _fresh(detector: Detector, region: RegionId, now: Instant) -> bool:
@@ -119,27 +137,28 @@ def _stale_after(detector: Detector) -> timedelta:
     return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
 
 
-def _views(detector: Detector, vantage: RegionId, region: RegionId, now: Instant) -> dict[ServiceId, Cell]:
-    """The known, fresh cells of one vantage point on one region; client probes are not among them."""
+Views = Mapping[ServiceId, Cell]
+"""What one vantage point knows of one region, service by service; client probes are not among it."""
+
+
+def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[tuple[RegionId, RegionId], Views]:
+    """The known, fresh cells, by vantage point and region."""
     oldest = now - _stale_after(detector)
-    return {
-        sight.service: cell
-        for sight, cell in detector.cells.items()
-        if sight.vantage == vantage
-        and sight.region == region
-        and not sight.as_client
-        and cell.up is not None
-        and cell.last >= oldest
+    views: dict[tuple[RegionId, RegionId], dict[ServiceId, Cell]] = {
+        (v, r): {} for v in estate.regions for r in estate.regions
     }
+    for sight, cell in detector.cells.items():
+        pair = sight.vantage, sight.region
+        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
+            views[pair][sight.service] = cell
+    return views
 
 
-def _all_down(views: Mapping[ServiceId, Cell]) -> bool:
+def _all_down(views: Views) -> bool:
     return bool(views) and not any(cell.up for cell in views.values())
 
 
-def _voiceless(
-    detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Mapping[ServiceId, Cell]], now: Instant
-) -> str:
+def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], now: Instant) -> str:
     """Why an observer has no vote; empty if it has one."""
     if not _fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)
@@ -164,7 +183,7 @@ class _Bench:
 
 def _hear(
     region: RegionId,
-    looks: Mapping[RegionId, Mapping[RegionId, Mapping[ServiceId, Cell]]],
+    looks: Mapping[RegionId, Mapping[RegionId, Views]],
     voiceless: Mapping[RegionId, str],
 ) -> _Bench:
     """Take the outside vantage points' votes on a region."""
@@ -196,7 +215,7 @@ def _hear(
     )
 
 
-def _say(views: Mapping[ServiceId, Cell], failing: Mapping[ServiceId, Cell]) -> str:
+def _say(views: Views, failing: Views) -> str:
     if not views:
         return "has not looked lately"
     if not failing:
@@ -209,84 +228,74 @@ def _judge(
     detector: Detector,
     estate: Estate,
     region: RegionId,
-    looks: Mapping[RegionId, Mapping[RegionId, Mapping[ServiceId, Cell]]],
+    looks: Mapping[RegionId, Mapping[RegionId, Views]],
+    inside: Views,
     voiceless: Mapping[RegionId, str],
     now: Instant,
 ) -> Verdict:
     """Apply the table to one region."""
     bench = _hear(region, looks, voiceless)
-    inside = _views(detector, region, region, now)
     need = quorum(estate, region)
-    fresh = _fresh(detector, region, now)
-    gray_from = _gray_from(detector, estate, region, voiceless, now)
+    gray = _gray(detector, region, voiceless, need, now)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
-    inside_bad = tuple(s for s in agreed if (c := inside.get(s)) is not None and not c.up)
-    if len(bench.down) >= need and not bench.up:
-        if not fresh:
-            diagnosis = Diagnosis.UNREACHABLE
-        else:
-            diagnosis = Diagnosis.SERVICES_DOWN if _all_down(inside) else _partial(inside, inside_bad, agreed)
-    elif inside_bad and fresh:
-        diagnosis = Diagnosis.SERVICE_DOWN
-    elif len(gray_from) >= need:
-        diagnosis = Diagnosis.GRAY
-    elif agreed and fresh and all((c := inside.get(s)) is not None and c.up for s in agreed):
-        diagnosis = Diagnosis.INGRESS_FAILED
-    elif bench.down or bench.service_down:
-        diagnosis = Diagnosis.LINK_CUT
-    else:
-        diagnosis = Diagnosis.WELL if bench.up else Diagnosis.UNKNOWN
-    availability = _availability(bench, looks, region, voiceless)
+    diagnosis = _diagnose(bench, inside, agreed, gray, need=need, fresh=_fresh(detector, region, now))
+    sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
+    availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     return Verdict(
         region=region,
         diagnosis=diagnosis,
         status=_status(availability),
         availability=availability if availability is not None else 0.0,
-        since=_since(detector, bench, region, diagnosis, gray_from, now),
-        symptom_at=_symptom(bench, gray_from, now),
+        since=_since(detector, bench, region, diagnosis, sick, now),
+        symptom_at=_symptom(bench, sick, now),
         heartbeat_age=heartbeat_age(detector, region, now),
-        services=agreed,
+        services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         evidence=bench.evidence,
     )
 
 
-def _partial(
-    inside: Mapping[ServiceId, Cell], inside_bad: tuple[ServiceId, ...], agreed: tuple[ServiceId, ...]
+def _diagnose(
+    bench: _Bench,
+    inside: Views,
+    agreed: tuple[ServiceId, ...],
+    gray: Mapping[ServiceId, tuple[Cell, ...]],
+    *,
+    need: int,
+    fresh: bool,
 ) -> Diagnosis:
-    """All is down from outside, the agent lives, and not all is down from inside."""
-    if inside_bad:
+    """The table, row by row; the first that fits."""
+    bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
+    well_inside = bool(agreed) and all((c := inside.get(s)) is not None and c.up for s in agreed)
+    all_down = len(bench.down) >= need and not bench.up
+    if all_down and not fresh:
+        return Diagnosis.UNREACHABLE
+    if all_down and _all_down(inside):
+        return Diagnosis.SERVICES_DOWN
+    if bad_inside and fresh:
         return Diagnosis.SERVICE_DOWN
-    if all((c := inside.get(s)) is not None and c.up for s in agreed):
+    if gray:
+        return Diagnosis.GRAY
+    if well_inside and fresh:
         return Diagnosis.INGRESS_FAILED
-    return Diagnosis.UNKNOWN
+    if agreed or not bench.cells:
+        return Diagnosis.UNKNOWN
+    return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
 
 
-def _gray_from(
-    detector: Detector, estate: Estate, region: RegionId, voiceless: Mapping[RegionId, str], now: Instant
-) -> Mapping[Sight, Cell]:
-    """The voters' client cells of which too many answers failed; one a vantage point."""
-    policy = estate.detection
+def _gray(
+    detector: Detector, region: RegionId, voiceless: Mapping[RegionId, str], need: int, now: Instant
+) -> Mapping[ServiceId, tuple[Cell, ...]]:
+    """The services of which clients fail too often from enough voters, with those voters' cells."""
+    policy = detector.policy
     enough = max(4, int(policy.gray_window / max(policy.client_interval, policy.client_timeout)))
-    worst: dict[RegionId, tuple[Sight, Cell]] = {}
+    sick: dict[ServiceId, list[Cell]] = {}
     for sight, cell in detector.cells.items():
         if not sight.as_client or sight.region != region or sight.vantage == region or sight.vantage in voiceless:
             continue
-        if now - cell.last > _stale_after(detector) or len(cell.recent) < enough:
-            continue
-        if policy.gray_failing <= cell.failing_share() <= 1.0:
-            worst[sight.vantage] = (sight, cell)
-    return dict(worst.values())
-
-
-def _availability(
-    bench: _Bench,
-    looks: Mapping[RegionId, Mapping[RegionId, Mapping[ServiceId, Cell]]],
-    region: RegionId,
-    voiceless: Mapping[RegionId, str],
-) -> float | None:
-    """Which part of (voter, service) pairs is up; None if nobody looked."""
-    pairs = [c.up for v, views in looks.items() if v != region and v not in voiceless for c in views[region].values()]
-    return sum(map(bool, pairs)) / len(pairs) if pairs else None
+        fresh = now - cell.last <= _stale_after(detector)
+        if fresh and len(cell.recent) >= enough and cell.failing_share() >= policy.gray_failing:
+            sick.setdefault(sight.service, []).append(cell)
+    return {service: tuple(cells) for service, cells in sick.items() if len(cells) >= need}
 
 
 def _status(availability: float | None) -> Status:
@@ -303,7 +312,7 @@ def _since(
     bench: _Bench,
     region: RegionId,
     diagnosis: Diagnosis,
-    gray_from: Mapping[Sight, Cell],
+    sick: Iterable[Cell],
     now: Instant,
 ) -> Instant:
     """When the last of the conditions behind a diagnosis came true."""
@@ -313,7 +322,7 @@ def _since(
         case Diagnosis.UNKNOWN:
             return now
         case Diagnosis.GRAY:
-            return max(_latest_failure(c) for c in gray_from.values())
+            return max(_latest_failure(c) for c in sick)
         case Diagnosis.UNREACHABLE:
             last = detector.heartbeats.get(region)
             turned = [] if last is None else [last + detector.policy.heartbeat_stale]
@@ -330,8 +339,8 @@ def _latest_failure(cell: Cell) -> Instant:
     return max(at for at, ok in cell.recent if not ok)
 
 
-def _symptom(bench: _Bench, gray_from: Mapping[Sight, Cell], now: Instant) -> Instant:
+def _symptom(bench: _Bench, sick: Iterable[Cell], now: Instant) -> Instant:
     """The first sign: the earliest start of a row of failures, or the first failure in a gray window."""
     rows = [c.first_failure for c in bench.cells if c.first_failure is not None]
-    windows = [min(at for at, ok in c.recent if not ok) for c in gray_from.values()]
+    windows = [min(at for at, ok in c.recent if not ok) for c in sick]
     return min([*rows, *windows], default=now)

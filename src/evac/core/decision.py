@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
-from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict
+from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict, answers
 from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement, RunKind
@@ -167,7 +167,7 @@ def _calm(verdict: Verdict) -> str:
         case Diagnosis.LINK_CUT:
             return f"{verdict.region}: only a minority of outside views fail; a link is cut, the region is not"
         case Diagnosis.UNKNOWN:
-            return f"{verdict.region} has not been seen by enough vantage points to judge it"
+            return f"{verdict.region} cannot be judged: too little has been seen of it, from outside or from inside"
         case (
             Diagnosis.GRAY
             | Diagnosis.SERVICE_DOWN
@@ -195,7 +195,7 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
         case Diagnosis.INGRESS_FAILED:
             return f"{', '.join(hit)} in {region} well inside, not reachable from outside" if hit else ""
         case Diagnosis.GRAY:
-            return f"clients of {region} fail too often, seen from a quorum of vantage points"
+            return f"clients of {', '.join(hit)} in {region} fail too often, seen from a quorum" if hit else ""
         case Diagnosis.WELL | Diagnosis.LINK_CUT | Diagnosis.UNKNOWN:
             return ""
 
@@ -209,7 +209,6 @@ def _move(view: View, placement: Placement, verdict: Verdict, trouble: str, now:
             group=group,
             reasons=(trouble, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected)),
         )
-    alive = verdict.diagnosis is not Diagnosis.UNREACHABLE
     move = Move(
         group=group,
         kind=RunKind.FAILOVER,
@@ -220,7 +219,7 @@ def _move(view: View, placement: Placement, verdict: Verdict, trouble: str, now:
         evidence=verdict.evidence,
         symptom_at=verdict.symptom_at,
     )
-    if reason := unfenceable(view.estate, placement, view.members, alive=alive):
+    if reason := unfenceable(view.estate, view.assessment, placement, view.members):
         return CallPerson(
             group=group,
             reasons=(
@@ -257,28 +256,34 @@ def _permitted(view: View, move: Move, now: Instant) -> Decision:
     return move
 
 
-def unfenceable(estate: Estate, placement: Placement, members: Members, *, alive: bool) -> str:
+def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:
     """Return why the old primaries cannot be fenced without a person; empty if they can.
 
-    `alive` says that the source's agent answers, so that it can stop what it hosts. Services that are merely wanted
-    do not count: a plan leaves out what it cannot fence of them.
+    A source whose agent answers can stop what it hosts. Services that are merely wanted do not count: a plan leaves
+    out what it cannot fence of them.
     """
-    if alive:
+    if answers(assessment, placement.primary, estate=estate):
         return ""
     wanted = estate.wanted_only(placement.group)
     for component in estate.group_components(placement.group, Purpose.STATE):
-        if component.service not in wanted and (reason := unstarvable(component, placement, members)):
+        if component.service in wanted:
+            continue
+        if reason := unstarvable(component, estate, assessment, placement, members):
             return reason
     return ""
 
 
-def unstarvable(component: Component, placement: Placement, members: Members) -> str:
+def unstarvable(
+    component: Component, estate: Estate, assessment: Assessment, placement: Placement, members: Members
+) -> str:
     """Return why the old primary of a component cannot be starved of its standbys; empty if it can."""
     sets = placement.sync.get(component.id, ())
     if not sets:
         return f"{component.id} is asynchronous and {placement.primary} cannot be reached: nothing proves it stopped"
     for sync in sets:
-        able = [r for r in sync.standbys if is_standby(members, component.id, r)]
+        able = [
+            r for r in sync.standbys if is_standby(members, component.id, r) and answers(assessment, r, estate=estate)
+        ]
         if len(able) < sync.refusals_needed:
             return (
                 f"{component.id}: {sync.refusals_needed} of {', '.join(sync.standbys)} must refuse the old primary,"

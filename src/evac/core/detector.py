@@ -68,7 +68,8 @@ class Detector:
 def fold(detector: Detector, *observations: Observation) -> Detector:
     """Return the detector after these observations, in this order.
 
-    An observation older than what is already known changes nothing.
+    An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
+    two failures. (So a cell is asked by one probe only: loading refuses two of one kind of look at one target.)
     """
     cells, members = dict(detector.cells), dict(detector.members)
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
@@ -95,7 +96,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         cell = Cell(
             up=None, since=seen.at, first_failure=None, failures=0, successes=0, last=seen.at, took=seen.took, reason=""
         )
-    elif seen.at < cell.last:
+    elif seen.at <= cell.last:
         return cell
     failures = 0 if seen.ok else cell.failures + 1
     successes = cell.successes + 1 if seen.ok else 0

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, Diagnosis
+from evac.core.assessment import Assessment, Diagnosis, answers
 from evac.core.decision import Move, Rejoin, is_standby, unstarvable
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId, ReplicationMode
@@ -49,12 +49,15 @@ class Situation:
 
     def reachable(self, region: RegionId) -> bool:
         """Return whether the region's agent can be given orders now."""
-        return region not in self.assessment.voiceless or self._only_isolated(region)
+        return answers(self.assessment, region, estate=self.estate)
 
-    def _only_isolated(self, region: RegionId) -> bool:
-        verdict = self.assessment.verdicts[region]
-        stale = self.estate.detection.heartbeat_stale
-        return verdict.heartbeat_age is not None and verdict.heartbeat_age <= stale
+    def standbys(self, component: Component, *not_these: RegionId) -> list[RegionId]:
+        """Return the regions whose standby of a component can be given orders, in the order of its members."""
+        return [
+            r
+            for r in component.members
+            if r not in not_these and is_standby(self.members, component.id, r) and self.reachable(r)
+        ]
 
 
 def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
@@ -90,8 +93,13 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
 
 
 def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
-    """Return the plan that makes a returned region a standby again: traffic off first, then stop, rebuild, protect."""
+    """Return the plan that makes a returned region a standby again: traffic off first, then stop, rebuild, protect.
+
+    A component that the failover had to leave behind (it could not be fenced, and was merely wanted) is still primary
+    there: now that its agent answers, it is switched over first.
+    """
     placement = situation.placement
+    assert term >= placement.term, "a term never falls"
     steps: list[Step] = []
     shift = Move(
         group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
@@ -101,9 +109,14 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
     for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
         if rejoin.region not in component.members:
             continue
-        stop = _step(component, rejoin.region, Verb.STOP, Phase.FENCE, term=term, args={"mode": "kill"}, undoable=False)
-        steps.append(stop)
-        steps += _rebuild(component, rejoin.region, placement.primary, situation, (stop.id,), term=term)
+        if is_standby(situation.members, component.id, placement.primary):
+            fence = _switch_chain(component, shift, situation, term=term)
+        else:
+            kill: dict[str, Json] = {"mode": "kill"}
+            fence = (_step(component, rejoin.region, Verb.STOP, Phase.FENCE, term=term, args=kill, undoable=False),)
+        steps += fence
+        needs = tuple(s.id for s in fence if s.pivot or len(fence) == 1)
+        steps += _rebuild(component, rejoin.region, placement.primary, situation, needs, term=term)
     return Plan(
         kind=RunKind.REJOIN,
         group=rejoin.group,
@@ -143,29 +156,30 @@ def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> t
     for component in situation.estate.group_components(move.group, Purpose.STATE):
         if planned:
             chains.append(_switch_chain(component, move, situation, term=term))
-            continue
-        try:
-            chains.append(_failover_chain(component, move, situation, term=term))
-        except UnsafePlan as refusal:
-            if component.service not in wanted:
-                raise
-            notes.append(f"{component.id} stays where it is: {refusal}")
+        else:
+            try:
+                chains.append(_failover_chain(component, move, situation, term=term))
+            except UnsafePlan as refusal:
+                if component.service not in wanted:
+                    raise
+                notes.append(f"{component.id} stays where it is: {refusal}")
+                continue
+        if _unguarded(component, _followers(component, move, situation)):
+            notes.append(
+                f"{component.id}: no standby is left to acknowledge; the new primary writes alone until one is"
+            )
     return chains, notes
 
 
-def _others(component: Component, *not_these: RegionId) -> list[RegionId]:
-    return [r for r in component.members if r not in not_these]
+def _unguarded(component: Component, followers: Sequence[RegionId]) -> bool:
+    assert component.replication is not None, "state components are replicated, which loading checks"
+    return component.replication.mode is ReplicationMode.SYNC and not followers
 
 
 def _followers(component: Component, move: Move, situation: Situation) -> list[RegionId]:
     """The standbys that will follow the target: those that answer and are not waiting to be rebuilt."""
-    return [
-        r
-        for r in _others(component, move.source, move.target)
-        if is_standby(situation.members, component.id, r)
-        and situation.reachable(r)
-        and r not in situation.placement.awaiting_rejoin
-    ]
+    waiting = situation.placement.awaiting_rejoin
+    return [r for r in situation.standbys(component, move.source, move.target) if r not in waiting]
 
 
 def _failover_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
@@ -180,11 +194,13 @@ def _failover_chain(component: Component, move: Move, situation: Situation, *, t
 def _fences(component: Component, move: Move, situation: Situation, *, term: Term) -> list[Step]:
     """The steps whose receipts prove that the old primary acknowledges nothing more."""
     alive = situation.reachable(move.source)
-    lost = unstarvable(component, situation.placement, situation.members)
+    lost = unstarvable(component, situation.estate, situation.assessment, situation.placement, situation.members)
     if lost and not alive and not move.accept_loss:
         raise UnsafePlan((lost,))
-    able = [r for r in _others(component, move.source) if is_standby(situation.members, component.id, r)]
-    refusals = [_step(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source}) for r in able]
+    refusals = [
+        _step(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
+        for r in situation.standbys(component, move.source)
+    ]
     if not alive:
         return refusals
     stop = _step(
@@ -241,7 +257,7 @@ def sync_after(component: Component, followers: Sequence[RegionId]) -> SyncSet |
 def _promotion(
     component: Component, move: Move, situation: Situation, *, term: Term, needs: tuple[StepId, ...]
 ) -> Step:
-    """The pivot. Refused where nobody would be left to acknowledge what must not be lost."""
+    """The pivot. Where nobody is left to acknowledge, it goes on alone, and the plan's notes say so."""
     followers = _followers(component, move, situation)
     sync = sync_after(component, followers)
     waits: Json = {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}
@@ -294,7 +310,8 @@ def _shifts(
     steps: list[Step] = []
     notes: list[str] = []
     for router in situation.estate.group_components(move.group, Purpose.ROUTER):
-        weights: dict[str, Json] = {r: 100 if r == move.target else 0 for r in router.members}
+        served = situation.estate.services[router.service].regions
+        weights: dict[str, Json] = {r: 100 if r == move.target else 0 for r in dict.fromkeys((*served, move.target))}
         for region in router.members:
             if only is not None and region != only:
                 continue
@@ -379,13 +396,14 @@ def _standbys(
 ) -> list[RegionId]:
     """Who will stand by once a region has rejoined, in the order the members are declared."""
     away = set(situation.placement.awaiting_rejoin) - {with_region}
-    known = {with_region, *(r for r in component.members if is_standby(situation.members, component.id, r))}
+    known = {with_region, *situation.standbys(component)}
     return [r for r in component.members if r != primary and r in known and r not in away]
 
 
 def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term, planned: bool) -> Placement:
     """The placement when every step has its receipt."""
-    sync: dict[ComponentId, tuple[SyncSet, ...]] = {}
+    moved = {chain[0].action.component for chain in chains}
+    sync = {c: sets for c, sets in situation.placement.sync.items() if c not in moved}
     for chain in chains:
         component = situation.estate.components[chain[0].action.component]
         if planned:

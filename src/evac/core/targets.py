@@ -82,6 +82,8 @@ def choose(
 
 def obstacle(estate: Estate, assessment: Assessment, placement: Placement, members: Members, region: RegionId) -> str:
     """Return why a region cannot be the target; empty if it can."""
+    if region not in _candidates(estate, placement.group):
+        return f"is not a region that all of {placement.group} can run in"
     verdict = assessment.verdicts[region]
     if region in assessment.voiceless:
         return assessment.voiceless[region]
