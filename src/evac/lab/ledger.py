@@ -87,9 +87,10 @@ class Session:
         return not (self._connection.closed or self._connection.broken)
 
     @property
-    def host(self) -> str:
-        """Return the address of the server that was reached."""
-        return self._connection.info.hostaddr or self._connection.info.host
+    def server(self) -> tuple[str, int]:
+        """Return the address and the port of the server that was reached."""
+        info = self._connection.info
+        return info.hostaddr or info.host, info.port
 
     async def write(self, order: Order, *, node: str, limit: float | None = None) -> Written:
         """Insert an order. With a limit (seconds) the session is broken off when it has passed.

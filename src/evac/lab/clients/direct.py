@@ -42,12 +42,12 @@ async def write_orders(
             order.append(order.pop(0))
             continue
         seq += 1
-        node = next(region for region, address in servers.items() if split(address)[0] == session.host)
+        node = next(region for region, address in servers.items() if split(address) == session.server)
         id = record.begin(client=client, seq=seq, store="orders", via=via)
         written = await session.write(Order(id=id, client=client, seq=seq), node=node, limit=limit)
         owner = None
         if written.ending is Ending.OK and written.timeline is not None:
-            owner = Owner(node=node, term=written.timeline, address=session.host)
+            owner = Owner(node=node, term=written.timeline, address=session.server[0])
         record.end(id, written.ending, owner=owner, reason=written.reason)
         if written.ending is not Ending.OK:
             await session.close()
