@@ -1,0 +1,139 @@
+"""The agent of one region: it looks from there, tells what it saw, and does what it is ordered to do there.
+
+Intuition: an agent that cannot act in its region is no agent of it, so each time before it tells anything it asks its
+place for a sign of life. No sign, no telling, and that silence is what the leader hears: the heartbeat is not a
+message of its own, it is that the agent goes on telling.
+
+What it saw while it was blind is thrown away: connections through a place that is cut off fail for a reason that is
+not the target's.
+
+What this is not: a judge. It tells the same whether it saw one region down or all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+import structlog
+
+from evac.core.errors import EvacError, StoreError
+from evac.core.estate import ComponentId, Estate, RegionId
+from evac.core.observation import MemberSeen, Observation, Probed
+from evac.engine.prober import Eyes
+from evac.engine.views import encode_view, view_key
+from evac.ports import Clock, Driver, Place, ProbeKind, Store
+
+KEPT_MAX = 2000
+"""Observations kept while the store cannot be reached; the oldest are dropped first."""
+TELLS_PER_INTERVAL_MAX = 4
+"""How often bad news may be told within one interval, instead of waiting for its end."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Agent:
+    """One region's agent. `orders` is its other half, which does what it is told (`engine.orders`)."""
+
+    def __init__(
+        self,
+        region: RegionId,
+        *,
+        estate: Estate,
+        store: Store,
+        place: Place,
+        clock: Clock,
+        probe_kinds: Mapping[str, ProbeKind],
+        members: Mapping[ComponentId, Driver],
+        orders: Callable[[], Awaitable[None]] | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._region = region
+        self._detection = estate.detection
+        self._store = store
+        self._place = place
+        self._clock = clock
+        self._orders = orders
+        self._seen: deque[Observation] = deque(maxlen=KEPT_MAX)
+        self._bad_news = asyncio.Event()
+        self._blind = ""
+        """Why the place gives no sign of life; empty when it does."""
+        self._eyes = Eyes(
+            region=region,
+            estate=estate,
+            place=place,
+            probe_kinds=probe_kinds,
+            members=members,
+            clock=clock,
+            chance=chance or random.Random(),
+            seen=self._note,
+        )
+
+    async def run(self) -> None:
+        """Look, tell and obey until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._eyes.look(), name=f"eyes {self._region}")
+            group.create_task(self._tell_for_ever(), name=f"heartbeat {self._region}")
+            if self._orders is not None:
+                group.create_task(_as_coroutine(self._orders), name=f"orders {self._region}")
+
+    def _note(self, seen: Observation) -> None:
+        self._seen.append(seen)
+        if (isinstance(seen, Probed) and not seen.ok) or (isinstance(seen, MemberSeen) and seen.state is None):
+            self._bad_news.set()
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            began = self._clock.now()
+            self._bad_news.clear()
+            if await self._sign_of_life():
+                await self._tell()
+            await self._clock.sleep(self._detection.interval / TELLS_PER_INTERVAL_MAX)
+            rest = began + self._detection.interval - self._clock.now()
+            if rest > timedelta():
+                await self._rest(rest)
+
+    async def _rest(self, rest: timedelta) -> None:
+        """Wait for the end of the interval, or for bad news."""
+        try:
+            async with asyncio.timeout(rest.total_seconds()):
+                await self._bad_news.wait()
+        except TimeoutError:
+            return
+
+    async def _sign_of_life(self) -> bool:
+        """Ask the place; on no answer forget what was seen, since it was not the targets that failed."""
+        asked = self._clock.now()
+        try:
+            async with asyncio.timeout(self._detection.timeout.total_seconds()):
+                await self._place.ping()
+        except (TimeoutError, EvacError) as error:
+            why = str(error) or f"no answer in {self._detection.timeout.total_seconds():g} s"
+            if not self._blind:
+                _log.warning("place gives no sign of life: heartbeat stops", region=self._region, why=why)
+            self._blind = why
+            self._seen.clear()
+            return False
+        if self._blind:
+            _log.info("place answers again", region=self._region)
+            self._blind = ""
+            self._seen = deque((s for s in self._seen if s.at >= asked), maxlen=KEPT_MAX)
+        return True
+
+    async def _tell(self) -> None:
+        """Publish what was seen since the last time; what the store did not take is told with the next."""
+        telling, self._seen = self._seen, deque(maxlen=KEPT_MAX)
+        record = encode_view(self._region, telling, now=self._clock.now())
+        try:
+            async with asyncio.timeout(self._detection.timeout.total_seconds()):
+                await self._store.commit(expect={}, put={view_key(self._region): record})
+        except (TimeoutError, StoreError) as error:
+            _log.warning("store did not take the view: told again with the next", region=self._region, why=str(error))
+            self._seen = deque((*telling, *self._seen), maxlen=KEPT_MAX)
+
+
+async def _as_coroutine(orders: Callable[[], Awaitable[None]]) -> None:
+    await orders()

@@ -1,0 +1,124 @@
+"""Views: what an agent saw since it last told, as one compact record under `views/<region>`.
+
+Intuition: two machines do not share a clock, but both can count how long ago something was. So a record carries ages,
+measured against the moment it was published, and its reader sets them against the moment it read: instants on the
+reader's own clock, late by the store's delay at most.
+
+The record itself is the region's heartbeat: it is published only while the agent can act in its region and reach the
+store. A reader that finds a record it has not seen written (after a start) knows nothing of its age, and must not take
+it for a heartbeat.
+
+What this is not: a history. Each record replaces the one before; the detector keeps what matters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, cast
+
+from evac.core.errors import EvacError
+from evac.core.estate import ComponentId, RegionId, ServiceId
+from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
+
+FORMAT = 1
+PREFIX = "views/"
+
+
+def view_key(region: RegionId) -> str:
+    """Return the store's key of a region's view."""
+    return f"{PREFIX}{region}"
+
+
+def encode_view(region: RegionId, observations: Iterable[Observation], *, now: Instant) -> bytes:
+    """Return the record of what the agent of `region` saw, published at `now` on its own clock."""
+    probed: list[list[object]] = []
+    members: list[list[object]] = []
+    for seen in observations:
+        match seen:
+            case Probed():
+                assert seen.vantage == region, "an agent tells what it saw itself"
+                age, took = _us(now - seen.at), _us(seen.took)
+                probed.append([seen.service, seen.region, age, took, seen.ok, seen.as_client, seen.reason])
+            case MemberSeen():
+                state = None if seen.state is None else _plain(seen.state)
+                members.append([seen.component, seen.region, _us(now - seen.at), seen.reason, state])
+            case Heartbeat():
+                assert seen.region == region, "the record is this agent's own heartbeat"
+    record = {"format": FORMAT, "region": region, "probed": probed, "members": members}
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode_view(record: bytes, *, now: Instant) -> tuple[Observation, ...]:
+    """Return what a record says, on the clock of the reader who got it `now`: the heartbeat, then the rest.
+
+    Raises `EvacError` for a record of another format.
+    """
+    try:
+        told: dict[str, Any] = json.loads(record)
+        if told["format"] != FORMAT:
+            raise EvacError(
+                f"a view is in format {told['format']}, this evac reads {FORMAT}: run one version everywhere"
+            )
+        region = RegionId(told["region"])
+        seen: list[Probed | MemberSeen] = [_probed(region, row, now) for row in told["probed"]]
+        seen += [_member(row, now) for row in told["members"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvacError(f"a view cannot be read ({error!r}): was the store written by something else?") from error
+    return Heartbeat(at=now, region=region), *sorted(seen, key=lambda s: s.at)
+
+
+def _probed(vantage: RegionId, row: list[Any], read_at: Instant) -> Probed:
+    service, region, age, took, ok, as_client, reason = row
+    return Probed(
+        at=read_at - _span(age),
+        vantage=vantage,
+        service=ServiceId(service),
+        region=RegionId(region),
+        ok=ok,
+        took=_span(took),
+        reason=reason,
+        as_client=as_client,
+    )
+
+
+def _member(row: list[Any], read_at: Instant) -> MemberSeen:
+    component, region, age, reason, state = row
+    return MemberSeen(
+        at=read_at - _span(age),
+        component=ComponentId(component),
+        region=RegionId(region),
+        state=None if state is None else _state(state),
+        reason=reason,
+    )
+
+
+def _plain(state: MemberState) -> dict[str, object]:
+    """Return a member's state as JSON holds it, without what is as by default."""
+    plain: dict[str, object] = {}
+    for field in fields(MemberState):
+        value = getattr(state, field.name)
+        if value != field.default:
+            plain[field.name] = _us(value) if isinstance(value, timedelta) else value
+    return plain
+
+
+def _state(plain: Mapping[str, Any]) -> MemberState:
+    given = dict(plain)
+    given["role"] = MemberRole(given["role"])
+    for name in ("stream_silence", "lag"):
+        if given.get(name) is not None:
+            given[name] = _span(given[name])
+    if "sync_standbys" in given:
+        given["sync_standbys"] = tuple(given["sync_standbys"])
+    return MemberState(**given)
+
+
+def _us(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
+def _span(us: object) -> timedelta:
+    return timedelta(microseconds=cast(int, us))

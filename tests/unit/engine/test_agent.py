@@ -1,0 +1,156 @@
+"""An agent tells what it saw while it can act in its region, and nothing otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from evac.core.errors import Rejected, Unavailable
+from evac.core.estate import ComponentId, Detection, Estate, Probe, Region, RegionId, RegionRole, ServiceId
+from evac.core.observation import MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.engine.agent import Agent
+from evac.engine.clock import BootClock
+from evac.engine.views import decode_view, view_key
+from fakes.standing import NotingStore, ScriptedMember, ScriptedPlace, ScriptedProber, ScriptedProbes
+
+HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
+QUICK = Detection(
+    interval=timedelta(milliseconds=10),
+    timeout=timedelta(milliseconds=20),
+    client_interval=timedelta(milliseconds=10),
+    client_timeout=timedelta(milliseconds=30),
+)
+PRIMARY = MemberState(role=MemberRole.PRIMARY, writable=True, position=7)
+
+
+def estate(probers: dict[str, ScriptedProber]) -> Estate:
+    """Two regions, and one service for each prober, probed in THERE."""
+    regions = {
+        r: Region(id=r, provider="lab", latitude=0, longitude=0, jurisdiction="US", role=RegionRole.ACTIVE)
+        for r in (HERE, THERE)
+    }
+    probes = tuple(
+        Probe(kind="scripted", service=ServiceId(name), region=THERE, settings=prober, as_client=name == "client")
+        for name, prober in probers.items()
+    )
+    return Estate(name="two", regions=regions, services={}, components={}, probes=probes, home={}, detection=QUICK)
+
+
+class Told:
+    """What a store was told, decoded."""
+
+    def __init__(self, store: NotingStore) -> None:
+        self.store = store
+
+    def all(self) -> list[Observation]:
+        return [o for put in self.store.written for o in decode_view(put[view_key(HERE)], now=timedelta(hours=1))]
+
+    def probed(self, service: str) -> list[Probed]:
+        return [o for o in self.all() if isinstance(o, Probed) and o.service == service]
+
+    def members(self) -> list[MemberSeen]:
+        return [o for o in self.all() if isinstance(o, MemberSeen)]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def agent(
+    probers: dict[str, ScriptedProber], *, member: ScriptedMember | None = None, place: ScriptedPlace | None = None
+) -> AsyncIterator[Told]:
+    """Run an agent of HERE for as long as the context lives."""
+    store = NotingStore()
+    one = Agent(
+        HERE,
+        estate=estate(probers),
+        store=store,
+        place=place or ScriptedPlace(),
+        clock=BootClock(),
+        probe_kinds={"scripted": ScriptedProbes()},
+        members={ComponentId("orders-db"): member} if member else {},
+        chance=random.Random(1),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(one.run())
+        yield Told(store)
+        running.cancel()
+    assert all(prober.closed for prober in probers.values())
+
+
+async def test_answers_failures_and_silence_are_told_each_as_what_it_is() -> None:
+    probers = {
+        "well": ScriptedProber(lambda n: ""),
+        "ill": ScriptedProber(lambda n: "status 500"),
+        "silent": ScriptedProber(lambda n: None),
+        "client": ScriptedProber(lambda n: None if n % 2 else ""),
+        "refused": ScriptedProber(lambda n: ConnectionRefusedError("connection refused")),
+    }
+    async with agent(probers) as told:
+        await until(lambda: all(len(told.probed(name)) >= 4 for name in probers))
+        assert {p.ok for p in told.probed("well")} == {True}
+        assert {p.reason for p in told.probed("ill")} == {"status 500"}
+        assert {p.reason for p in told.probed("refused")} == {"connection refused"}
+        assert all(p.reason.startswith("no answer in") for p in told.probed("silent"))
+        assert [p.ok for p in told.probed("client")][:4] == [False, True, False, True]
+        assert all(p.vantage == HERE and p.region == THERE for p in told.probed("well"))
+    assert all(prober.at_once_max == 1 for prober in probers.values())
+
+
+async def test_what_could_not_be_looked_at_is_unknown_not_down() -> None:
+    broken = {
+        "placeless": ScriptedProber(lambda n: Unavailable("the place is gone")),
+        "secretless": ScriptedProber(lambda n: Rejected("no secret")),
+        "buggy": ScriptedProber(lambda n: ZeroDivisionError()),
+    }
+    async with agent(broken) as told:
+        await until(lambda: all(p.asked >= 3 for p in broken.values()) and len(told.store.written) > 3)
+        assert all(not isinstance(o, Probed) for o in told.all())
+
+
+async def test_members_are_told_with_their_state_or_the_reason_for_none() -> None:
+    member = ScriptedMember(PRIMARY)
+    async with agent({}, member=member) as told:
+        await until(lambda: any(m.state == PRIMARY for m in told.members()))
+        member.says = Unavailable("does not answer")
+        await until(lambda: told.members()[-1].reason == "does not answer")
+        assert told.members()[-1].state is None
+        member.says = ZeroDivisionError("oops")
+        await until(lambda: "bug" in told.members()[-1].reason)
+
+
+@pytest.mark.parametrize("trouble", [None, "cut off"])
+async def test_no_sign_of_life_no_heartbeat_and_what_was_seen_blind_is_forgotten(trouble: str | None) -> None:
+    place = ScriptedPlace()
+    says = ""
+    prober = ScriptedProber(lambda n: says)
+    async with agent({"shop": prober}, place=place) as told:
+        await until(lambda: told.probed("shop"))
+        place.trouble = trouble
+        await until(lambda: place.unanswered >= 2)
+        told_before, says, asked = len(told.store.written), "seen blind", prober.asked
+        await until(lambda: prober.asked > asked + 5)
+        says = "seen again"
+        assert len(told.store.written) == told_before
+        await until(lambda: prober.asked > asked + 8)
+        place.trouble = ""
+        await until(lambda: any(p.reason == "seen again" for p in told.probed("shop")))
+        assert all(p.reason != "seen blind" for p in told.probed("shop"))
+
+
+async def test_what_the_store_did_not_take_is_told_with_the_next() -> None:
+    prober = ScriptedProber(lambda n: "" if n != 4 else "remember me")
+    async with agent({"shop": prober}) as told:
+        await until(lambda: told.store.written)
+        told.store.down = prober.asked < 4
+        await until(lambda: prober.asked > 8)
+        told.store.down = False
+        await until(lambda: any(p.reason == "remember me" for p in told.probed("shop")))
