@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from evac.core.errors import Indeterminate, Unavailable
-from evac.places.local import LocalPlace
-from evac.places.ssh import ssh_place
+from evac.places import open_place
 from evac.ports import Place
 from fakes.loopback_ssh import LoopbackHost, loopback_host
 
@@ -28,9 +27,10 @@ async def host(tmp_path: Path) -> AsyncIterator[LoopbackHost]:
 @pytest.fixture(params=["local", "ssh"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     if request.param == "local":
-        yield LocalPlace()
+        async with open_place(None) as local:
+            yield local
         return
-    async with loopback_host(tmp_path) as running, ssh_place(running.settings()) as over_ssh:
+    async with loopback_host(tmp_path) as running, open_place(running.settings()) as over_ssh:
         yield over_ssh
 
 
@@ -135,7 +135,7 @@ async def test_a_closed_place_is_unavailable(place: Place) -> None:
 
 async def test_a_lost_connection_makes_a_started_command_indeterminate(host: LoopbackHost, tmp_path: Path) -> None:
     noted = tmp_path / "started"
-    async with ssh_place(host.settings()) as place:
+    async with open_place(host.settings()) as place:
         running = asyncio.ensure_future(place.run(["sh", "-c", f"echo x > {noted}; sleep 60"], timeout=SOON))
         await written(noted)
         host.drop()
@@ -146,7 +146,7 @@ async def test_a_lost_connection_makes_a_started_command_indeterminate(host: Loo
 async def test_it_connects_again_by_itself_and_the_forwarded_port_stays(host: LoopbackHost) -> None:
     server = await asyncio.start_server(echo_once, "127.0.0.1", 0)
     quick = host.settings(retry_min=timedelta(milliseconds=20), retry_max=timedelta(milliseconds=40))
-    async with server, ssh_place(quick) as place, place.forward(*server.sockets[0].getsockname()) as local:
+    async with server, open_place(quick) as place, place.forward(*server.sockets[0].getsockname()) as local:
         await place.ping()
         host.stop_listening()
         host.drop()
@@ -173,14 +173,14 @@ async def test_it_connects_again_by_itself_and_the_forwarded_port_stays(host: Lo
 async def test_an_unknown_host_key_is_refused(host: LoopbackHost, tmp_path: Path) -> None:
     settings = host.settings()
     (tmp_path / "known_hosts").write_text("")
-    async with ssh_place(settings) as place:
+    async with open_place(settings) as place:
         with pytest.raises(Unavailable, match="not trusted"):
             await place.ping()
 
 
 async def test_a_silent_connection_is_given_up(host: LoopbackHost) -> None:
     """A host that froze answers no keepalive: who waits is told, although TCP still stands."""
-    async with ssh_place(host.settings(silence_max=timedelta(seconds=0.5))) as place:
+    async with open_place(host.settings(silence_max=timedelta(seconds=0.5))) as place:
         await place.ping()
         for connection in host.connections:
             connection.get_extra_info("socket")
@@ -191,6 +191,6 @@ async def test_a_silent_connection_is_given_up(host: LoopbackHost) -> None:
 
 async def test_what_the_body_raises_leaves_as_it_is(host: LoopbackHost) -> None:
     with pytest.raises(KeyError):
-        async with ssh_place(host.settings()) as place:
+        async with open_place(host.settings()) as place:
             await place.ping()
             raise KeyError("mine")
