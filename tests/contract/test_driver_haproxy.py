@@ -1,0 +1,224 @@
+"""What HAProxy really does: traffic follows, old sessions end, and what a restart forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from world_haproxy import REGIONS, opened, shift
+
+from evac.core.errors import Rejected, Unavailable
+from evac.drivers.haproxy.api import RuntimeApi
+from evac.lab.servers import process
+from evac.lab.servers.haproxy import Balancer, balancer, binary
+from evac.lab.servers.process import Process
+from evac.places.local import LocalPlace
+from evac.ports import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    folder: Path
+    running: Balancer
+
+    @property
+    def api(self) -> str:
+        return f"127.0.0.1:{self.running.api_port}"
+
+    async def served_by(self) -> set[str]:
+        """Ask ten times, as ten clients, and return which regions answered."""
+        answers = set()
+        for _ in range(10):
+            async with httpx.AsyncClient() as client:
+                answers.add((await client.get(f"http://127.0.0.1:{self.running.port}/")).text)
+        return answers
+
+
+async def _serve(region: str) -> asyncio.Server:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" /slow" in head:
+                await reader.read()
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(region)}\r\n\r\n{region}".encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with _world(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _world(folder: Path) -> AsyncIterator[World]:
+    serving = {region: await _serve(region) for region in REGIONS}
+    servers = {region: ("127.0.0.1", each.sockets[0].getsockname()[1]) for region, each in serving.items()}
+    try:
+        async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
+            yield World(folder, running)
+    finally:
+        for each in serving.values():
+            each.close()
+
+
+async def test_clients_follow_the_weights(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api})
+    assert await world.served_by() == {"us-east-1"}
+    receipt = await driver.do(shift({"us-west-2": 100}))
+    assert receipt.facts["before"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
+    assert await world.served_by() == {"us-west-2"}
+    await driver.do(shift({"us-west-2": 50, "eu-west-1": 50.4}))
+    assert await world.served_by() == {"us-west-2", "eu-west-1"}
+
+
+async def test_requests_on_their_way_to_a_region_that_is_left_are_closed(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api})
+    async with httpx.AsyncClient() as client:
+        slow = asyncio.ensure_future(client.get(f"http://127.0.0.1:{world.running.port}/slow"))
+        while not await _sessions(world, "us-east-1"):
+            await asyncio.sleep(0.01)
+        await driver.do(shift({"us-west-2": 100}))
+        assert (await slow).status_code in (502, 503)
+
+
+async def _sessions(world: World, region: str) -> int:
+    api = RuntimeApi(place=LocalPlace(), address=world.api)
+    look = await api.look(backend="shop", term_variable=None)
+    return int(look.counters[region]["scur"])
+
+
+async def test_maintenance_keeps_a_region_out_and_a_weight_brings_it_back(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api, "at_zero": "maint"})
+    await driver.do(shift({"us-west-2": 100}))
+    assert await world.served_by() == {"us-west-2"}
+    await driver.do(shift({"us-east-1": 100}, term=8))
+    assert await world.served_by() == {"us-east-1"}
+
+
+async def test_a_restart_forgets_weights_and_term(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api})
+    move = shift({"us-west-2": 100})
+    await driver.do(move)
+    assert (await driver.observe()).term == 7
+    await world.running.stop()
+    await world.running.start()
+    seen = await driver.observe()
+    assert seen.term is None
+    assert seen.detail["weights"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
+    assert (await driver.holds(move)).truth is Truth.NO
+
+
+async def test_a_lost_answer_can_be_undone_by_our_own_note(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api})
+    move = shift({"us-west-2": 100})
+    assert (await driver.undo(move)).facts["weights"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
+    await driver.do(move)
+    await (await opened(world.folder, {"api": world.api})).undo(move)
+    assert await world.served_by() == {"us-east-1"}
+
+
+async def test_of_two_instances_one_may_be_down(world: World, tmp_path: Path) -> None:
+    async with _world(tmp_path / "second") as second:
+        driver = await opened(world.folder, {"api": [world.api, second.api]})
+        await driver.do(shift({"us-west-2": 100}))
+        assert await second.served_by() == {"us-west-2"}
+        await second.running.stop()
+        await driver.do(shift({"eu-west-1": 100}, term=8))
+        assert await world.served_by() == {"eu-west-1"}
+        assert (await driver.observe()).detail["silent"] == [second.api]
+        await second.running.start()
+        assert (await driver.holds(shift({"eu-west-1": 100}, term=8))).truth is Truth.NO
+
+
+async def test_a_frozen_instance_leaves_nothing_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evac.drivers.haproxy.api.ANSWER_MAX_S", 0.2)
+    driver = await opened(world.folder, {"api": world.api})
+    process.send(world.running.pids(), signal.SIGSTOP)
+    with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+        await driver.do(shift({"us-west-2": 100}))
+    process.send(world.running.pids(), signal.SIGCONT)
+    assert await world.served_by() == {"us-east-1"}
+
+
+async def test_check_names_what_an_emergency_would_find(world: World) -> None:
+    wrong = await opened(world.folder, {"api": world.api, "servers": {"eu-west-1": "frankfurt"}})
+    assert [f.what for f in await wrong.check() if not f.ok] == [f"HAProxy at {world.api} lacks eu-west-1"]
+    elsewhere = await opened(world.folder, {"api": world.api, "backend": "nosuch"})
+    assert "backend nosuch: Can't find backend." in (await elsewhere.check())[0].what
+
+
+@asynccontextmanager
+async def _changed(world: World, *changes: tuple[str, str]) -> AsyncIterator[Process]:
+    """Run the same HAProxy with its configuration changed."""
+    text = (world.running.folder / "haproxy.cfg").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    configuration = world.folder / "changed.cfg"
+    configuration.write_text(text)
+    await world.running.kill()
+    log = world.folder / "changed.log"
+    changed = Process(name="haproxy", argv=(binary(), "-db", "-f", str(configuration)), log=log)
+    try:
+        await _start(world, changed)
+        yield changed
+    finally:
+        await changed.kill()
+
+
+async def _start(world: World, process_: Process) -> None:
+    await process_.start(ready=lambda pid: process.listening(pid, world.running.api_port))
+
+
+async def test_a_lesser_user_is_told_what_to_give_it(world: World) -> None:
+    async with _changed(world, ("level admin", "level operator")):
+        driver = await opened(world.folder, {"api": world.api})
+        assert ["level admin" in f.remedy for f in await driver.check() if not f.ok] == [True]
+        with pytest.raises(Rejected, match="Permission denied"):
+            await driver.do(shift({"us-west-2": 100}))
+        assert await world.served_by() == {"us-east-1"}
+
+
+async def test_a_state_file_brings_the_weights_back_but_not_the_term(world: World) -> None:
+    state = world.folder / "servers.state"
+    loads = ("global\n", f"global\n    server-state-file {state}\n")
+    reads = ("backend shop\n", "backend shop\n    load-server-state-from-file global\n")
+    async with _changed(world, loads, reads) as changed:
+        driver = await opened(world.folder, {"api": world.api, "state_file": str(state)})
+        await driver.do(shift({"us-west-2": 60, "eu-west-1": 40}))
+        await changed.kill()
+        await _start(world, changed)
+        seen = await driver.observe()
+        assert seen.term is None
+        assert seen.detail["weights"] == {"us-east-1": 0, "us-west-2": 60, "eu-west-1": 40}
+
+
+async def test_a_static_algorithm_and_a_cookie_are_findings(world: World) -> None:
+    async with _changed(world, ("balance roundrobin", "balance static-rr\n    cookie R insert")):
+        driver = await opened(world.folder, {"api": world.api})
+        remedies = [f.remedy for f in await driver.check() if not f.ok]
+        assert ["roundrobin" in remedies[0], "at_zero: maint" in remedies[1]] == [True, True]
+
+
+async def test_a_socket_is_reached_by_socat(world: World) -> None:
+    socket = world.folder / "api.sock"
+    async with _changed(world, ("global\n", f"global\n    stats socket {socket} level admin\n")):
+        driver = await opened(world.folder, {"api": str(socket)})
+        if shutil.which("socat"):
+            assert (await driver.observe()).detail["weights"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
+        else:
+            with pytest.raises(Unavailable, match="socat is missing"):
+                await driver.observe()

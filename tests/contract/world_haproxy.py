@@ -1,0 +1,78 @@
+"""HAProxy's world for the driver contract: one real HAProxy with a server a region, none of which answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from driver_world import Stage, Story
+
+from evac.core.estate import Component, ComponentId, Purpose, RegionId, ServiceId
+from evac.core.observation import Json
+from evac.core.plan import Action, Term, Verb
+from evac.drivers.haproxy import KIND
+from evac.engine.clock import BootClock
+from evac.lab.servers import process
+from evac.lab.servers.haproxy import balancer
+from evac.places.local import LocalPlace
+from evac.ports import Driver, Surroundings
+
+REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
+
+
+def shift(weights: dict[str, Json], *, term: int = 7) -> Action:
+    return Action(
+        component=ComponentId("shop-lb"),
+        region=RegionId(REGIONS[0]),
+        verb=Verb.SHIFT,
+        term=Term(term),
+        args={"weights": weights},
+    )
+
+
+async def opened(folder: Path, settings: dict[str, object]) -> Driver:
+    parsed = KIND.settings.parse({"backend": "shop", **settings})
+    component = Component(
+        id=ComponentId("shop-lb"),
+        service=ServiceId("shop"),
+        driver="haproxy",
+        purpose=Purpose.ROUTER,
+        members={RegionId(region): parsed for region in REGIONS},
+    )
+    surroundings = Surroundings(
+        component=component, region=RegionId(REGIONS[0]), place=LocalPlace(), clock=BootClock(), keep=folder / "keep"
+    )
+    return await KIND.open(parsed, surroundings)
+
+
+class HaproxyWorld:
+    kind = KIND
+    stories = ("shift",)
+    refusals = ("nowhere", "unknown region")
+
+    @asynccontextmanager
+    async def raised(self, folder: Path) -> AsyncIterator[Stage]:
+        dead, *ports = process.free_ports(4)
+        servers = {region: ("127.0.0.1", port) for region, port in zip(REGIONS, ports, strict=True)}
+        async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
+            driver = await opened(folder, {"api": f"127.0.0.1:{running.api_port}"})
+            silent = await opened(folder / "silent", {"api": f"127.0.0.1:{dead}"})
+
+            async def look() -> object:
+                return (await driver.observe()).detail["weights"]
+
+            move = shift({"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0})
+            yield Stage(
+                observed=(driver,),
+                stories={"shift": Story(driver=driver, action=move, look=look)},
+                silent=silent,
+                silent_action=move,
+                refused={
+                    "nowhere": (driver, shift({"us-east-1": 0, "us-west-2": 0}), "never sent nowhere"),
+                    "unknown region": (driver, shift({"mars": 100}), "has no server mars"),
+                },
+            )
+
+
+WORLD = HaproxyWorld()
