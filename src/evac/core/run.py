@@ -1,18 +1,10 @@
-"""A run: how far a plan has come, as a fold of its journal.
+"""A run: what a journal can say, and the state its entries add up to.
 
-Intuition: the journal is the only truth. `apply` folds one entry into the state and refuses an entry that cannot
-follow; `effects` says what is to be done next, from the state alone. So a controller that dies is replaced by one
-that reads the same journal and gets the same answer.
+Intuition: the journal is the only truth; a run is its fold (`fold.apply`), and what is to be done next follows from
+that state alone (`effects.effects`). So a controller that dies is replaced by one that reads the same journal and gets
+the same answer. This module holds the words (the entries) and the state with the questions one can ask it.
 
-Rules (all of them in `apply` and `effects`, nowhere else):
-- a step starts when all it needs is done;
-- a failed step is tried again while tries are left, a step whose answer is unknown is looked at again;
-- a required step that finally fails before any pivot has started turns the run back: what was done is undone in
-  reverse order; after a pivot has started the run only goes forward, and a required failure leaves it stuck;
-- a step that may have happened and cannot be seen leaves the run stuck: a person decides, evac does not guess;
-- an optional step that finally fails is a finding, and what needs it goes on without it.
-
-What this is not: the doing (`engine.executor`).
+What this is not: the rules by which a run goes on (`effects`), or the doing (`engine.executor`).
 """
 
 from __future__ import annotations
@@ -23,10 +15,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from evac.core.fence import unfenced
 from evac.core.observation import Instant, Json
-from evac.core.plan import Plan, StepId, Term
+from evac.core.plan import Plan, Step, StepId, Term, Verb
 
 RunId = NewType("RunId", str)
+
+LOOKS_MAX = 2
+"""How often a step whose last try ended unknown is looked at before a person is called."""
+HARMLESS = frozenset({Verb.PREPARE, Verb.CATCH_UP, Verb.VERIFY})
+"""Verbs that change nothing a client sees: without an undo they still do not keep a run from turning back."""
 
 
 class Failure(StrEnum):
@@ -127,3 +125,129 @@ class Settled:
 
 
 Event: TypeAlias = Opened | Resumed | Started | Done | Failed | Settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one step's `do`, or its undo, has come. `failures` counts the tries that ended without a receipt;
+    XX"""
+
+    attempt: int
+    term: Term
+    started_at: Instant
+    ended_at: Instant | None = None
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+    reason: str = ""
+    failures: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Return whether a try has been ordered and not answered."""
+        return self.receipt is None and self.failure is None
+
+    @property
+    def doubtful(self) -> bool:
+        """Return whether the last try may have happened: it has no answer, or nobody could say."""
+        return self.running or self.failure is Failure.INDETERMINATE
+
+    def spent(self, retries: int) -> bool:
+        """Return whether the last try failed and no other will follow."""
+        match self.failure:
+            case None:
+                return False
+            case Failure.REJECTED:
+                return True
+            case Failure.UNAVAILABLE:
+                return self.failures > retries
+            case Failure.INDETERMINATE:
+                return self.failures > retries + LOOKS_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run's state: what its journal says, folded. `entries` counts the journal's entries so far."""
+
+    opened: Opened
+    term: Term
+    entries: int = 1
+    resumed: tuple[Resumed, ...] = ()
+    does: Mapping[StepId, Progress] = field(default_factory=dict)
+    undoes: Mapping[StepId, Progress] = field(default_factory=dict)
+    settled: Settled | None = None
+
+    @property
+    def id(self) -> RunId:
+        return self.opened.run
+
+    @property
+    def plan(self) -> Plan:
+        return self.opened.plan
+
+    def receipt(self, step: StepId) -> Receipt | None:
+        """Return a step's receipt, None if it has none."""
+        progress = self.does.get(step)
+        return progress.receipt if progress else None
+
+    def done(self, step: Step) -> bool:
+        """Return whether a step has its receipt."""
+        return self.receipt(step.id) is not None
+
+    def spent(self, step: Step) -> bool:
+        """Return whether a step has finally failed: it will not be tried again."""
+        progress = self.does.get(step.id)
+        if progress is None:
+            return bool(self.unfenced(step))
+        return progress.spent(step.retries)
+
+    def unknown(self, step: Step) -> bool:
+        """Return whether a step has finally failed and may have happened all the same."""
+        progress = self.does.get(step.id)
+        return progress is not None and progress.spent(step.retries) and progress.failure is Failure.INDETERMINATE
+
+    def unfenced(self, step: Step) -> str:
+        """Return why a promotion that could start now lacks its proof; empty if it does not, or is none."""
+        if not step.pivot or not self.ready(step):
+            return ""
+        kinds = {i: p.receipt.kind for i, p in self.does.items() if p.receipt is not None}
+        return unfenced(self.plan, step, kinds)
+
+    def ready(self, step: Step) -> bool:
+        """Return whether all that a step needs is done, or optional and finally failed."""
+        needed = [self.plan.step(n) for n in step.needs]
+        return all(self.done(n) or (n.optional and self.spent(n)) for n in needed)
+
+    @property
+    def committed(self) -> bool:
+        """Return whether the run can no longer turn back: something that cannot be undone holds, or may hold."""
+        return any(self._may_hold(s) for s in self.plan.steps if s.pivot or _lasting(s))
+
+    @property
+    def broken(self) -> tuple[Step, ...]:
+        """Return the required steps that finally failed."""
+        return tuple(s for s in self.plan.steps if not s.optional and self.spent(s))
+
+    @property
+    def halted(self) -> bool:
+        """Return whether the run goes no further: a required step finally failed before the point of no return."""
+        return bool(self.broken) and not self.committed
+
+    @property
+    def turned(self) -> bool:
+        """Return whether the run goes back: it is halted, and all that failed is known not to have happened."""
+        return self.halted and not any(self.unknown(s) for s in self.broken)
+
+    @property
+    def under_way(self) -> tuple[tuple[StepId, bool, Progress], ...]:
+        """Return the tries without an answer, each as step, whether it is an undo, and its progress."""
+        does = [(i, False, p) for i, p in self.does.items() if p.running]
+        return (*does, *((i, True, p) for i, p in self.undoes.items() if p.running))
+
+    def _may_hold(self, step: Step) -> bool:
+        progress = self.does.get(step.id)
+        return progress is not None and (not progress.spent(step.retries) or self.unknown(step))
+
+
+def _lasting(step: Step) -> bool:
+    """Whether a step's effect stays and is seen: it has no undo, and is not one of the harmless verbs."""
+    return not step.undoable and step.action.verb not in HARMLESS

@@ -1,0 +1,194 @@
+"""What a run does next: the rules by which it goes forward, turns back, or stops for a person.
+
+- a step starts when all it needs is done; a promotion starts only when the receipts prove the fence (`fence`);
+- a step that was refused has failed; one that could not be reached is tried again while tries are left; one whose
+  answer is unknown is tried again too, and when no try is left it is looked at, without acting, a few times more;
+- a run can turn back until something holds, or may hold, that cannot be undone: a promotion (the pivot), or a step
+  without an undo that changes what clients see. Until then a required step that finally fails turns it back: what was
+  done is undone in reverse order. After that it only goes forward, as far as it can, and such a failure leaves it
+  stuck;
+- a required step that may have happened and cannot be seen leaves the run stuck: a person decides, evac does not
+  guess;
+- an optional step that finally fails is a finding, and what needs it goes on without it.
+
+What this is not: keeping the state (`fold`), or the doing (`engine.executor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from evac.core.plan import Step, StepId
+from evac.core.run import Failure, Outcome, Progress, Run
+
+UNDO_RETRIES_MIN = 2
+"""An undo is tried at least this often again, whatever its step allows: what follows its failure is a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Do:
+    """Order the next try of a step. `doubt`: an earlier try may have happened, so a look that cannot tell and a try
+    that fails leave it unknown. `look`: only look, no try is left.
+    """
+
+    step: StepId
+    attempt: int
+    doubt: bool = False
+    look: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """Order the next try of a step's undo."""
+
+    step: StepId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Nothing is left to do: the run is over, thus."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+
+
+Effect: TypeAlias = Do | Undo | Settle
+
+
+def effects(run: Run) -> tuple[Effect, ...]:
+    """Return what is to be started now, in the plan's order; () while answers are awaited, or when all is over."""
+    if run.settled is not None:
+        return ()
+    wanted: tuple[Effect, ...] = tuple(_back(run) if run.halted else _forward(run))
+    if wanted or run.under_way:
+        return wanted
+    return (_settle(run),)
+
+
+def _forward(run: Run) -> Iterator[Do]:
+    """The steps to try: those that can start, and those to be tried again."""
+    for step in run.plan.steps:
+        progress = run.does.get(step.id)
+        if progress is not None:
+            effect = _again(run, step, progress)
+        else:
+            effect = Do(step=step.id, attempt=1) if run.ready(step) and not run.unfenced(step) else None
+        if effect:
+            yield effect
+
+
+def _again(run: Run, step: Step, progress: Progress) -> Do | None:
+    """The next try of a step that has had one: after a failure, or because nobody of this term has asked for it."""
+    orphaned = progress.running and progress.term < run.term
+    if progress.receipt is not None or progress.spent(step.retries) or (progress.running and not orphaned):
+        return None
+    return Do(
+        step=step.id,
+        attempt=progress.attempt + 1,
+        doubt=progress.doubtful,
+        look=progress.failures > step.retries,
+    )
+
+
+def _back(run: Run) -> Iterator[Do | Undo]:
+    """The way back: what may have happened is looked at to the end, then each step is undone after those needing it."""
+    unsure = [(s, p) for s in run.plan.steps if (p := run.does.get(s.id)) and _unsure(s, p)]
+    for step, progress in unsure:
+        if effect := _again(run, step, progress):
+            yield replace(effect, look=True)
+    if unsure or not run.turned:
+        return
+    for step in run.plan.steps:
+        if _to_undo(run, step) and _undone_above(run, step) and (undo := _undo_again(run, step)):
+            yield undo
+
+
+def _unsure(step: Step, progress: Progress) -> bool:
+    """Whether a step's try is under way, or will be looked at once more."""
+    return progress.doubtful and not progress.spent(step.retries)
+
+
+def _to_undo(run: Run, step: Step) -> bool:
+    """Whether a step has an effect, or may have one, that its driver can take back."""
+    return step.undoable and (run.done(step) or run.unknown(step))
+
+
+def _undone(run: Run, step: Step) -> bool:
+    progress = run.undoes.get(step.id)
+    return progress is not None and progress.receipt is not None
+
+
+def _undone_above(run: Run, step: Step) -> bool:
+    """Whether every step that needs this one, directly or not, has been undone or has nothing to undo."""
+    above = [s for s in run.plan.steps if step.id in s.needs]
+    return all((_undone(run, s) or not _to_undo(run, s)) and _undone_above(run, s) for s in above)
+
+
+def _undo_retries(step: Step) -> int:
+    return max(step.retries, UNDO_RETRIES_MIN)
+
+
+def _undo_again(run: Run, step: Step) -> Undo | None:
+    """The next try of a step's undo. Undoing twice is undoing once, so an unknown answer is simply tried again."""
+    progress = run.undoes.get(step.id)
+    if progress is None:
+        return Undo(step=step.id, attempt=1)
+    under_way = progress.running and progress.term == run.term
+    if progress.receipt is not None or under_way or _undo_spent(step, progress):
+        return None
+    return Undo(step=step.id, attempt=progress.attempt + 1)
+
+
+def _undo_spent(step: Step, progress: Progress) -> bool:
+    if progress.failure is None:
+        return False
+    return progress.failure is Failure.REJECTED or progress.failures > _undo_retries(step)
+
+
+def _settle(run: Run) -> Settle:
+    """How a run ends that has nothing left to do."""
+    if not run.broken:
+        findings = tuple(_say(run, s) for s in run.plan.steps if run.spent(s))
+        return Settle(outcome=Outcome.COMPLETED, reasons=findings)
+    why = tuple(_say(run, s) for s in run.broken)
+    if not run.turned:
+        return Settle(outcome=Outcome.STUCK, reasons=(*why, *_left(run)))
+    kept = [s for s in run.plan.steps if _to_undo(run, s) and not _undone(run, s)]
+    if not kept:
+        return Settle(outcome=Outcome.ROLLED_BACK, reasons=why)
+    return Settle(outcome=Outcome.STUCK, reasons=(*why, *(_say_undo(run, s) for s in kept)))
+
+
+def _say(run: Run, step: Step) -> str:
+    """A finally failed step, for a person."""
+    progress = run.does.get(step.id)
+    if progress is None:
+        return f"{step.id} was not started: {run.unfenced(step)}"
+    match progress.failure:
+        case Failure.INDETERMINATE:
+            return f"{step.id} may have happened and cannot be seen: {progress.reason}; look there, then decide"
+        case Failure.REJECTED:
+            return f"{step.id} was refused: {progress.reason}"
+        case Failure.UNAVAILABLE | None:
+            return f"{step.id} could not be reached, {progress.failures} tries: {progress.reason}"
+
+
+def _say_undo(run: Run, step: Step) -> str:
+    """A step that still holds after a way back that failed."""
+    progress = run.undoes.get(step.id)
+    why = progress.reason if progress else "what came after it still holds"
+    return f"{step.id} still holds and was not undone: {why}"
+
+
+def _left(run: Run) -> tuple[str, ...]:
+    """What a stuck run leaves behind: the steps that hold, and those that never started."""
+    holding = [s.id for s in run.plan.steps if run.done(s)]
+    never = [s.id for s in run.plan.steps if s.id not in run.does and not run.spent(s)]
+    said = (
+        ("these hold: " + ", ".join(holding)) if holding else "",
+        "not started: " + ", ".join(never) if never else "",
+    )
+    return tuple(s for s in said if s)

@@ -1,0 +1,39 @@
+"""The proof that a promotion needs: nobody can acknowledge a write on the old primary any more (S3).
+
+Intuition: either the old primary itself is out (stopped, its lease expired, a device switched it off), or the standbys
+it must wait for are gone: of n with k acknowledgements, n - k + 1 refuse it durably. While a change of the synchronous
+set runs there are two sets, and both must be starved (`docs/design/safety.md` 2 and 3).
+
+What this is not: how a fence is brought about (`planning` chooses it, drivers do it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evac.core.plan import Plan, Step, StepId
+
+OUT = frozenset({"stopped", "expired", "device", "forced"})
+"""Receipts of the old primary itself, each enough alone."""
+
+
+def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str:
+    """Return why a promotion is not allowed yet, empty if it is. `receipts` gives the kind of each receipt so far."""
+    if promotion.action.args.get("forced"):
+        return ""
+    component = promotion.action.component
+    given = [s for s in plan.steps if s.action.component == component and s.id in receipts]
+    if any(s.action.region == plan.source and receipts[s.id] in OUT for s in given):
+        return ""
+    sets = plan.before.sync.get(component, ())
+    if not sets:
+        return f"nothing proves that {component} in {plan.source} has stopped"
+    refusing = {s.action.region for s in given if receipts[s.id] == "starved"}
+    for sync in sets:
+        have = refusing.intersection(sync.standbys)
+        if len(have) < sync.refusals_needed:
+            return (
+                f"{component} in {plan.source} is not starved: {len(have)} of {', '.join(sync.standbys)} refuse it,"
+                f" {sync.refusals_needed} must"
+            )
+    return ""
