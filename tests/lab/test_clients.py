@@ -19,10 +19,9 @@ from valkey.asyncio import Connection
 
 from evac.lab import checker, history, measures
 from evac.lab.clients.appender import appended_at
-from evac.lab.clients.record import HISTORY, SUMMARY, boot_time
+from evac.lab.clients.record import SUMMARY, boot_time
 from evac.lab.clients.workload import Workload
-from evac.lab.history import Write
-from evac.lab.ledger import rows_at
+from evac.lab.judge import heard, judge
 from evac.lab.servers import haproxy, knot, postgresql, process, valkey
 from evac.lab.servers.process import Process
 
@@ -76,11 +75,6 @@ async def _per_second(folder: Path, *, store: str, at_least: int) -> None:
             await asyncio.sleep(0.05)
 
 
-def _of(folder: Path, store: str) -> list[Write]:
-    with (folder / HISTORY).open() as lines:
-        return [w for w in history.read(lines) if w.store == store]
-
-
 @pytest.mark.skipif(knot.found() is None, reason="Knot is not installed")
 async def test_record_of_a_failover_is_without_fault(tmp_path: Path) -> None:
     folder = tmp_path / "clients"
@@ -116,19 +110,18 @@ async def test_record_of_a_failover_is_without_fault(tmp_path: Path) -> None:
             await _per_second(folder, store="orders", at_least=0)
             await asyncio.sleep(1)
             await _per_second(folder, store="orders", at_least=20)
-        rows = await rows_at(members[REGIONS[1]].conninfo())
-        appended = await appended_at(
-            f"127.0.0.1:{carts[REGIONS[0]].port}", password=workload.valkey_password, run=workload.run
+        printed = await process.run(
+            (sys.executable, "-m", "evac.lab.rows", "--dir", str(folder), "--orders", REGIONS[1], "--carts", REGIONS[0])
         )
 
-    orders, appends = _of(folder, "orders"), _of(folder, "carts")
-    verdict = checker.check(orders, rows=rows)
-    assert verdict.kept, verdict
+    verdicts = judge([folder], rows=json.loads(printed))
+    assert verdicts["orders"].kept, verdicts["orders"]
+    assert verdicts["carts"].kept, verdicts["carts"]
+    assert verdicts["carts"].acknowledged > 20
+    orders = heard([folder], store="orders")
     assert {w.via for w in orders if w.acknowledged_at} == {"web", "direct"}
     assert {w.owner.node for w in orders if w.owner} == set(REGIONS)
     assert measures.recovered_after(orders, fault_at=fault_at) is not None
-    assert checker.check(appends, rows=appended).kept
-    assert len(appended) > 20
 
 
 async def _promote(member: postgresql.Member) -> None:
@@ -156,7 +149,7 @@ async def test_appender_follows_a_promotion_and_losses_show(tmp_path: Path) -> N
             await _per_second(folder, store="carts", at_least=50)
         appended = await appended_at(f"127.0.0.1:{new.port}", password=new.password, run=workload.run)
 
-    appends = _of(folder, "carts")
+    appends = heard([folder], store="carts")
     assert len(checker.reigns(appends)) == 2
     assert not checker.find_two_owners(appends)
     kept = set(appended)
@@ -186,6 +179,6 @@ async def test_clients_without_anything_to_reach_end_by_themselves(tmp_path: Pat
 
     await process.run((sys.executable, "-m", "evac.lab.clients", "--dir", str(tmp_path)))
 
-    orders = _of(tmp_path, "orders")
+    orders = heard([tmp_path], store="orders")
     assert orders
     assert {w.ending for w in orders} == {history.Ending.FAIL}

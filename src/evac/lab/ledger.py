@@ -147,11 +147,14 @@ class Session:
             self._warnings.append(str(notice.message_primary))
 
 
-async def rows_at(conninfo: str) -> tuple[str, ...]:
-    """Return the ids of all rows that a server holds. Raises `psycopg.Error`."""
+async def rows_at(conninfo: str, *, run: str | None = None) -> tuple[str, ...]:
+    """Return the ids of all rows, or of one run's rows, that a server holds. Raises `psycopg.Error`."""
+    pattern = f"{run}.%" if run else "%"
     session = await Session.open(conninfo, limit=5)
     try:
-        return tuple(row[0] for row in await session.query("select id from ledger", limit=30))
+        return tuple(
+            row[0] for row in await session.query("select id from ledger where id like %s", (pattern,), limit=30)
+        )
     except psycopg.errors.UndefinedTable:
         return ()
     finally:
