@@ -1,0 +1,97 @@
+"""What is measured: the cases, their names, and what each has to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from evac.lab.faults import Fault, FaultKind, Target
+from evac.lab.layout import Mode
+
+HOME = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What is done to a fresh lab under load. Without a fault it is a planned switch.
+
+    With `inside` there is a client in the home region too, which writes to its own primary whatever happens around.
+    """
+
+    mode: Mode
+    fault: Fault | None
+    inside: bool = False
+
+
+class Figure(StrEnum):
+    """Which of the clients' waits a case is about."""
+
+    RTO = "rto_s"
+    """From the fault to the first acknowledgement of the new primary."""
+    WRITE_GAP = "write_gap_s"
+    """The longest time between two acknowledgements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One line of the table. `median_max_s` is the limit of its figure's median, None if it has none.
+
+    In asynchronous mode acknowledged writes may be missing, if they are exactly those that the run reports.
+    """
+
+    name: str
+    scenario: Scenario
+    store: str
+    figure: Figure
+    median_max_s: float | None
+
+
+def _fault(kind: FaultKind, *, value: float = 0.0, what: Target = Target.DATABASE) -> Fault:
+    return Fault(kind=kind, region=HOME, value=value, what=what)
+
+
+def _lost(kind: FaultKind) -> Case:
+    return Case(
+        name=f"rto/sync/{kind}/embedded",
+        scenario=Scenario(mode="sync", fault=_fault(kind)),
+        store="orders",
+        figure=Figure.RTO,
+        median_max_s=6.0,
+    )
+
+
+_SWITCH = Scenario(mode="sync", fault=None)
+
+CASES: tuple[Case, ...] = (
+    *(_lost(kind) for kind in (FaultKind.KILL, FaultKind.POWER, FaultKind.CUT, FaultKind.FREEZE)),
+    Case(name="switchover/sync/embedded", scenario=_SWITCH, store="orders", figure=Figure.WRITE_GAP, median_max_s=1.0),
+    Case(name="switchover/valkey/embedded", scenario=_SWITCH, store="carts", figure=Figure.WRITE_GAP, median_max_s=1.0),
+    Case(
+        name="gray/loss40/embedded",
+        scenario=Scenario(mode="sync", fault=_fault(FaultKind.LOSS, value=0.4)),
+        store="orders",
+        figure=Figure.RTO,
+        median_max_s=20.0,
+    ),
+    Case(
+        name="orphans/async/cut/embedded",
+        scenario=Scenario(mode="async", fault=_fault(FaultKind.CUT), inside=True),
+        store="orders",
+        figure=Figure.RTO,
+        median_max_s=None,
+    ),
+)
+
+
+def select(pattern: str, cases: Sequence[Case] = CASES) -> tuple[Case, ...]:
+    """Return the cases a pattern means: shell wildcards over the whole name, or else a part of it; empty is all."""
+    whole = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    return tuple(case for case in cases if fnmatchcase(case.name, whole))
+
+
+def by_scenario(cases: Sequence[Case]) -> dict[Scenario, tuple[Case, ...]]:
+    """Return the cases under the scenario that answers them, in their order."""
+    scenarios = dict.fromkeys(case.scenario for case in cases)
+    return {scenario: tuple(case for case in cases if case.scenario == scenario) for scenario in scenarios}
