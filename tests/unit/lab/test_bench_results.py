@@ -10,7 +10,8 @@ from rich.console import Console
 from evac.lab.bench.cases import CASES, by_scenario, select
 from evac.lab.bench.results import Trial, as_json, conclude, phases, spread
 from evac.lab.bench.table import as_table
-from evac.lab.checker import Orphans, Verdict
+from evac.lab.checker import Orphans, TwoOwners, Verdict
+from evac.lab.history import Owner
 
 KEPT = Verdict(acknowledged=100, failed=1, unknown=2, unknown_present=1)
 TRIAL = Trial(rto_s=2.0, write_gap_s=2.1, verdict=KEPT, phases_s={"detect": 1.5, "fence": 0.1}, outcome="completed")
@@ -75,6 +76,16 @@ def test_reported_orphans_are_no_broken_promise() -> None:
 
     assert (line["met"], line["lost_acked"], line["orphans_reported"]) == (True, 2, 2)
     assert (missed["met"], missed["orphans_unreported"], missed["orphans_false"]) == (False, 1, 1)
+
+
+def test_forced_move_promises_a_report_but_not_one_owner() -> None:
+    owner = Owner(node="us-east-1", term=1)
+    two = TwoOwners(write="a", owner=owner, other=replace(owner, term=2), why="after a later term began")
+    trial = replace(TRIAL, verdict=replace(KEPT, lost=("a",), orphans=Orphans(), two_owners=(two,)))
+
+    assert conclude(ORPHANS, [trial]).failures == ()
+    assert conclude(POWER, [trial]).failures != ()
+    assert as_json(conclude(ORPHANS, [trial]))["dual_primary"] == 1
 
 
 def test_table_has_a_line_for_each_case() -> None:

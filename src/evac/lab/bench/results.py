@@ -7,7 +7,7 @@ median.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -66,12 +66,17 @@ def conclude(case: Case, trials: Sequence[Trial]) -> Result:
     values = spread([value for trial in trials if (value := getattr(trial, case.figure)) is not None])
     if values and case.median_max_s is not None and values["median"] > case.median_max_s:
         failures.append(f"median {values['median']:.2f} s is over {case.median_max_s:g} s")
-    broken = sum(not trial.verdict.kept for trial in trials)
+    broken = sum(not _kept(case, trial.verdict) for trial in trials)
     if broken:
         failures.append(f"{broken} of {len(trials)} broke a promise")
     if not trials:
         failures.append("no trial could be made")
     return Result(case=case, trials=tuple(trials), failures=tuple(failures))
+
+
+def _kept(case: Case, verdict: Verdict) -> bool:
+    """Return whether what the case promises was kept: where a person forces the move, not that there is one owner."""
+    return (replace(verdict, two_owners=()) if case.scenario.forced else verdict).kept
 
 
 def as_json(result: Result) -> dict[str, Any]:
