@@ -136,11 +136,13 @@ async def test_all_sessions_waiting_is_a_certain_no(store: Store) -> None:
 
     waiting = await asyncio.gather(*(store.order(f"b{i}") for i in range(4)))
     refused = await store.order("c")
+    health = await store.http.get(f"{store.shops[PRIMARY]}/health")
     await store.members[STANDBY].start()
     await _until_order(store, PRIMARY, "d")
 
     assert {reply.status_code for reply in waiting} == {httpx.codes.ACCEPTED}
     assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert health.status_code == httpx.codes.OK
     rows = await rows_at(store.members[PRIMARY].conninfo())
     assert {"b0", "b1", "b2", "b3"} < set(rows)
     assert "c" not in rows

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from evac.lab.shop.http import serve_connection
-from evac.lab.shop.service import Shop, open_valkey
+from evac.lab.shop.service import Pools, Shop, open_valkey
 from evac.lab.shop.sessions import Sessions
 
 
@@ -24,7 +24,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--pg", required=True, metavar="CONNINFO", help="libpq connection string of this region's server"
     )
     parser.add_argument("--valkey", required=True, metavar="URL", help="HOST:PORT, or valkey://[:PASSWORD@]HOST:PORT/0")
-    parser.add_argument("--sessions", type=int, default=12, help="most connections to PostgreSQL (12)")
+    parser.add_argument("--sessions", type=int, default=12, help="most connections for orders (12)")
     parser.add_argument("--patience", type=float, default=1.0, help="seconds to wait for a store (1)")
     return parser.parse_args(argv)
 
@@ -36,12 +36,14 @@ async def run(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     host, _, port = options.listen.rpartition(":")
     url = options.valkey if "://" in options.valkey else f"valkey://{options.valkey}/0"
-    sessions = Sessions(options.pg, most=options.sessions, limit=options.patience)
+    pools = Pools(
+        orders=Sessions(options.pg, most=options.sessions, limit=options.patience),
+        health=Sessions(options.pg, most=2, limit=options.patience),
+        canary=Sessions(options.pg, most=2, limit=options.patience),
+    )
     carts = open_valkey(url, limit=options.patience)
     async with asyncio.TaskGroup() as background:
-        shop = Shop(
-            region=options.region, sessions=sessions, carts=carts, background=background, patience=options.patience
-        )
+        shop = Shop(region=options.region, pools=pools, carts=carts, background=background, patience=options.patience)
         server = await asyncio.start_server(lambda r, w: serve_connection(shop, r, w), host, int(port))
         print("ready", flush=True)
         await stopped.wait()

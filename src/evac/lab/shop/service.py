@@ -28,6 +28,15 @@ CANARY = "insert into canary values (%s, clock_timestamp()) on conflict (region)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """Sessions by what they are for: orders that wait must not make a shop that is well look ill."""
+
+    orders: Sessions
+    health: Sessions
+    canary: Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """An HTTP answer."""
 
@@ -54,13 +63,13 @@ class Shop:
         self,
         *,
         region: str,
-        sessions: Sessions,
+        pools: Pools,
         carts: valkey.asyncio.Valkey,
         background: asyncio.TaskGroup,
         patience: float = 1.0,
     ) -> None:
         self._region = region
-        self._sessions = sessions
+        self._pools = pools
         self._carts = carts
         self._background = background
         self._patience = patience
@@ -93,7 +102,7 @@ class Shop:
         except (KeyError, TypeError, ValueError):
             return self._say(HTTPStatus.BAD_REQUEST, error="an order has an id, a client and a seq")
         try:
-            async with self._sessions.lend() as session:
+            async with self._pools.orders.lend() as session:
                 written = await session.write(order, node=self._region)
         except NotNow as error:
             return self._say(HTTPStatus.SERVICE_UNAVAILABLE, reason=str(error))
@@ -119,7 +128,7 @@ class Shop:
     async def _health(self) -> Reply:
         """Say whether the shop and both its stores answer; being a standby is no illness."""
         try:
-            async with self._sessions.lend() as session:
+            async with self._pools.health.lend() as session:
                 await session.query("select 1", limit=self._patience)
             await cast("Coroutine[Any, Any, bool]", self._carts.ping())
         except (NotNow, psycopg.Error, valkey.exceptions.ValkeyError, OSError) as error:
@@ -129,7 +138,7 @@ class Shop:
     async def _canary(self) -> Reply:
         """Do one piece of real work: write and read a row where that is possible, else read one."""
         try:
-            async with self._sessions.lend() as session:
+            async with self._pools.canary.lend() as session:
                 return await self._sing(session)
         except (NotNow, psycopg.Error) as error:
             return self._say(HTTPStatus.SERVICE_UNAVAILABLE, reason=str(error).strip() or type(error).__name__)
