@@ -9,7 +9,7 @@ from evac.lab.layout import DNS_PORT, POSTGRESQL_PORT, PUBLIC_PORT, VALKEY_PORT,
 
 
 def outside(lab: Layout, *, dns: bool, **settings: Any) -> Workload:
-    """Return what the clients at the site `clients` do: all three ways to write. `settings` are the workload's others."""
+    """Return what the clients at the site `clients` do: all ways to write. `settings` are the workload's others."""
     return Workload(
         dns=tuple(f"{lab.address(region)}:{DNS_PORT}" for region in lab.regions) if dns else (),
         entries=tuple(f"{lab.address(region)}:{PUBLIC_PORT}" for region in lab.regions),
