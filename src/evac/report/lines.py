@@ -1,0 +1,270 @@
+"""The lines evac speaks in: one an event, time first, then a word of a fixed vocabulary, then who and why.
+
+Intuition: live output, `evac status`, the demo and the report all read the same lines, and `--json` prints the same
+values; so what a person saw at night is what the report says in the morning. A line is made from an event and the
+run's plan alone, nothing else.
+
+What this is not: colour (it only repeats the word), or the news itself (`core.news`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evac.core.assessment import Diagnosis, Verdict
+from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
+from evac.core.news import DecisionNews, News, RunNews, VerdictNews
+from evac.core.observation import Instant, Json
+from evac.core.plan import Phase, Plan, RunKind
+from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
+from evac.report import sentences
+from evac.report.words import count, listed, offset, span
+
+
+class Word(StrEnum):
+    """The vocabulary. A step's word is its phase."""
+
+    FAULT = "fault"
+    SEEN = "seen"
+    VERDICT = "verdict"
+    DECISION = "decision"
+    PLAN = "plan"
+    PREPARE = "prepare"
+    FENCE = "fence"
+    PROMOTE = "promote"
+    SHIFT = "shift"
+    VERIFY = "verify"
+    RESTORE = "restore"
+    DONE = "done"
+    STUCK = "stuck"
+    NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One event for people. `since` is the first symptom, from which its time runs."""
+
+    at: Instant
+    since: Instant
+    word: Word
+    text: str
+    run: RunId | None = None
+
+    def __str__(self) -> str:
+        return f"{offset(self.at - self.since):>9}  {self.word:<9} {self.text}"
+
+    def plain(self) -> dict[str, Json]:
+        """Return the line as JSON holds it; times in seconds."""
+        return {
+            "at_s": round(self.at.total_seconds(), 6),
+            "since_symptom_s": round((self.at - self.since).total_seconds(), 6),
+            "word": self.word.value,
+            "text": self.text,
+            "run": self.run,
+        }
+
+
+class Speaker:
+    """Turns news into lines as they come; remembers the plans of runs, and the symptom that times run from."""
+
+    def __init__(self) -> None:
+        self._opened: dict[RunId, Opened] = {}
+        self._since: Instant | None = None
+
+    def tell(self, news: News) -> tuple[Line, ...]:
+        """Return the lines of one piece of news; none where nothing is worth one."""
+        match news:
+            case VerdictNews(verdict=verdict):
+                if verdict.diagnosis not in (Diagnosis.WELL, Diagnosis.UNKNOWN):
+                    self._since = verdict.symptom_at
+                return verdict_lines(news, since=news.at if self._since is None else self._since)
+            case DecisionNews():
+                return (decision_line(news, since=news.at if self._since is None else self._since),)
+            case RunNews(run=run, event=event):
+                if isinstance(event, Opened):
+                    self._opened[run] = event
+                    self._since = event.symptom_at
+                opened = self._opened.get(run)
+                return event_lines(event, opened=opened) if opened else ()
+
+
+def verdict_lines(news: VerdictNews, *, since: Instant) -> tuple[Line, ...]:
+    """Return what was seen of a region, and what it means."""
+    verdict = news.verdict
+    means = Line(at=news.at, since=since, word=Word.VERDICT, text=f"{verdict.region} {_diagnosis(verdict)}")
+    if verdict.diagnosis in (Diagnosis.WELL, Diagnosis.UNKNOWN):
+        return (means,)
+    heard = [f"{e.vantage}: {e.why}{'' if e.votes else ' (no vote)'}" for e in verdict.evidence]
+    return (Line(at=news.at, since=since, word=Word.SEEN, text=" · ".join(heard)), means)
+
+
+def _diagnosis(verdict: Verdict) -> str:
+    votes = sum(e.votes and e.view == "down" for e in verdict.evidence)
+    outside = f"{votes} of {len(verdict.evidence)} outside views agree"
+    services = listed(verdict.services)
+    match verdict.diagnosis:
+        case Diagnosis.WELL:
+            return "well"
+        case Diagnosis.UNKNOWN:
+            return "unknown: too little has been seen of it"
+        case Diagnosis.LINK_CUT:
+            return f"a link is cut: {outside}, too few to judge the region"
+        case Diagnosis.GRAY:
+            return f"gray: clients of {services} fail too often, from most outside views"
+        case Diagnosis.SERVICE_DOWN:
+            return f"{services} down, seen from outside and inside"
+        case Diagnosis.INGRESS_FAILED:
+            return f"ingress failed: {services} well inside, not reachable from outside"
+        case Diagnosis.SERVICES_DOWN:
+            return f"all services down: {outside}, and so does the inside"
+        case Diagnosis.UNREACHABLE:
+            silent = "never heard of" if verdict.heartbeat_age is None else f"silent for {span(verdict.heartbeat_age)}"
+            return f"unreachable: {outside}, its agent {silent}"
+
+
+def decision_line(news: DecisionNews, *, since: Instant) -> Line:
+    """Return a decision with its reasons; one not to act is shown with the same care."""
+    return Line(at=news.at, since=since, word=Word.DECISION, text=_decision(news.decision))
+
+
+def _decision(decision: Decision) -> str:
+    group, reasons = decision.group, "; ".join(decision.reasons)
+    match decision:
+        case Hold(watching=watching):
+            return f"{group}: {'watch' if watching else 'nothing to do'}: {reasons}"
+        case Move():
+            return (
+                f"{_move(decision.kind, group, decision.target, decision.decided_by)}: {reasons}{_not_chosen(decision)}"
+            )
+        case Ask(move=move):
+            return f"{group} waits for a person's word to {_VERBS[move.kind]} to {move.target}: {reasons}"
+        case CallPerson():
+            return f"{group} needs a person: {reasons}"
+        case Rejoin(region=region):
+            return f"rebuild {region} as a standby of {group}: {reasons}"
+
+
+_VERBS: Mapping[RunKind, str] = {
+    RunKind.FAILOVER: "fail over",
+    RunKind.SWITCHOVER: "switch over",
+    RunKind.FAILBACK: "fail back",
+    RunKind.REJOIN: "rebuild",
+    RunKind.PROTECT: "protect",
+    RunKind.DRILL: "drill",
+}
+
+
+def _move(kind: RunKind, group: str, target: str, by: str) -> str:
+    return f"{_VERBS[kind]} {group} to {target}, {'automatic' if by == 'evac' else f'asked by {by}'}"
+
+
+def _not_chosen(move: Move) -> str:
+    return "".join(f". {r.region} rejected: {r.reason}" for r in move.rejected)
+
+
+def run_lines(events: Iterable[Event]) -> tuple[Line, ...]:
+    """Return the lines of a whole journal: what it was opened for first, since nobody else told."""
+    lines: list[Line] = []
+    opened: Opened | None = None
+    for event in events:
+        if isinstance(event, Opened):
+            opened = event
+            lines += _opening(opened)
+        assert opened is not None, "a journal begins with Opened"
+        lines += event_lines(event, opened=opened)
+    return tuple(lines)
+
+
+def _opening(opened: Opened) -> list[Line]:
+    """What the decision rested on, from the journal's own copy."""
+    told = opened.decision
+    texts = [
+        (Word.SEEN, " · ".join(f"{e['vantage']}: {e['why']}" for e in rows(told, "evidence"))),
+        (Word.VERDICT, next(iter(strings(told, "reasons")), "") if rows(told, "evidence") else ""),
+        (Word.DECISION, _opened_by(opened)),
+    ]
+    return [_line(opened, opened.at, word, text) for word, text in texts if text]
+
+
+def _opened_by(opened: Opened) -> str:
+    plan, reasons = opened.plan, [*strings(opened.decision, "reasons")]
+    if rows(opened.decision, "evidence"):
+        reasons = reasons[1:]
+    if plan.kind is RunKind.REJOIN:
+        what = f"rebuild {plan.source} as a standby of {plan.group}"
+    else:
+        what = _move(plan.kind, plan.group, plan.target, opened.decided_by)
+    why = f": {'; '.join(reasons)}" if reasons else ""
+    rejected = "".join(f". {r['region']} rejected: {r['reason']}" for r in rows(opened.decision, "rejected"))
+    return what + why + rejected
+
+
+def rows(data: Mapping[str, Json], key: str) -> list[Mapping[str, Json]]:
+    """Return a list of objects in plain data; what is none is left out."""
+    found = data.get(key)
+    return [r for r in found if isinstance(r, Mapping)] if isinstance(found, (list, tuple)) else []
+
+
+def strings(data: Mapping[str, Json], key: str) -> list[str]:
+    """Return a list of strings in plain data."""
+    found = data.get(key)
+    return [str(r) for r in found] if isinstance(found, (list, tuple)) else []
+
+
+def event_lines(event: Event, *, opened: Opened) -> tuple[Line, ...]:
+    """Return the lines of one entry of a run's journal. A step that starts is not worth one."""
+    match event:
+        case Opened():
+            return (_line(opened, event.at, Word.PLAN, _plan(event.plan)),)
+        case Resumed():
+            text = f"run {opened.run} goes on under {event.by}, term {event.term}"
+            return (_line(opened, event.at, Word.PLAN, text),)
+        case Started():
+            return ()
+        case Done() | Failed():
+            return (
+                _line(opened, event.at, _phase_word(opened.plan.step(event.step).phase), _answer(event, opened.plan)),
+            )
+        case Settled():
+            return _end(event, opened)
+
+
+def _plan(plan: Plan) -> str:
+    pivots = [s.action.component for s in plan.steps if s.pivot]
+    pivot = f", pivot: promote {listed(pivots)}" if pivots else ""
+    return f"{count(len(plan.steps), 'step')}, term {plan.term}{pivot}{''.join(f'. {n}' for n in plan.notes)}"
+
+
+def _answer(event: Done | Failed, plan: Plan) -> str:
+    step = plan.step(event.step)
+    if isinstance(event, Failed):
+        return sentences.failed(step, event.failure, event.reason, undo=event.undo, optional=step.optional)
+    return sentences.undone(step) if event.undo else sentences.done(step, event.receipt)
+
+
+def _end(event: Settled, opened: Opened) -> tuple[Line, ...]:
+    plan, took = opened.plan, span(event.at - opened.symptom_at)
+    word = Word.STUCK if event.outcome is Outcome.STUCK else Word.DONE
+    match event.outcome:
+        case Outcome.COMPLETED:
+            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}"
+        case Outcome.ROLLED_BACK:
+            text = f"{plan.kind} of {plan.group} rolled back in {took}: all is as before, in {plan.before.primary}"
+        case Outcome.STUCK:
+            text = f"{plan.kind} of {plan.group} is stuck after {took} and needs a person"
+    if event.reasons:
+        text += f": {'; '.join(event.reasons)}"
+    return (
+        _line(opened, event.at, word, text),
+        _line(opened, event.at, Word.NEXT, f"report: evac report {opened.run}"),
+    )
+
+
+def _phase_word(phase: Phase) -> Word:
+    return Word(phase.value)
+
+
+def _line(opened: Opened, at: Instant, word: Word, text: str) -> Line:
+    return Line(at=at, since=opened.symptom_at, word=word, text=text, run=opened.run)
