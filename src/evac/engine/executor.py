@@ -1,0 +1,231 @@
+"""The executor: takes one run to its settlement, through any number of crashes.
+
+Intuition: three movements in a circle. Say what follows from the run's state (`core.effects`), write it to the journal
+together with the orders, in one commit; wait for an answer or for a time limit; note what came. Only here is anything
+decided, and only by asking the core, so steps side by side need no locks.
+
+After a crash the same circle starts at the journal: the term is raised, old orders are taken away, their answers kept,
+and what has no answer is ordered anew under the new term. The agent looks before it acts, so nothing is done twice.
+
+What this is not: the agent's half (`engine.orders`), or when and why a run is opened (`engine.controller`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from evac.core.effects import Do, Settle, Undo, effects
+from evac.core.errors import Conflict, StoreUnavailable
+from evac.core.news import Announce, News, RunNews
+from evac.core.observation import Instant, Json
+from evac.core.plan import StepId, Term
+from evac.core.run import Done, Event, Failed, Failure, Run, RunId, Settled, Started
+from evac.engine.codec import decode, encode
+from evac.engine.journal import Journal, open_run, raised, take_journal
+from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
+from evac.ports import Change, Clock, Record, Store
+
+__all__ = ["execute", "open_run"]
+
+ANSWER_GRACE = LOOK_TIMEOUT + timedelta(seconds=2)
+"""How much longer than the step itself its answer is waited for: a look, and two ways through the store."""
+INTERRUPTIONS_MAX = 100
+"""How often a run goes on after the store did not answer, before that is raised."""
+PAUSE = timedelta(milliseconds=100)
+PAUSE_MAX = timedelta(seconds=5)
+PAUSE_DOUBLINGS_MAX = 10
+
+
+def _silent(news: News) -> None:
+    """Nobody listens."""
+
+
+async def execute(run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = _silent) -> Run:
+    """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process.
+
+    Raises `Conflict` when another controller has taken the run over, and `StoreUnavailable` when the store stays away;
+    the run then stands where its journal says, and whoever executes it next goes on from there.
+    """
+    held: Term | None = None
+    for interruption in range(INTERRUPTIONS_MAX):
+        try:
+            journal = await take_journal(run_id, store=store)
+            if held is not None and journal.run.term > held and journal.run.resumed[-1].by != by:
+                raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
+            held = journal.run.term
+            return await _Execution(journal=journal, clock=clock, by=by, announce=announce).drive()
+        except Superseded:
+            raise
+        except (StoreUnavailable, Conflict):
+            # What was written is in the journal, whether or not its commit was seen to succeed: read it and go on.
+            await clock.sleep(min(PAUSE * 2 ** min(interruption, PAUSE_DOUBLINGS_MAX), PAUSE_MAX))
+    raise StoreUnavailable(
+        f"run {run_id}: interrupted {INTERRUPTIONS_MAX} times by the store; its journal says how far"
+    )
+
+
+class Superseded(Conflict):
+    """Another controller has taken the run over: this one has nothing more to say in it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Execution:
+    """One stretch of a run between two interruptions."""
+
+    journal: Journal
+    clock: Clock
+    by: str
+    announce: Announce
+    waiting: dict[str, Order] = field(default_factory=dict)
+    """The orders without an answer, by the key their answer will have."""
+    expect: dict[str, int] = field(default_factory=dict)
+    """What must still hold for what was noted to be written."""
+    answered: list[Order] = field(default_factory=list)
+    """Orders whose answer, or the lack of one, was noted: they are taken away with the next write."""
+
+    async def drive(self) -> Run:
+        """Go round the circle until the run is settled."""
+        put: Mapping[str, bytes] = {}
+        if self.journal.run.settled is None and self.journal.run.entries > 1:
+            put = await self._resume()
+        while self.journal.run.settled is None:
+            await self._proceed(put)
+            put = {}
+            if self.journal.run.settled is None:
+                await self._hear()
+        return self.journal.run
+
+    async def _resume(self) -> Mapping[str, bytes]:
+        """Raise the term, and note the answers that came while nobody listened."""
+        resumed, put = raised(self.journal, clock=self.clock, by=self.by)
+        orders = [
+            self._order(step, progress.attempt, undo=undo, term=progress.term)
+            for step, undo, progress in self.journal.run.under_way
+        ]
+        self.journal.note(resumed)
+        for order in orders:
+            answer = await self.journal.store.get(order.answer_key)
+            self.answered.append(order)
+            if answer is None:
+                self.expect[order.answer_key] = 0
+            else:
+                self._note_answer(order, answer)
+        return put
+
+    async def _proceed(self, put: Mapping[str, bytes]) -> None:
+        """Write what was noted, what follows from it, and the orders, in one commit."""
+        orders: list[Order] = []
+        for effect in effects(self.journal.run):
+            match effect:
+                case Do() | Undo():
+                    orders.append(self._start(effect))
+                case Settle():
+                    self._settle(effect)
+        written = await self.journal.write(
+            expect=self.expect,
+            put={**put, **{o.key: encode(o) for o in orders}},
+            delete=[key for o in self.answered for key in (o.key, o.answer_key)],
+        )
+        self.waiting.update({o.answer_key: o for o in orders})
+        self.expect, self.answered = {}, []
+        for event in written:
+            self.announce(RunNews(at=event.at, run=self.journal.run.id, event=event))
+
+    def _start(self, effect: Do | Undo) -> Order:
+        """Note an intent, and return its order."""
+        run = self.journal.run
+        undo = isinstance(effect, Undo)
+        self.journal.note(
+            Started(at=self.clock.now(), step=effect.step, attempt=effect.attempt, term=run.term, undo=undo)
+        )
+        order = self._order(effect.step, effect.attempt, undo=undo, term=run.term)
+        return order if isinstance(effect, Undo) else replace(order, doubt=effect.doubt, look=effect.look)
+
+    def _settle(self, effect: Settle) -> None:
+        now, wall = self.clock.now(), self.clock.wall()
+        self.journal.note(Settled(at=now, wall=wall, outcome=effect.outcome, reasons=effect.reasons))
+
+    def _order(self, step_id: StepId, attempt: int, *, undo: bool, term: Term) -> Order:
+        """The order of a try: the step's action at the run's term, with the receipts it rests on."""
+        run = self.journal.run
+        step = run.plan.step(step_id)
+        given: dict[str, Json] = {n: receipt.facts for n in step.needs if (receipt := run.receipt(n)) is not None}
+        args: dict[str, Json] = {**step.action.args, "receipts": given}
+        own = run.receipt(step_id)
+        if undo and own is not None:
+            args["receipt"] = own.facts
+        return Order(
+            run=run.id,
+            group=run.plan.group,
+            step=step_id,
+            attempt=attempt,
+            action=replace(step.action, term=term, args=args),
+            timeout=step.timeout,
+            undo=undo,
+        )
+
+    async def _hear(self) -> None:
+        """Wait until an order is answered, or its time is over, and note that."""
+        at, _ = min((self._deadline(o), key) for key, o in self.waiting.items())
+        try:
+            async with asyncio.timeout((at - self.clock.now()).total_seconds()):
+                async with closing(self.journal.store.watch("answers/", after=self.journal.position)) as changes:
+                    async for change in changes:
+                        self.journal.position = change.revision
+                        order = self.waiting.pop(change.key, None) if change.record else None
+                        if order is not None and change.record is not None:
+                            return self._note_answer(order, change.record)
+        except TimeoutError:
+            self._give_up(at)
+
+    def _deadline(self, order: Order) -> Instant:
+        run = self.journal.run
+        progress = (run.undoes if order.undo else run.does)[order.step]
+        return progress.started_at + order.timeout + ANSWER_GRACE
+
+    def _give_up(self, at: Instant) -> None:
+        """Note that the orders due by `at` have no answer. If one comes all the same, the write fails."""
+        for key, order in list(self.waiting.items()):
+            if self._deadline(order) > at:
+                continue
+            del self.waiting[key]
+            self.expect[key] = 0
+            said = f"no answer from {order.action.region} in {(order.timeout + ANSWER_GRACE).total_seconds():g} s"
+            self._note(order, Answer(failure=Failure.INDETERMINATE, reason=said))
+
+    def _note_answer(self, order: Order, record: Record) -> None:
+        self.expect[record.key] = record.version
+        self._note(order, decode(record.value, Answer))
+
+    def _note(self, order: Order, answer: Answer) -> None:
+        """Note how a try ended."""
+        at = self.clock.now()
+        if order not in self.answered:
+            self.answered.append(order)
+        if answer.receipt is not None:
+            event: Event = Done(at=at, step=order.step, attempt=order.attempt, receipt=answer.receipt, undo=order.undo)
+        else:
+            assert answer.failure is not None, "an answer has a receipt or a failure"
+            event = Failed(
+                at=at,
+                step=order.step,
+                attempt=order.attempt,
+                failure=answer.failure,
+                reason=answer.reason,
+                undo=order.undo,
+            )
+        self.journal.note(event)
+
+
+@asynccontextmanager
+async def closing(changes: AsyncIterator[Change]) -> AsyncIterator[AsyncIterator[Change]]:
+    """End a watch when it is no longer read."""
+    try:
+        yield changes
+    finally:
+        if isinstance(changes, AsyncGenerator):
+            await changes.aclose()

@@ -1,0 +1,252 @@
+"""Orders: how the leader's wishes reach a region's agent, and how its answers come back, all through the store.
+
+Intuition: an order is a record under its region, written in the same commit as the intent in the journal. The agent
+asks the member whether the effect holds already, and only then does it; so an order that comes twice is done once. The
+answer is written only if the order is still there: what the leader has given up on is never answered later.
+
+    orders/<region>/<run>.<step>.<attempt>[.undo]      written and taken away by the leader
+    answers/<region>/<run>.<step>.<attempt>[.undo]     written once by the agent
+    terms-seen/<region>/<group>                        the highest term this agent has obeyed
+
+What this is not: the leader's half (`engine.executor`), or a judge of failures (`core.effects`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+from evac.core.errors import Conflict, EvacError, Rejected, StoreUnavailable, Unavailable
+from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.plan import Action, StepId, Term
+from evac.core.run import Failure, Receipt, RunId
+from evac.engine.codec import decode, encode
+from evac.ports import Clock, Driver, Holds, Record, Store, Truth
+
+T = TypeVar("T")
+
+LOOK_TIMEOUT = timedelta(seconds=3)
+"""How long a look before an effect may take; then the effect counts as not seen."""
+STORE_TRIES_MAX = 12
+"""How often a store that does not answer is asked, about a minute in all."""
+RETRY_AFTER = timedelta(milliseconds=50)
+RETRY_AFTER_MAX = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One try of a step. `doubt` and `look` are `core.effects.Do`'s; the term is the action's."""
+
+    run: RunId
+    group: GroupId
+    step: StepId
+    attempt: int
+    action: Action
+    timeout: timedelta
+    undo: bool = False
+    doubt: bool = False
+    look: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"orders/{self._tail}"
+
+    @property
+    def answer_key(self) -> str:
+        return f"answers/{self._tail}"
+
+    @property
+    def term(self) -> Term:
+        return self.action.term
+
+    @property
+    def _tail(self) -> str:
+        return f"{self.action.region}/{self.run}.{self.step}.{self.attempt}" + (".undo" if self.undo else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of an order: a receipt, or a failure and its reason."""
+
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+async def obey(
+    region: RegionId,
+    *,
+    store: Store,
+    members: Mapping[ComponentId, Driver],
+    clock: Clock,
+    chance: random.Random | None = None,
+) -> None:
+    """Carry out the orders for a region, until cancelled. What an earlier agent left undone comes first.
+
+    A member does one thing at a time; members work side by side. While the store does not answer, nothing new is
+    begun, and what was begun is told when it answers again.
+    """
+    desk = _Desk(region=region, store=store, members=members, clock=clock, chance=chance or random.Random())
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            try:
+                await desk.listen(tasks)
+            except StoreUnavailable:
+                await clock.sleep(desk.pause(attempt=1))
+
+
+class _Desk:
+    """One agent's orders: those it has taken, and what it needs to carry them out."""
+
+    def __init__(
+        self,
+        *,
+        region: RegionId,
+        store: Store,
+        members: Mapping[ComponentId, Driver],
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self._region = region
+        self._store = store
+        self._members = members
+        self._clock = clock
+        self._chance = chance
+        self._taken: dict[str, int] = {}
+        """Orders in hand or answered, by key, with the version taken."""
+        self._busy = {component: asyncio.Lock() for component in members}
+        self._term_lock = asyncio.Lock()
+
+    async def listen(self, tasks: asyncio.TaskGroup) -> None:
+        """Take every order there is, and every one that comes. Raises `StoreUnavailable`."""
+        prefix = f"orders/{self._region}/"
+        after = await self._store.revision()
+        for record in await self._store.list(prefix):
+            self._take(record, tasks, found=True)
+        async for change in self._store.watch(prefix, after=after):
+            if change.record is None:
+                self._taken.pop(change.key, None)
+            else:
+                self._take(change.record, tasks, found=False)
+
+    def pause(self, *, attempt: int) -> timedelta:
+        """Return how long to wait before asking a store again that did not answer: doubling, jittered, bounded."""
+        full: timedelta = min(RETRY_AFTER * 2 ** (attempt - 1), RETRY_AFTER_MAX)
+        return full * self._chance.uniform(0.5, 1.0)
+
+    def _take(self, record: Record, tasks: asyncio.TaskGroup, *, found: bool) -> None:
+        """Begin an order unless it is in hand. One that was `found` may have been begun by an agent that died."""
+        if self._taken.get(record.key) == record.version:
+            return
+        self._taken[record.key] = record.version
+        order = decode(record.value, Order)
+        tasks.create_task(self._work(replace(order, doubt=order.doubt or found), record), name=f"order {record.key}")
+
+    async def _work(self, order: Order, record: Record) -> None:
+        """See one order through: do it unless it was taken back meanwhile, and answer it."""
+        try:
+            member = self._members.get(order.action.component)
+            if member is None:
+                reason = f"{order.action.component} has no member in {self._region}"
+                return await self._answer(order, record, Answer(failure=Failure.REJECTED, reason=reason))
+            async with self._busy[order.action.component]:
+                if not await self._stands(order, record):
+                    return None
+                refusal = await self._patiently(lambda: self._admit(order))
+                answer = refusal or await _carry_out(order, member)
+            await self._answer(order, record, answer)
+        except StoreUnavailable:
+            # The answer is not told: the leader's time limit passes, it asks again, and the look finds what was done.
+            self._taken.pop(record.key, None)
+
+    async def _stands(self, order: Order, record: Record) -> bool:
+        """Whether the order is still there and unanswered."""
+        now = await self._patiently(lambda: self._store.get(order.key))
+        answered = await self._patiently(lambda: self._store.get(order.answer_key))
+        return now is not None and now.version == record.version and answered is None
+
+    async def _admit(self, order: Order) -> Answer | None:
+        """Refuse an order of a lower term than any obeyed before; else remember its term, durably."""
+        key = f"terms-seen/{self._region}/{order.group}"
+        async with self._term_lock:
+            seen = await self._store.get(key)
+            highest = decode(seen.value, int) if seen else 0
+            if order.term < highest:
+                reason = f"the order's term {order.term} is over: {self._region} has obeyed term {highest}"
+                return Answer(failure=Failure.REJECTED, reason=reason)
+            if order.term > highest:
+                await self._store.commit(expect={key: seen.version if seen else 0}, put={key: encode(order.term)})
+        return None
+
+    async def _answer(self, order: Order, record: Record, answer: Answer) -> None:
+        """Write the answer, if the order still stands and has none."""
+        try:
+            await self._patiently(
+                lambda: self._store.commit(
+                    expect={order.key: record.version, order.answer_key: 0},
+                    put={order.answer_key: encode(answer)},
+                )
+            )
+        except Conflict:
+            # Taken back by the leader, or written by the try before whose reply was lost: both need no answer more.
+            return
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store, again when it does not answer. Raises `StoreUnavailable` after `STORE_TRIES_MAX`."""
+        for attempt in range(1, STORE_TRIES_MAX):
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await self._clock.sleep(self.pause(attempt=attempt))
+        return await ask()
+
+
+async def _carry_out(order: Order, member: Driver) -> Answer:
+    """Look, then do; or only look; or undo."""
+    if order.undo:
+        return await _try(member.undo(order.action), order.timeout)
+    seen = await _look(member, order.action)
+    if seen.truth is Truth.YES and seen.receipt is not None:
+        return Answer(receipt=seen.receipt)
+    if order.look:
+        failure = Failure.UNAVAILABLE if seen.truth is Truth.NO else Failure.INDETERMINATE
+        return Answer(failure=failure, reason=seen.reason or "looked: it has not happened")
+    answer = await _try(member.do(order.action), order.timeout)
+    if order.doubt and seen.truth is Truth.UNKNOWN and answer.failure is not None:
+        return replace(answer, failure=Failure.INDETERMINATE)
+    return answer
+
+
+async def _look(member: Driver, action: Action) -> Holds:
+    """Ask whether the effect holds; whatever keeps it from being seen is UNKNOWN."""
+    try:
+        async with asyncio.timeout(LOOK_TIMEOUT.total_seconds()):
+            return await member.holds(action)
+    except TimeoutError:
+        return Holds(truth=Truth.UNKNOWN, reason=f"a look took longer than {LOOK_TIMEOUT.total_seconds():g} s")
+    except Exception as error:
+        return Holds(truth=Truth.UNKNOWN, reason=_say(error))
+
+
+async def _try(effect: Awaitable[Receipt], timeout: timedelta) -> Answer:
+    """Await an effect. What a driver may not raise is taken as the worst: it may have happened."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            return Answer(receipt=await effect)
+    except TimeoutError:
+        return Answer(failure=Failure.INDETERMINATE, reason=f"not done within {timeout.total_seconds():g} s")
+    except Rejected as error:
+        return Answer(failure=Failure.REJECTED, reason=_say(error))
+    except Unavailable as error:
+        return Answer(failure=Failure.UNAVAILABLE, reason=_say(error))
+    except Exception as error:
+        return Answer(failure=Failure.INDETERMINATE, reason=_say(error))
+
+
+def _say(error: Exception) -> str:
+    """A driver's own words; of an error it should not have raised, the class as well."""
+    return str(error) if isinstance(error, EvacError) else f"{type(error).__name__}: {error}"
