@@ -34,15 +34,7 @@ def judge(
     }
 
 
-def orphaned_orders(report: Path) -> tuple[str, ...]:
-    """Return the ids of orders in a file of orphaned writes.
-
-    The file has a JSON object a line; those of the ledger's rows carry the row under `row`, `new` or at the top.
-    """
-    found = []
-    for line in report.read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("table", "ledger").rpartition(".")[2] == "ledger":
-            row = entry.get("row") or entry.get("new") or entry
-            found.append(str(row["id"]))
-    return tuple(found)
+def orphaned_orders(file: Path) -> tuple[str, ...]:
+    """Return the ids of the orders in a file of orphaned writes: a JSON object for each transaction, with its changes."""
+    changes = (change for line in file.read_text().splitlines() for change in json.loads(line)["changes"])
+    return tuple(str(change["row"]["id"]) for change in changes if change.get("table") == "ledger")

@@ -43,7 +43,8 @@ def test_stores_are_judged_each_by_itself(tmp_path: Path) -> None:
 def test_orphan_file_names_orders_among_other_rows(tmp_path: Path) -> None:
     file = tmp_path / "orphans.jsonl"
     file.write_text(
-        '{"table": "public.ledger", "row": {"id": "a.c.1"}}\n{"table": "public.canary", "row": {"region": "x"}}\n'
+        '{"xid": 7, "changes": [{"schema": "public", "table": "ledger", "op": "INSERT", "row": {"id": "a.c.1"}}]}\n'
+        '{"xid": 8, "changes": [{"schema": "public", "table": "canary", "op": "UPDATE", "row": {"region": "x"}}]}\n'
     )
 
     assert orphaned_orders(file) == ("a.c.1",)
