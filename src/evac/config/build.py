@@ -1,0 +1,168 @@
+"""From what a file says to the core's values, with the defaults that depend on other sections.
+
+What this is not: checking. `rules` has looked at everything before; what is built here is assumed to be consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from evac.config.groups import groups
+from evac.config.members import Members
+from evac.config.schema import ComponentSection, EstateFile, ReplicationSection, ServiceSection
+from evac.core.estate import (
+    Capacity,
+    Component,
+    ComponentId,
+    Detection,
+    Estate,
+    GroupId,
+    Guard,
+    Objectives,
+    Probe,
+    Purpose,
+    Region,
+    RegionId,
+    RegionRole,
+    Replication,
+    ReplicationMode,
+    Service,
+    ServiceId,
+)
+from evac.places.opening import PlaceSettings
+
+_PLATFORM = {
+    1: Objectives(rto=timedelta(minutes=5), rpo=timedelta(minutes=1), mtpd=timedelta(hours=1)),
+    2: Objectives(rto=timedelta(minutes=15), rpo=timedelta(minutes=5), mtpd=timedelta(hours=4)),
+    3: Objectives(rto=timedelta(hours=1), rpo=timedelta(minutes=15), mtpd=timedelta(days=1)),
+    4: Objectives(rto=timedelta(hours=4), rpo=timedelta(hours=1), mtpd=timedelta(days=3)),
+}
+
+
+def objectives(file: EstateFile, service: ServiceSection) -> Objectives | None:
+    """Return a service's promises: its own, else its tier's, else the platform's; None if one of them is nowhere."""
+    tier, platform = file.tiers.get(service.tier), _PLATFORM.get(service.tier)
+    rto, rpo, mtpd = (
+        next((o for level in (service, tier, platform) if (o := getattr(level, name, None)) is not None), None)
+        for name in ("rto", "rpo", "mtpd")
+    )
+    if rto is None or rpo is None or mtpd is None:
+        return None
+    return Objectives(rto=rto, rpo=rpo, mtpd=mtpd)
+
+
+def service_regions(file: EstateFile, service: ServiceSection) -> tuple[str, ...]:
+    """Return the regions a service can run in: declared, else those with members, else all."""
+    if service.regions:
+        return service.regions
+    members = {region for component in service.components.values() for region in component.members}
+    return tuple(r for r in file.regions if r in members) or tuple(file.regions)
+
+
+def home_of(file: EstateFile, services: tuple[str, ...]) -> str | None:
+    """Return a group's home: said by one of its services, else the only primary region; None if there is neither."""
+    said = next((home for s in services if (home := file.services[s].home) is not None), None)
+    primary = [name for name, region in file.regions.items() if region.role is RegionRole.PRIMARY]
+    return said or (primary[0] if len(primary) == 1 else None)
+
+
+def replication(section: ComponentSection) -> Replication:
+    """Return how a component that holds state is replicated."""
+    said = section.replication or ReplicationSection(mode=ReplicationMode.SYNC)
+    acks = said.acks if said.acks is not None else int(said.mode is ReplicationMode.SYNC)
+    return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max)
+
+
+def places(file: EstateFile) -> Mapping[RegionId, PlaceSettings]:
+    """Return where evac stands in each region."""
+    return {RegionId(name): region.place for name, region in file.regions.items()}
+
+
+def build(file: EstateFile, members: Members) -> Estate:
+    """Return the estate that a checked file declares."""
+    by_group = groups(file.services)
+    group_of = {service: GroupId(group) for group, services in by_group.items() for service in services}
+    homes = {GroupId(group): home_of(file, services) for group, services in by_group.items()}
+    return Estate(
+        name=file.name,
+        regions={RegionId(name): _region(file, name) for name in file.regions},
+        services={ServiceId(name): _service(file, name, group_of[name]) for name in file.services},
+        components={c.id: c for c in _components(file, members)},
+        probes=tuple(_probes(file, members)),
+        home={group: RegionId(home) for group, home in homes.items() if home is not None},
+        detection=Detection(**dict(file.detection)),
+        guard=Guard(**dict(file.guard)),
+        round_trips=_round_trips(file),
+        rejoin_automatic=file.rejoin == "automatic",
+    )
+
+
+def _region(file: EstateFile, name: str) -> Region:
+    said = file.regions[name]
+    return Region(
+        id=RegionId(name),
+        provider=said.provider,
+        latitude=said.location[0],
+        longitude=said.location[1],
+        jurisdiction=said.jurisdiction,
+        role=said.role,
+        capacity=Capacity(**dict(said.capacity)),
+        cost=said.cost,
+    )
+
+
+def _service(file: EstateFile, name: str, group: GroupId) -> Service:
+    said = file.services[name]
+    promised = objectives(file, said)
+    assert promised is not None, f"service {name} has no objectives, which the rules refuse"
+    return Service(
+        id=ServiceId(name),
+        kind=said.kind,
+        tier=said.tier,
+        objectives=promised,
+        group=group,
+        regions=tuple(RegionId(r) for r in service_regions(file, said)),
+        needs=tuple(ServiceId(n) for n in said.needs),
+        wants=tuple(ServiceId(w) for w in said.wants),
+        strategy=said.strategy,
+        automation=said.automation,
+        data_class=said.data_class,
+        jurisdictions=said.jurisdictions,
+        tags=said.tags,
+        endpoints={RegionId(region): address for region, address in said.endpoints.items()},
+    )
+
+
+def _components(file: EstateFile, members: Members) -> Iterator[Component]:
+    for service_name, service in file.services.items():
+        for name, section in service.components.items():
+            component = ComponentId(name)
+            purpose = members.purposes[component]
+            yield Component(
+                id=component,
+                service=ServiceId(service_name),
+                driver=section.driver,
+                purpose=purpose,
+                members=members.components[component],
+                replication=replication(section) if purpose is Purpose.STATE else None,
+            )
+
+
+def _probes(file: EstateFile, members: Members) -> Iterator[Probe]:
+    for (service, position), by_region in members.probes.items():
+        section = file.services[service].probes[position]
+        for region, settings in by_region.items():
+            yield Probe(
+                kind=section.kind, service=service, region=region, settings=settings, as_client=section.as_client
+            )
+
+
+def _round_trips(file: EstateFile) -> dict[tuple[RegionId, RegionId], timedelta]:
+    """Return every declared round trip in both directions."""
+    found: dict[tuple[RegionId, RegionId], timedelta] = {}
+    for one, others in file.round_trips.items():
+        for other, duration in others.items():
+            found[RegionId(one), RegionId(other)] = duration
+            found[RegionId(other), RegionId(one)] = duration
+    return found

@@ -1,0 +1,78 @@
+"""Loading an estate: one call, and either everything is in order or everything that is not is told.
+
+What this is not: opening anything. Loading reads files and environment variables, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evac.config.build import build, places
+from evac.config.form import formed, masked
+from evac.config.layers import read_layers
+from evac.config.members import Kinds, read_members
+from evac.config.rules import check
+from evac.config.source import KeyPath, Mark
+from evac.core.errors import EstateError
+from evac.core.estate import Estate, RegionId
+from evac.drivers import driver_kinds, probe_kinds
+from evac.places.opening import PlaceSettings
+from evac.ports import DriverKind, ProbeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A checked estate.
+
+    `places` says where evac stands in each region; `marks` where each path of the effective `document` was written;
+    `document` is what the layers amount to, with secrets masked; `warnings` are for a person, `file:line: path: text`.
+    """
+
+    estate: Estate
+    places: Mapping[RegionId, PlaceSettings]
+    marks: Mapping[KeyPath, Mark]
+    warnings: tuple[str, ...]
+    document: Mapping[str, Any]
+
+
+def load(
+    path: Path | str,
+    *,
+    environment: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    drivers: Mapping[str, DriverKind] | None = None,
+    probes: Mapping[str, ProbeKind] | None = None,
+) -> Loaded:
+    """Return the estate that a file, the layers beside it and the environment variables `EVAC__…` declare.
+
+    `environment` names one of the files under `environments/`; by default that of `EVAC_ENVIRONMENT`, else none.
+    Raises `EstateError` with every problem, in the order of layers and lines.
+    """
+    environ = os.environ if environ is None else environ
+    file = Path(path)
+    folder = file.resolve().parent
+    kinds = Kinds(
+        drivers=driver_kinds() if drivers is None else drivers, probes=probe_kinds() if probes is None else probes
+    )
+    document = read_layers(file, environment=environment or environ.get("EVAC_ENVIRONMENT") or None, environ=environ)
+    form = formed(document, folder=folder)
+    members = read_members(form, document, kinds=kinds, folder=folder)
+    warnings = check(form, members, document)
+    if document.problems:
+        raise EstateError(tuple(dict.fromkeys(str(p) for p in sorted(document.problems, key=_order))))
+    assert form.file is not None, "a document without problems has the estate's form"
+    return Loaded(
+        estate=build(form.file, members),
+        places=places(form.file),
+        marks=document.marks,
+        warnings=tuple(dict.fromkeys(str(w) for w in sorted(warnings, key=_order))),
+        document=masked(document.data),
+    )
+
+
+def _order(problem: Any) -> tuple[Mark, str, str]:
+    return problem.mark, ".".join(map(str, problem.path)), problem.reason

@@ -1,0 +1,224 @@
+"""What an estate file may say: its sections, their fields, units and defaults.
+
+Intuition: this is the form, not the meaning. A model here is one mapping in the file; its field docstrings are the
+reference (`evac.config.reference`) and the hints of an editor (`json_schema`). Members' and probes' settings are
+left open here: their drivers' own models say what they may be (`members`).
+
+What this is not: what contradicts what (`rules`), or the values evac works with (`core.estate`, made by `build`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from evac.core.estate import Automation, Detection, Guard, RegionRole, ReplicationMode, ServiceKind, Strategy
+from evac.drivers.settings import Duration, Settings
+from evac.places.opening import PlaceSettings
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A name: small letters, digits and `-`, at most 63."""
+Positive = Annotated[Duration, Field(gt=timedelta(0))]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+_DETECTION = Detection()
+_GUARD = Guard()
+
+
+def _local(given: object) -> object:
+    return {} if given == "local" else given
+
+
+class CapacitySection(Settings):
+    """What a region can carry. Default: not declared."""
+
+    users: int = Field(default=0, ge=0)
+    """Users at one time."""
+    requests_per_second: float = Field(default=0.0, ge=0)
+    """Requests per second."""
+    storage_gb: float = Field(default=0.0, ge=0)
+    """Storage, in gigabytes."""
+
+
+class RegionSection(Settings):
+    """A place where services run."""
+
+    provider: str = Field(min_length=1)
+    """Who runs it: `aws`, `gcp`, `azure`, `on-prem`, or any other word."""
+    location: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)]]
+    """Latitude and longitude in degrees, as `[38.9, -77.4]`."""
+    jurisdiction: str = Field(min_length=1)
+    """Whose law holds there, as services name it under `jurisdictions`: `US`, `EU`, `DE`."""
+    role: RegionRole
+    """What it is for when all is well. The one `primary` region is home to groups that name none."""
+    capacity: CapacitySection = CapacitySection()
+    """What it can carry."""
+    cost: float = Field(default=1.0, gt=0)
+    """Price level against the cheapest region; of two equally good targets the cheaper one is taken."""
+    place: Annotated[
+        PlaceSettings, BeforeValidator(_local, json_schema_input_type=Literal["local"] | PlaceSettings)
+    ] = PlaceSettings()
+    """Where evac acts and looks from in this region: `local`, or `ssh:` with a host there."""
+
+
+class DetectionSection(Settings):
+    """When views become a verdict. The defaults decide in about two seconds."""
+
+    interval: Positive = _DETECTION.interval
+    """Time between two probes of one target."""
+    timeout: Positive = _DETECTION.timeout
+    """Longest time a probe on a connection that is kept open may take."""
+    failures: int = Field(default=_DETECTION.failures, ge=1, le=100)
+    """Failed probes in a row that make a target down."""
+    successes: int = Field(default=_DETECTION.successes, ge=1, le=100)
+    """Good probes in a row that make it up again."""
+    heartbeat_stale: Positive = _DETECTION.heartbeat_stale
+    """Age at which a region's heartbeat counts as missing."""
+    dwell: Duration = _DETECTION.dwell
+    """Time a verdict must hold before anything acts on it."""
+    client_interval: Positive = _DETECTION.client_interval
+    """Time between two probes made as a client (`as_client`)."""
+    client_timeout: Positive = _DETECTION.client_timeout
+    """Longest time a probe made as a client may take. It opens a connection: one lost packet costs 1s by itself."""
+    gray_window: Positive = _DETECTION.gray_window
+    """Time over which client probes are counted to see a region that works only in part."""
+    gray_failing: Share = _DETECTION.gray_failing
+    """Failing part of the client probes, 0 to 1, at which a region is gray."""
+    quorum: int = Field(default=_DETECTION.quorum, ge=0)
+    """Outside vantage points that must agree; 0 means a majority, and two where there are two."""
+
+
+class GuardSection(Settings):
+    """What keeps automation from acting too often, or onto a bad target."""
+
+    hold_down: Duration = _GUARD.hold_down
+    """Time after a run in which nothing automatic follows."""
+    target_score_min: Share = _GUARD.target_score_min
+    """Lowest score, 0 to 1, at which a region may be a target."""
+    recover_for: Duration = _GUARD.recover_for
+    """Time a region must be well before it counts as recovered."""
+    flap_penalty: float = Field(default=_GUARD.flap_penalty, gt=0)
+    """Points for each change from well to failed or back."""
+    flap_half_life: Positive = _GUARD.flap_half_life
+    """Time in which the points halve."""
+    flap_suppress: float = Field(default=_GUARD.flap_suppress, gt=0)
+    """Points above which nothing automatic moves to the region."""
+    flap_reuse: float = Field(default=_GUARD.flap_reuse, gt=0)
+    """Points below which the region is free again."""
+
+
+class TierSection(Settings):
+    """A tier's promises. What is left out is the platform's default for that tier (1 to 4)."""
+
+    rto: Positive | None = None
+    """Longest time to recover. Defaults: 5m, 15m, 1h, 4h."""
+    rpo: Duration | None = None
+    """Most data that may be lost, as time. Defaults: 1m, 5m, 15m, 1h."""
+    mtpd: Positive | None = None
+    """Longest outage that can be survived. Defaults: 1h, 4h, 1d, 3d."""
+
+
+class ReplicationSection(Settings):
+    """How a component's state is copied."""
+
+    mode: ReplicationMode
+    """`sync`: an acknowledged write has reached standbys; nothing is lost. `async`: only the primary has it."""
+    acks: int | None = Field(default=None, ge=0)
+    """How many standbys must hold a write. Default: 1 with `sync`. With `async` (default 0) the primary stops
+    accepting writes while fewer than so many standbys have been heard of, which bounds the loss (Valkey)."""
+    lag_max: Positive = timedelta(seconds=10)
+    """A standby further behind is not promoted without force."""
+
+
+class ComponentSection(Settings):
+    """A system inside a service: a database, a cache, a load balancer, a DNS zone; one member a region."""
+
+    driver: str
+    """Which driver speaks to it (`evac.drivers`)."""
+    replication: ReplicationSection | None = None
+    """How its state is copied; only for drivers that hold state. Default: `sync` with one acknowledgement."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The driver's settings that all members share."""
+    members: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    """Each region's own settings, by region; they win over the shared ones."""
+
+
+class ProbeSection(Settings):
+    """One way to ask the service whether it does its job, in each of its regions."""
+
+    kind: str
+    """Which kind of probe (`evac.probes`)."""
+    as_client: bool = False
+    """Whether it goes through the public entry over a new connection each time, as a client does."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The probe's settings that all regions share."""
+    regions: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    """Each region's own settings, by the region that is asked; they win over the shared ones."""
+
+
+class ServiceSection(Settings):
+    """A unit that is promised to its users, and fails over as a whole."""
+
+    kind: ServiceKind
+    """What it is to those who use it."""
+    tier: int = Field(ge=1, le=99)
+    """Its tier, which gives its promises: 1 is the most important."""
+    rto: Positive | None = None
+    """Longest time to recover. Default: its tier's."""
+    rpo: Duration | None = None
+    """Most data that may be lost, as time. Default: its tier's."""
+    mtpd: Positive | None = None
+    """Longest outage that can be survived. Default: its tier's."""
+    group: Name | None = None
+    """Services of one group move together. Default: services tied by `needs` and `wants` are a group, named after
+    its first service."""
+    home: str | None = None
+    """Where the group's primaries are when all is well; said by one service of the group. Default: the region whose
+    role is `primary`."""
+    regions: tuple[str, ...] = ()
+    """Regions it can run in, the preferred first. Default: those its components have members in."""
+    needs: tuple[str, ...] = ()
+    """Services it cannot work without: clients come back when these are promoted."""
+    wants: tuple[str, ...] = ()
+    """Services it is better with: they move along, and clients do not wait for them."""
+    strategy: Strategy = Strategy.ACTIVE_PASSIVE
+    """How it survives the loss of a region."""
+    automation: Automation = Automation.AUTOMATIC
+    """Who may start a failover: evac, evac after an approval, or people only."""
+    data_class: str = "internal"
+    """How its data is classified: `public`, `internal`, `confidential`, or your own word."""
+    jurisdictions: tuple[str, ...] = ()
+    """Where its data may be, in the regions' words. Default: anywhere."""
+    tags: tuple[str, ...] = ()
+    """Compliance tags and other words for reports."""
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    """Its address in each region, for people and reports."""
+    components: dict[Name, ComponentSection] = Field(default_factory=dict)
+    """The systems it is made of, by name."""
+    probes: tuple[ProbeSection, ...] = ()
+    """How to see whether it does its job."""
+
+
+class EstateFile(Settings):
+    """The whole estate."""
+
+    evac: Literal[1]
+    """Version of this form: 1."""
+    name: Name
+    """What the estate is called."""
+    regions: dict[Name, RegionSection] = Field(min_length=1)
+    """Regions by name."""
+    round_trips: dict[str, dict[str, Positive]] = Field(default_factory=dict)
+    """Expected round trips between regions, each pair once: `us-east-1: {us-west-2: 62ms}`. Default: not declared."""
+    detection: DetectionSection = DetectionSection()
+    """When views become a verdict."""
+    guard: GuardSection = GuardSection()
+    """What keeps automation from acting too often."""
+    rejoin: Literal["automatic", "manual"] = "automatic"
+    """Whether a lost region that answers again is made a standby without asking."""
+    tiers: dict[int, TierSection] = Field(default_factory=dict)
+    """Promises by tier, over the platform's defaults."""
+    services: dict[Name, ServiceSection] = Field(min_length=1)
+    """Services by name."""
