@@ -3,6 +3,8 @@
 The servers are named by their region. A weight of 0 in the file is a real weight: set others at run time by absolute
 values (`set weight shop/us-west-2 100`), since a percentage is of the weight in the file, and of 0 that is nothing.
 A server that is marked down has its connections closed, so that clients come back to a living one at once.
+A request with the header `x-evac-here` stays in the region, whatever the weights: so a probe asks a region, and not
+whom its entry sends it to.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ global
     maxconn 2000
     nbthread 1
     hard-stop-after 2s
+    server-state-file {state_file}
 
 defaults
     mode http
@@ -37,16 +40,21 @@ defaults
     retries 1
     option redispatch
     option http-server-close
+    load-server-state-from-file global
 
 frontend public
     bind {address}:{port}
+    use_backend here if {{ req.hdr(x-evac-here) -m found }}
     default_backend {backend}
+
+backend here
+{here}
 
 backend {backend}
     balance roundrobin
     option httpchk GET {check}
     http-check expect status 200
-    default-server inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 {servers}
 """
 
@@ -60,7 +68,7 @@ def binary() -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Balancer:
-    """One HAProxy. `servers` maps each region to (address, port); `weights` are those of every start."""
+    """One HAProxy. `servers` maps regions to (address, port); `weights` are those of a start without `state_file`."""
 
     region: str
     folder: Path
@@ -88,18 +96,26 @@ class Balancer:
             ready=lambda pid: process.listening(pid, self.port) and process.listening(pid, self.api_port)
         )
 
+    @property
+    def state_file(self) -> Path:
+        """Where `show servers state` may be kept, so that weights survive a restart."""
+        return self.folder / "servers.state"
+
     def _text(self) -> str:
         lines = (
             f"    server {region} {host}:{port} weight {self.weights.get(region, 0)} check"
             for region, (host, port) in self.servers.items()
         )
+        here = self.servers.get(self.region)
         return _CONFIGURATION.format(
             address=self.address,
             port=self.port,
             api_port=self.api_port,
             backend=BACKEND,
             check=self.check,
+            state_file=self.state_file,
             servers="\n".join(lines),
+            here=f"    server here {here[0]}:{here[1]}" if here else "",
         )
 
     def pids(self) -> tuple[int, ...]:

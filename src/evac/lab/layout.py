@@ -1,0 +1,139 @@
+"""What a lab consists of: sites, addresses, ports, round trips, and where everything lies in its folder.
+
+Read once from a YAML file (`estates/shop.yaml` is the shipped one), then a value that everything else is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from evac.core.errors import EstateError
+from evac.core.estate import RegionRole
+from evac.drivers.settings import Duration, Settings
+from evac.lab.wan.links import Direction, Link, base
+
+SSH_PORT = 2222
+POSTGRESQL_PORT = 5432
+VALKEY_PORT = 6379
+PUBLIC_PORT = 8080
+RUNTIME_PORT = 9999
+DNS_PORT = 5353
+SHOP_PORT = 8000
+
+Mode = Literal["sync", "async"]
+
+
+class RegionSpec(Settings):
+    """A site with servers."""
+
+    number: int
+    """Third byte of its address."""
+    provider: str
+    location: tuple[float, float]
+    jurisdiction: str
+    role: RegionRole
+    requests_per_second: float = 500
+
+
+class LabSpec(Settings):
+    """A lab's file."""
+
+    name: str
+    estate: str
+    """The template of the estate, beside this file."""
+    home: str
+    """The region whose servers are primaries at first."""
+    regions: dict[str, RegionSpec]
+    sites: dict[str, int]
+    """Sites without servers, by number."""
+    round_trips: dict[str, dict[str, Duration]]
+    jitter: Duration
+    seed: int = 1
+    """Of the WAN's losses and jitter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One lab: its specification, its folder (absolute), and how its state is replicated."""
+
+    spec: LabSpec
+    folder: Path
+    template: Path
+    mode: Mode
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Every site's number."""
+        return {name: region.number for name, region in self.spec.regions.items()} | self.spec.sites
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions, the home first."""
+        return (self.spec.home, *(r for r in self.spec.regions if r != self.spec.home))
+
+    def address(self, site: str) -> str:
+        """Return a site's only address."""
+        return f"10.77.{self.numbers[site]}.1"
+
+    def links(self) -> dict[Direction, Link]:
+        """Return the network of a day on which all is well."""
+        trips = {(a, b): t.total_seconds() for a, others in self.spec.round_trips.items() for b, t in others.items()}
+        return base(trips, sites=self.numbers, jitter_s=self.spec.jitter.total_seconds())
+
+    def region_folder(self, region: str) -> Path:
+        """Return where a region's servers keep their files."""
+        return self.folder / region
+
+    @property
+    def control(self) -> Path:
+        """The supervisor's socket."""
+        return self.folder / "control.sock"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def secrets(self) -> Path:
+        return self.folder / "secrets"
+
+
+def load(*, folder: Path, file: Path | None = None, mode: Mode = "sync") -> Layout:
+    """Return the layout that a lab's file (default: the shipped `shop`) describes. Raises `EstateError`."""
+    path = file or Path(str(resources.files("evac.lab"))) / "estates" / "shop.yaml"
+    try:
+        spec = LabSpec.parse(YAML(typ="safe").load(path.read_text()))
+    except (OSError, YAMLError) as error:
+        raise EstateError((f"{path}: {error}",)) from error
+    except ValidationError as error:
+        wrong = tuple(f"{path}: {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise EstateError(wrong) from error
+    problems = _problems(spec)
+    if problems:
+        raise EstateError(tuple(f"{path}: {problem}" for problem in problems))
+    return Layout(spec=spec, folder=folder.resolve(), template=path.parent / spec.estate, mode=mode)
+
+
+def _problems(spec: LabSpec) -> list[str]:
+    """Return what a schema cannot say: names that do not resolve, round trips that are missing."""
+    names = [*spec.regions, *spec.sites]
+    numbers = [r.number for r in spec.regions.values()] + list(spec.sites.values())
+    problems = []
+    if spec.home not in spec.regions:
+        problems.append(f"home: {spec.home} is not a region; one of {', '.join(spec.regions)} is meant")
+    if len(set(names)) != len(names) or len(set(numbers)) != len(numbers):
+        problems.append("sites: two sites share a name or a number")
+    if not all(1 <= number <= 254 for number in numbers):
+        problems.append("sites: a number is a byte of an address, 1 to 254")
+    given = {frozenset((a, b)) for a, others in spec.round_trips.items() for b in others}
+    for at, one in enumerate(names):
+        missing = [other for other in names[at + 1 :] if frozenset((one, other)) not in given]
+        problems += [f"round_trips: {one} to {other} is missing" for other in missing]
+    return problems
