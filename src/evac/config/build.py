@@ -30,7 +30,7 @@ from evac.core.estate import (
     Service,
     ServiceId,
 )
-from evac.places.opening import PlaceSettings
+from evac.places.ssh import SshSettings
 
 _PLATFORM = {
     1: Objectives(rto=timedelta(minutes=5), rpo=timedelta(minutes=1), mtpd=timedelta(hours=1)),
@@ -74,9 +74,9 @@ def replication(section: ComponentSection) -> Replication:
     return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max)
 
 
-def places(file: EstateFile) -> Mapping[RegionId, PlaceSettings]:
-    """Return where evac stands in each region."""
-    return {RegionId(name): region.place for name, region in file.regions.items()}
+def places(file: EstateFile) -> Mapping[RegionId, SshSettings | None]:
+    """Return where evac stands in each region; None is this host."""
+    return {RegionId(name): region.place.ssh for name, region in file.regions.items()}
 
 
 def build(file: EstateFile, members: Members) -> Estate:

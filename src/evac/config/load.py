@@ -20,7 +20,7 @@ from evac.config.source import KeyPath, Mark
 from evac.core.errors import EstateError
 from evac.core.estate import Estate, RegionId
 from evac.drivers import driver_kinds, probe_kinds
-from evac.places.opening import PlaceSettings
+from evac.places.ssh import SshSettings
 from evac.ports import DriverKind, ProbeKind
 
 
@@ -28,12 +28,12 @@ from evac.ports import DriverKind, ProbeKind
 class Loaded:
     """A checked estate.
 
-    `places` says where evac stands in each region; `marks` where each path of the effective `document` was written;
+    `places` says where evac stands in each region (None is this host); `marks` where each path of the effective `document` was written;
     `document` is what the layers amount to, with secrets masked; `warnings` are for a person, `file:line: path: text`.
     """
 
     estate: Estate
-    places: Mapping[RegionId, PlaceSettings]
+    places: Mapping[RegionId, SshSettings | None]
     marks: Mapping[KeyPath, Mark]
     warnings: tuple[str, ...]
     document: Mapping[str, Any]

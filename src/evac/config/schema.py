@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from evac.core.estate import Automation, Detection, Guard, RegionRole, ReplicationMode, ServiceKind, Strategy
 from evac.drivers.settings import Duration, Settings
-from evac.places.opening import PlaceSettings
+from evac.places.ssh import SshSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A name: small letters, digits and `-`, at most 63."""
@@ -29,6 +29,13 @@ _GUARD = Guard()
 
 def _local(given: object) -> object:
     return {} if given == "local" else given
+
+
+class PlaceSection(Settings):
+    """Where evac acts and looks from in a region: the host it runs on (written `local`), or a host there."""
+
+    ssh: SshSettings | None = None
+    """The host in the region that is reached over ssh. Default: none, the host evac runs on."""
 
 
 class CapacitySection(Settings):
@@ -57,9 +64,9 @@ class RegionSection(Settings):
     """What it can carry."""
     cost: float = Field(default=1.0, gt=0)
     """Price level against the cheapest region; of two equally good targets the cheaper one is taken."""
-    place: Annotated[
-        PlaceSettings, BeforeValidator(_local, json_schema_input_type=Literal["local"] | PlaceSettings)
-    ] = PlaceSettings()
+    place: Annotated[PlaceSection, BeforeValidator(_local, json_schema_input_type=Literal["local"] | PlaceSection)] = (
+        PlaceSection()
+    )
     """Where evac acts and looks from in this region: `local`, or `ssh:` with a host there."""
 
 

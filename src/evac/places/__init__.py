@@ -31,10 +31,3 @@ async def open_place(settings: SshSettings | None) -> AsyncIterator[Place]:
         yield local
     finally:
         await local.close()
-
-
-from __future__ import annotations
-
-from evac.places.opening import PlaceSettings, open_place
-
-__all__ = ["PlaceSettings", "open_place"]
