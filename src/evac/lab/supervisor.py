@@ -191,6 +191,7 @@ def clear(folder: Path, regions: Sequence[str]) -> None:
     """Remove what an earlier lab left here: its world is gone, and a store that speaks of it would mislead."""
     for name in regions:
         shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / ".evac", ignore_errors=True)
     for leftover in (*folder.glob("evac.db*"), folder / "control.sock", folder / "estate.yaml"):
         leftover.unlink(missing_ok=True)
 
