@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
@@ -19,18 +20,24 @@ from evac.lab.clients.workload import Workload, split
 from evac.lab.ledger import rows_at
 
 
-async def rows(workload: Workload, *, orders: str | None, carts: str | None) -> dict[str, tuple[str, ...]]:
+async def rows(
+    workload: Workload, *, orders: str | None, carts: str | None, also: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """Return the ids that the named regions' servers hold of a workload's run, for each store that is asked for.
 
+    `also` names further runs, of clients elsewhere, whose rows are wanted too.
     Raises `psycopg.Error`, `ValkeyError` or `OSError` when a server does not answer.
     """
+    runs = (workload.run, *also)
     found: dict[str, tuple[str, ...]] = {}
     if orders is not None:
         host, port = split(workload.postgresql[orders])
-        found["orders"] = await rows_at(make_conninfo(workload.conninfo, host=host, port=port), run=workload.run)
+        server = make_conninfo(workload.conninfo, host=host, port=port)
+        found["orders"] = tuple([row for run in runs for row in await rows_at(server, run=run)])
     if carts is not None:
         address = workload.valkey[carts]
-        found["carts"] = await appended_at(address, password=workload.valkey_password, run=workload.run)
+        password = workload.valkey_password
+        found["carts"] = tuple([id for run in runs for id in await appended_at(address, password=password, run=run)])
     return found
 
 
@@ -40,8 +47,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="the clients' folder")
     parser.add_argument("--orders", metavar="REGION", help="read the ledger there")
     parser.add_argument("--carts", metavar="REGION", help="read the appended lists there")
+    parser.add_argument("--also", metavar="RUN", action="append", default=[], help="further runs whose rows are wanted")
     options = parser.parse_args(argv)
-    print(json.dumps(asyncio.run(rows(Workload.read(options.dir), orders=options.orders, carts=options.carts))))
+    reading = rows(Workload.read(options.dir), orders=options.orders, carts=options.carts, also=options.also)
+    print(json.dumps(asyncio.run(reading)))
 
 
 if __name__ == "__main__":

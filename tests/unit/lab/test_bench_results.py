@@ -57,7 +57,7 @@ def test_case_is_met_when_all_its_trials_keep_their_promises() -> None:
         ([replace(TRIAL, rto_s=6.5)], "median 6.50 s is over 6 s"),
         ([TRIAL, replace(TRIAL, rto_s=None)], "1 of 2 never recovered"),
         ([replace(TRIAL, verdict=replace(KEPT, lost=("a",)))], "1 of 1 broke a promise"),
-        ([], "no trial could be made"),
+        ([], "0 of 0 trials could not be made"),
     ],
 )
 def test_what_a_case_misses_is_said(trials: list[Trial], failure: str) -> None:
@@ -91,7 +91,7 @@ def test_forced_move_promises_a_report_but_not_one_owner() -> None:
 def test_table_has_a_line_for_each_case() -> None:
     console = Console(width=200, no_color=True)
     with console.capture() as printed:
-        console.print(as_table([conclude(POWER, [TRIAL]), conclude(ORPHANS, [])]))
+        console.print(as_table([conclude(POWER, [TRIAL]), conclude(ORPHANS, [], ["the lab did not come up"])]))
 
     assert "rto/sync/power/embedded" in printed.get()
-    assert "MISSED: no trial could be made" in printed.get()
+    assert "MISSED: 1 of 1 trials could not be made" in printed.get()

@@ -38,6 +38,8 @@ class Result:
     case: Case
     trials: tuple[Trial, ...]
     failures: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+    """Why further trials could not be made."""
 
     def figure(self, name: str) -> Mapping[str, float] | None:
         """Return the spread of a figure over the trials that have it; None if none has."""
@@ -57,7 +59,7 @@ def phases(trials: Sequence[Trial]) -> Mapping[str, float]:
     return {n: round(median(t.phases_s[n] for t in trials if n in t.phases_s), 3) for n in names}
 
 
-def conclude(case: Case, trials: Sequence[Trial]) -> Result:
+def conclude(case: Case, trials: Sequence[Trial], errors: Sequence[str] = ()) -> Result:
     """Hold a case's trials to what the case has to reach."""
     failures = []
     without = sum(getattr(trial, case.figure) is None for trial in trials)
@@ -69,9 +71,9 @@ def conclude(case: Case, trials: Sequence[Trial]) -> Result:
     broken = sum(not _kept(case, trial.verdict) for trial in trials)
     if broken:
         failures.append(f"{broken} of {len(trials)} broke a promise")
-    if not trials:
-        failures.append("no trial could be made")
-    return Result(case=case, trials=tuple(trials), failures=tuple(failures))
+    if errors or not trials:
+        failures.append(f"{len(errors)} of {len(errors) + len(trials)} trials could not be made")
+    return Result(case=case, trials=tuple(trials), failures=tuple(failures), errors=tuple(errors))
 
 
 def _kept(case: Case, verdict: Verdict) -> bool:
@@ -104,5 +106,6 @@ def as_json(result: Result) -> dict[str, Any]:
         "median_max_s": result.case.median_max_s,
         "met": not result.failures,
         "failures": list(result.failures),
+        "errors": list(result.errors),
         "notes": [trial.note for trial in trials if trial.note],
     }
