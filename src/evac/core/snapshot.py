@@ -29,6 +29,8 @@ class Snapshot:
     voiceless: dict[str, str]
     members: tuple[MemberSeen, ...]
     placements: tuple[Placement, ...]
+    unplaced: dict[str, list[str]]
+    """Groups whose primaries are not known yet, and why."""
     decisions: tuple[Decision, ...]
     active: dict[str, str]
     stuck: dict[str, str]

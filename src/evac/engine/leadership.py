@@ -46,3 +46,18 @@ async def lead(state: Path, store: Store) -> AsyncIterator[Leadership]:
         yield Leadership(incarnation=incarnation, name=f"{os.uname().nodename}:{os.getpid()}")
     finally:
         os.close(descriptor)
+
+
+def is_led(state: Path) -> bool:
+    """Return whether a process leads the estate whose state folder this is, at this moment."""
+    try:
+        descriptor = os.open(state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,126 @@
+"""The one place where things are wired: the embedded form, a controller and every region's agent in one process.
+
+Intuition: an estate comes in, running tasks come out, and when the context ends they have ended too. Nothing here
+decides anything; nothing elsewhere knows which store, clock or driver it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evac.config import Loaded
+from evac.core.estate import Component, ComponentId, RegionId
+from evac.core.news import Announce
+from evac.drivers import driver_kinds, probe_kinds
+from evac.engine import requests, snapshots
+from evac.engine.agent import Agent
+from evac.engine.clock import BootClock
+from evac.engine.controller import Controller
+from evac.engine.leadership import lead
+from evac.engine.orders import obey
+from evac.places import open_place
+from evac.ports import Clock, Driver, Place, Store, Surroundings
+from evac.stores.sqlite import SqliteStore
+
+DATABASE = "evac.db"
+KEEP = "kept"
+"""The folder for what must not be lost: orphaned writes, saved before an old primary is rebuilt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What the parts are wired to: one estate's places, members, store and clock."""
+
+    loaded: Loaded
+    state: Path
+    store: Store
+    clock: Clock
+    places: Mapping[RegionId, Place]
+    members: Mapping[RegionId, Mapping[ComponentId, Driver]]
+
+
+@asynccontextmanager
+async def open_store(state: Path) -> AsyncIterator[Store]:
+    """Open the estate's store in its state folder, which is made if it is not there."""
+    await asyncio.to_thread(state.mkdir, parents=True, exist_ok=True, mode=0o700)
+    store = await SqliteStore.open(state / DATABASE)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_world(loaded: Loaded, *, state: Path) -> AsyncIterator[World]:
+    """Open every place and member of an estate. Changes nothing anywhere; nothing needs to answer yet."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(state))
+        clock = BootClock()
+        places = {r: await stack.enter_async_context(open_place(s)) for r, s in loaded.places.items()}
+        members: dict[RegionId, dict[ComponentId, Driver]] = {r: {} for r in loaded.estate.regions}
+        for component in loaded.estate.components.values():
+            for region in component.members:
+                driver = await _open_member(component, region, places[region], clock, state / KEEP)
+                stack.push_async_callback(driver.close)
+                members[region][component.id] = driver
+        yield World(loaded=loaded, state=state, store=store, clock=clock, places=places, members=members)
+
+
+async def _open_member(component: Component, region: RegionId, place: Place, clock: Clock, keep: Path) -> Driver:
+    kind = driver_kinds()[component.driver]
+    surroundings = Surroundings(
+        component=component, region=region, place=place, clock=clock, keep=keep, peers=component.members
+    )
+    return await kind.open(component.members[region], surroundings)
+
+
+@asynccontextmanager
+async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str) -> AsyncIterator[Controller]:
+    """Run the embedded form for as long as the context lives.
+
+    Raises `Conflict` at once when another process leads this estate from the same state folder.
+    """
+    async with open_world(loaded, state=state) as world, lead(state, world.store):
+        controller = Controller(
+            estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
+        )
+        async with asyncio.TaskGroup() as tasks:
+            parts = [tasks.create_task(part) for part in _parts(world, controller)]
+            try:
+                yield controller
+            finally:
+                for part in parts:
+                    part.cancel()
+
+
+def _parts(world: World, controller: Controller) -> list[Coroutine[Any, Any, None]]:
+    """All that runs side by side: one agent a region, the controller, its ear and its mouth."""
+    return [
+        *(_agent(world, region).run() for region in world.places),
+        controller.run(),
+        requests.attend(controller, store=world.store),
+        snapshots.publish(controller, store=world.store, clock=world.clock),
+    ]
+
+
+def _agent(world: World, region: RegionId) -> Agent:
+    members = world.members[region]
+
+    async def orders() -> None:
+        await obey(region, members=members, store=world.store, clock=world.clock)
+
+    return Agent(
+        region,
+        estate=world.loaded.estate,
+        store=world.store,
+        place=world.places[region],
+        clock=world.clock,
+        probe_kinds=probe_kinds(),
+        members=members,
+        orders=orders,
+    )

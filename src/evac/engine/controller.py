@@ -1,0 +1,198 @@
+"""The controller: folds what the agents publish, decides, and starts runs. The only place where decisions become acts.
+
+Intuition: it carries values between the store and the pure core. Views come in, are folded, assessed and decided on;
+a decision to move becomes a plan, a plan becomes a run in the journal, and the executor does the rest. What it knows
+is written back as a snapshot for whoever asks, and what people wish is read from the store like everything else.
+
+What this is not: rules. When to act is `core.decision`, how is `core.planning`, how far one has come is `core.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from evac.core.assessment import Assessment, assess
+from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View, decide
+from evac.core.detector import Detector, fold
+from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
+from evac.core.estate import Estate, GroupId
+from evac.core.news import Announce, DecisionNews, VerdictNews
+from evac.core.plan import Placement, Plan, Term
+from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.run import RunId
+from evac.engine.bootstrap import first_placement
+from evac.engine.codec import decode, encode, to_plain
+from evac.engine.executor import execute, open_run
+from evac.engine.knowledge import Knowledge
+from evac.engine.views import PREFIX, decode_view
+from evac.ports import Clock, Store
+
+EVALUATE_EVERY = timedelta(milliseconds=100)
+"""The longest that a verdict which only time brings about (a heartbeat going stale) stays unnoticed."""
+
+
+class Controller:
+    """One estate's decisions. Wired by `evac.daemon`; `run` ends only by being cancelled."""
+
+    def __init__(self, *, estate: Estate, store: Store, clock: Clock, announce: Announce, name: str) -> None:
+        self.estate = estate
+        self.known = Knowledge(detector=Detector(policy=estate.detection))
+        self._store = store
+        self._clock = clock
+        self._announce = announce
+        self._name = name
+        self._changed = asyncio.Event()
+        self._runs: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Watch, decide and act. Runs that an earlier controller left behind go on first."""
+        await self._recall()
+        async with asyncio.TaskGroup() as tasks:
+            self._runs = tasks
+            for group, run in dict(self.known.active).items():
+                tasks.create_task(self._drive(group, run))
+            tasks.create_task(self._listen())
+            tasks.create_task(self._evaluate())
+
+    async def _recall(self) -> None:
+        """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
+        await self.known.recall(self._store, self._clock, guard=self.estate.guard)
+
+    async def _listen(self) -> None:
+        """Fold every view an agent publishes."""
+        after = await self._store.revision()
+        async for change in self._store.watch(PREFIX, after=after):
+            if change.record is not None:
+                seen = decode_view(change.record.value, now=self._clock.now())
+                self.known.detector = fold(self.known.detector, *seen)
+                self._changed.set()
+
+    async def _evaluate(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(EVALUATE_EVERY.total_seconds()):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            await self.evaluate()
+
+    async def evaluate(self) -> None:
+        """Assess and decide once, and act on it."""
+        assessment = self.assess()
+        self._tell_verdicts(assessment)
+        await self._place()
+        for decision in decide(self.view(assessment), now=assessment.at):
+            await self._act(decision, assessment)
+
+    def assess(self) -> Assessment:
+        """Return what the views mean now."""
+        return assess(self.known.detector, now=self._clock.now(), estate=self.estate)
+
+    def view(self, assessment: Assessment) -> View:
+        """Return all a decision rests on now."""
+        known = self.known
+        return View(
+            estate=self.estate,
+            assessment=assessment,
+            members=known.detector.members,
+            placements=known.placements,
+            active=known.active,
+            stuck=known.stuck,
+            last_move_at=known.last_move_at,
+            flaps=known.flaps,
+            tries=known.tries,
+            heard_since=known.detector.fresh_since,
+            paused=known.paused,
+        )
+
+    def situation(self, group: GroupId, assessment: Assessment) -> Situation:
+        """Return what a plan for a group is made from now."""
+        return Situation(
+            estate=self.estate,
+            assessment=assessment,
+            members=self.known.detector.members,
+            placement=self.known.placements[group],
+        )
+
+    def _tell_verdicts(self, assessment: Assessment) -> None:
+        for region, verdict in assessment.verdicts.items():
+            before = self.known.verdicts.get(region)
+            if before is None or before.diagnosis is not verdict.diagnosis or before.services != verdict.services:
+                self._announce(VerdictNews(at=assessment.at, verdict=verdict, before=before))
+            self.known.verdicts[region] = verdict
+
+    async def _place(self) -> None:
+        """Record where a group is, once its members agree."""
+        for group in self.estate.home:
+            if group in self.known.placements:
+                continue
+            found = first_placement(self.estate, group, self.known.detector.members)
+            if isinstance(found, Placement):
+                await self._store.commit(expect={f"placement/{group}": 0}, put={f"placement/{group}": encode(found)})
+                self.known.placements[group] = found
+                self.known.unplaced.pop(group, None)
+            else:
+                self.known.unplaced[group] = found
+
+    async def _act(self, decision: Decision, assessment: Assessment) -> None:
+        """Tell a decision when it is new, and carry it out when it asks for more than telling."""
+        if self.known.is_news(decision):
+            self._announce(DecisionNews(at=assessment.at, decision=decision))
+        self.known.decisions[decision.group] = decision
+        match decision:
+            case Move():
+                await self._try_to_start(decision, assessment)
+            case Rejoin():
+                await self._try_to_start(decision, assessment)
+            case Hold() | Ask() | CallPerson():
+                pass
+
+    async def _try_to_start(self, decision: Move | Rejoin, assessment: Assessment) -> None:
+        try:
+            await self.start(decision, assessment)
+        except UnsafePlan as refusal:
+            reasons = ("no plan keeps the promises:", *refusal.reasons)
+            self._announce(DecisionNews(at=assessment.at, decision=CallPerson(group=decision.group, reasons=reasons)))
+            self.known.failed_try(decision.group, self._clock.now())
+        except (Conflict, StoreUnavailable):
+            # Nothing has been ordered; the next evaluation reads the store's newest and decides again.
+            self._changed.set()
+
+    def plan(self, decision: Move | Rejoin, assessment: Assessment) -> Plan:
+        """Return the plan a decision leads to now. Raises `UnsafePlan`."""
+        situation = self.situation(decision.group, assessment)
+        term = Term(situation.placement.term + 1)
+        if isinstance(decision, Rejoin):
+            return plan_rejoin(decision, situation, term=term)
+        return plan_move(decision, situation, term=term)
+
+    async def start(self, decision: Move | Rejoin, assessment: Assessment) -> RunId:
+        """Plan, journal and begin a run.
+
+        Raises `UnsafePlan`, `Conflict`, `StoreUnavailable`; then nothing was begun.
+        """
+        plan = self.plan(decision, assessment)
+        run = await open_run(
+            plan,
+            store=self._store,
+            clock=self._clock,
+            decided_by=decision.decided_by if isinstance(decision, Move) else "evac",
+            symptom_at=decision.symptom_at if isinstance(decision, Move) else assessment.at,
+            decision=to_plain(decision),
+        )
+        self.known.active[decision.group] = run
+        assert self._runs is not None, "runs are started by a controller that runs"
+        self._runs.create_task(self._drive(decision.group, run))
+        return run
+
+    async def _drive(self, group: GroupId, run_id: RunId) -> None:
+        """See a run through to its settlement, and remember what came of it."""
+        run = await execute(run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce)
+        record = await self._store.get(f"placement/{group}")
+        assert record is not None, "a run has a placement"
+        self.known.placements[group] = decode(record.value, Placement)
+        self.known.settled(group, run, now=self._clock.now(), guard=self.estate.guard)
+        del self.known.active[group]
+        self._changed.set()

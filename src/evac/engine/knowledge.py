@@ -1,0 +1,96 @@
+"""What the controller remembers between two decisions; all of it can be had again from the store and the agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from evac.core.assessment import Verdict
+from evac.core.decision import Decision, Flaps, Tries
+from evac.core.detector import Detector
+from evac.core.estate import GroupId, Guard, RegionId
+from evac.core.observation import Instant
+from evac.core.plan import Placement, RunKind
+from evac.core.run import Outcome, Run, RunId, Settled
+from evac.engine.codec import decode
+from evac.engine.journal import read_runs
+from evac.ports import Clock, Store
+
+MOVES = (RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK, RunKind.DRILL)
+"""The kinds of runs that move a primary, and so count for the hold-down."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Knowledge:
+    """The controller's memory."""
+
+    detector: Detector
+    placements: dict[GroupId, Placement] = field(default_factory=dict)
+    unplaced: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
+    """Why a group's first placement is not known yet."""
+    active: dict[GroupId, RunId] = field(default_factory=dict)
+    stuck: dict[GroupId, RunId] = field(default_factory=dict)
+    last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
+    flaps: dict[GroupId, Flaps] = field(default_factory=dict)
+    tries: dict[GroupId, Tries] = field(default_factory=dict)
+    verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
+    decisions: dict[GroupId, Decision] = field(default_factory=dict)
+    paused: str = ""
+
+    async def recall(self, store: Store, clock: Clock, *, guard: Guard) -> None:
+        """Take up what the store remembers. Earlier runs are folded in their order, by their age on the wall clock."""
+        for record in await store.list("placement/"):
+            placement = decode(record.value, Placement)
+            self.placements[placement.group] = placement
+        pause = await store.get("pause")
+        self.paused = pause.value.decode() if pause else ""
+        for run in await read_runs(store):
+            if run.settled is None:
+                self.active[run.plan.group] = run.id
+            else:
+                self.settled(run.plan.group, run, now=_ago(run.settled, clock), guard=guard)
+        resolved = {record.key.removeprefix("resolved/") for record in await store.list("resolved/")}
+        self.stuck = {group: run_id for group, run_id in self.stuck.items() if run_id not in resolved}
+
+    def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
+        """Fold a run's end: what it means for the next decision."""
+        assert run.settled is not None, "only a settled run has an end"
+        self.stuck.pop(group, None)
+        match run.settled.outcome:
+            case Outcome.COMPLETED:
+                self.tries.pop(group, None)
+                if run.plan.kind in MOVES:
+                    self.last_move_at[group] = now
+                if run.plan.kind is RunKind.FAILOVER:
+                    points = self.flaps.get(group, Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
+                    self.flaps[group] = Flaps(points=points, at=now)
+            case Outcome.ROLLED_BACK:
+                self.failed_try(group, now)
+            case Outcome.STUCK:
+                self.stuck[group] = run.id
+
+    def failed_try(self, group: GroupId, now: Instant) -> None:
+        """Count one more try in a row that did not complete."""
+        before = self.tries.get(group)
+        self.tries[group] = Tries(count=before.count + 1 if before else 1, at=now)
+
+    def is_news(self, decision: Decision) -> bool:
+        """Return whether a decision differs from the last one of its group in more than its numbers."""
+        last = self.decisions.get(decision.group)
+        return last is None or type(last) is not type(decision) or _gist(last) != _gist(decision)
+
+
+def _gist(decision: Decision) -> tuple[str, ...]:
+    """A decision's reasons without figures, which change all the time."""
+    return tuple("".join(c for c in reason if not c.isdigit()) for reason in decision.reasons)
+
+
+def _ago(settled: Settled, clock: Clock) -> Instant:
+    """When a run settled, on this machine's boot clock; its own stamp may be of an earlier boot."""
+    age: timedelta = max(clock.wall() - _aware(settled.wall), timedelta())
+    return clock.now() - age
+
+
+def _aware(wall: datetime) -> datetime:
+    assert wall.tzinfo is not None, "wall times carry their zone"
+    return wall

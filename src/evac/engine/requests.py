@@ -1,0 +1,128 @@
+"""What people ask of a running controller, through the store like everything else.
+
+Intuition: a request is a record; the controller takes it, does it or refuses it with reasons, and writes the reply in
+its place. A controller that dies in between leaves the request where it was; the next one takes it.
+"""
+
+from __future__ import annotations
+
+from evac.core.assessment import Assessment
+from evac.core.decision import Ask, Move, Rejoin
+from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
+from evac.core.estate import GroupId, RegionId
+from evac.core.plan import RunKind
+from evac.core.run import RunId
+from evac.core.snapshot import Reply, Request, Wish
+from evac.core.targets import choose
+from evac.engine.codec import decode, encode
+from evac.engine.controller import Controller
+from evac.ports import Store
+
+
+async def attend(controller: Controller, *, store: Store) -> None:
+    """Answer every request, those left from before first, without end."""
+    after = await store.revision()
+    for record in await store.list("requests/"):
+        await _answer(controller, store, decode(record.value, Request))
+    async for change in store.watch("requests/", after=after):
+        if change.record is not None:
+            await _answer(controller, store, decode(change.record.value, Request))
+
+
+async def _answer(controller: Controller, store: Store, request: Request) -> None:
+    """Do what is asked, and write the reply while taking the request away."""
+    try:
+        reply = Reply(request=request.id, run=await _do(controller, store, request))
+    except UnsafePlan as refusal:
+        reply = Reply(request=request.id, refused=refusal.reasons)
+    except (Conflict, StoreUnavailable) as trouble:
+        reply = Reply(request=request.id, refused=(f"the store did not take it: {trouble}; ask again",))
+    await store.commit(expect={}, put={f"replies/{request.id}": encode(reply)}, delete=(f"requests/{request.id}",))
+
+
+async def _do(controller: Controller, store: Store, request: Request) -> RunId | None:
+    """Carry one request out. Raises `UnsafePlan` when it cannot be."""
+    assessment = controller.assess()
+    match request.wish:
+        case Wish.FAILOVER | Wish.SWITCHOVER | Wish.FAILBACK:
+            move = wished_move(controller, request, assessment)
+            return await controller.start(move, assessment)
+        case Wish.REJOIN:
+            group = wished_group(controller, request)
+            region = wished_region(controller, group, request)
+            rejoin = Rejoin(group=group, region=region, reasons=(f"asked for by {request.by}",))
+            return await controller.start(rejoin, assessment)
+        case Wish.PAUSE:
+            controller.known.paused = request.reason or f"paused by {request.by}"
+            await store.commit(expect={}, put={"pause": controller.known.paused.encode()})
+        case Wish.RESUME:
+            controller.known.paused = ""
+            controller.known.tries.clear()
+            await store.commit(expect={}, put={}, delete=("pause",))
+        case Wish.APPROVE:
+            asked = controller.known.decisions.get(wished_group(controller, request))
+            if not isinstance(asked, Ask):
+                raise UnsafePlan(("nothing waits for approval",))
+            return await controller.start(asked.move, assessment)
+        case Wish.RESOLVE:
+            group = wished_group(controller, request)
+            run = controller.known.stuck.pop(group, None)
+            if run is None:
+                raise UnsafePlan((f"no run of group {group} is stuck",))
+            await store.commit(expect={}, put={f"resolved/{run}": request.by.encode()})
+    return None
+
+
+def wished_group(controller: Controller, request: Request) -> GroupId:
+    """Return the group a request means: the one it names, or the only one there is. Raises `UnsafePlan`."""
+    placements = controller.known.placements
+    if request.group is None and len(controller.estate.home) == 1:
+        group = next(iter(controller.estate.home))
+    elif request.group is not None and request.group in controller.estate.home:
+        group = request.group
+    else:
+        names = ", ".join(sorted(controller.estate.home))
+        raise UnsafePlan((f"name the group to move, one of: {names}",))
+    if group not in placements:
+        why = controller.known.unplaced.get(group, ("its members have not been seen yet",))
+        raise UnsafePlan((f"where {group}'s primaries are is not known:", *why))
+    if group in controller.known.active:
+        raise UnsafePlan((f"run {controller.known.active[group]} of group {group} is under way; wait for it",))
+    return group
+
+
+def wished_region(controller: Controller, group: GroupId, request: Request) -> RegionId:
+    """Return the region to rejoin. Raises `UnsafePlan` when it is none of those that wait for it."""
+    waiting = controller.known.placements[group].awaiting_rejoin
+    if request.region is None or request.region not in waiting:
+        raise UnsafePlan((f"regions of {group} that wait to be rebuilt: {', '.join(waiting) or 'none'}",))
+    return request.region
+
+
+def wished_move(controller: Controller, request: Request, assessment: Assessment) -> Move:
+    """Return the move a person asks for, to the target named or to the best one. Raises `UnsafePlan`."""
+    group = wished_group(controller, request)
+    if stuck := controller.known.stuck.get(group):
+        raise UnsafePlan((f"run {stuck} is stuck: mend what it names, then evac resolve {stuck}",))
+    placement = controller.known.placements[group]
+    home = controller.estate.home[group]
+    target = home if request.wish is Wish.FAILBACK else request.target
+    if request.region not in (None, placement.primary):
+        raise UnsafePlan((f"{group}'s primaries are in {placement.primary}, not in {request.region}",))
+    if target == placement.primary:
+        raise UnsafePlan((f"{group} is in {target} already",))
+    choice = choose(controller.estate, assessment, placement, controller.known.detector.members, wanted=target)
+    if choice.target is None:
+        raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected))
+    return Move(
+        group=group,
+        kind=RunKind(request.wish.value),
+        source=placement.primary,
+        target=choice.target,
+        reasons=(f"asked for by {request.by}" + (f": {request.reason}" if request.reason else ""),),
+        rejected=choice.rejected,
+        evidence=assessment.verdicts[placement.primary].evidence,
+        symptom_at=assessment.at,
+        decided_by=request.by,
+        accept_loss=request.accept_loss,
+    )

@@ -1,0 +1,331 @@
+"""The Python API: an estate, opened; what the CLI does, as a typed library.
+
+    async with evac.open("estate.yaml") as estate:
+        run = await estate.failover("us-east-1", "us-west-2", strategy="immediate")
+
+Intuition: if a controller runs for this estate (`evac serve`), everything is asked of it through the store; if none
+does, one runs inside this process for as long as the estate is open. Results are values; what is refused raises
+`UnsafePlan` with all reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from evac.config import Loaded, load
+from evac.core.assessment import Assessment
+from evac.core.decision import Move
+from evac.core.errors import EvacError, UnsafePlan
+from evac.core.estate import GroupId, RegionId
+from evac.core.news import Announce, News, RunNews
+from evac.core.plan import Plan, RunKind
+from evac.core.planning import Situation, plan_move
+from evac.core.run import Done, Event, Run, RunId, Settled
+from evac.core.snapshot import Reply, Request, Snapshot, Wish
+from evac.core.targets import choose
+from evac.daemon import open_store, running
+from evac.engine.clock import BootClock
+from evac.engine.codec import decode, encode
+from evac.engine.journal import fold_journal, read_journal, read_runs
+from evac.engine.leadership import is_led
+from evac.engine.snapshots import KEY
+from evac.ports import Store
+from evac.report.value import Report, report_of
+
+STRATEGIES = ("immediate",)
+"""How traffic can be shifted so far: all at once, after the promotion. Gradual and canary shifts are not built yet."""
+SNAPSHOT_FRESH = timedelta(seconds=5)
+READY_WITHIN = timedelta(seconds=20)
+
+
+def state_folder(estate: Path, state: Path | None = None) -> Path:
+    """Return where an estate's store and kept writes are: `.evac` beside the estate file, unless named."""
+    return state or estate.absolute().parent / ".evac"
+
+
+def _silent(news: News) -> None:
+    """Tell nobody."""
+
+
+class OpenEstate:
+    """An estate that can be asked and told. Made by `open`."""
+
+    def __init__(self, *, loaded: Loaded, store: Store, by: str) -> None:
+        self.loaded = loaded
+        self._store = store
+        self._clock = BootClock()
+        self._by = by
+
+    async def health(self) -> Snapshot:
+        """Return the controller's newest view. Raises `EvacError` when it is too old to be acted on."""
+        snapshot = await self.last_known()
+        age = self._clock.wall() - snapshot.wall
+        if age > SNAPSHOT_FRESH:
+            raise EvacError(
+                f"the controller's last word is {age.total_seconds():.0f} s old: is evac serve running?"
+                " start it, or see evac status for what was known"
+            )
+        return snapshot
+
+    async def last_known(self) -> Snapshot:
+        """Return the newest view there is, however old. Raises `EvacError` when there never was one."""
+        record = await self._store.get(KEY)
+        if record is None:
+            raise EvacError("nothing is known of this estate yet: start evac serve")
+        return decode(record.value, Snapshot)
+
+    async def plan(
+        self,
+        source: str | None = None,
+        target: str | None = None,
+        *,
+        kind: str = "failover",
+        group: str | None = None,
+        accept_loss: bool = False,
+    ) -> Plan:
+        """Return the plan a move would follow now, without doing anything. Raises `UnsafePlan`."""
+        snapshot = await self.health()
+        situation = self._situation(snapshot, group)
+        placement = situation.placement
+        wanted = RegionId(target) if target else None
+        if kind == RunKind.FAILBACK:
+            wanted = self.loaded.estate.home[placement.group]
+        choice = choose(self.loaded.estate, situation.assessment, placement, situation.members, wanted=wanted)
+        if choice.target is None:
+            raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected) or ("there is no other region",))
+        move = Move(
+            group=placement.group,
+            kind=RunKind(kind),
+            source=RegionId(source) if source else placement.primary,
+            target=choice.target,
+            reasons=("a dry run",),
+            rejected=choice.rejected,
+            accept_loss=accept_loss,
+        )
+        return plan_move(move, situation, term=type(placement.term)(placement.term + 1))
+
+    def _situation(self, snapshot: Snapshot, group: str | None) -> Situation:
+        placements = {p.group: p for p in snapshot.placements}
+        names = ", ".join(sorted(self.loaded.estate.home))
+        chosen = GroupId(group) if group else next(iter(placements), None) if len(placements) == 1 else None
+        if chosen is None or chosen not in placements:
+            missing = [f"{g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
+            raise UnsafePlan((f"name a group whose primaries are known, of: {names}", *missing))
+        return Situation(
+            estate=self.loaded.estate,
+            assessment=Assessment(
+                at=snapshot.at,
+                verdicts={v.region: v for v in snapshot.verdicts},
+                voiceless={RegionId(r): why for r, why in snapshot.voiceless.items()},
+            ),
+            members={(m.component, m.region): m for m in snapshot.members},
+            placement=placements[chosen],
+        )
+
+    async def failover(
+        self,
+        source: str,
+        target: str | None = None,
+        *,
+        strategy: str = "immediate",
+        group: str | None = None,
+        accept_loss: bool = False,
+        reason: str = "",
+    ) -> Run:
+        """Move a group out of a region that fails, and return the settled run. Raises `UnsafePlan` when refused.
+
+        `accept_loss` takes the place of a fence that cannot be had: only when you know that the old primary writes no
+        more. It is recorded, with your name.
+        """
+        _known_strategy(strategy)
+        return await self._move(Wish.FAILOVER, source, target, group=group, accept_loss=accept_loss, reason=reason)
+
+    async def switchover(
+        self, target: str | None = None, *, strategy: str = "immediate", group: str | None = None, reason: str = ""
+    ) -> Run:
+        """Move a healthy group to another region without losing a write, and return the settled run."""
+        _known_strategy(strategy)
+        return await self._move(Wish.SWITCHOVER, None, target, group=group, reason=reason)
+
+    async def failback(self, *, strategy: str = "immediate", group: str | None = None, reason: str = "") -> Run:
+        """Move a group back to its home region, and return the settled run."""
+        _known_strategy(strategy)
+        return await self._move(Wish.FAILBACK, None, None, group=group, reason=reason)
+
+    async def _move(
+        self,
+        wish: Wish,
+        source: str | None,
+        target: str | None,
+        *,
+        group: str | None,
+        accept_loss: bool = False,
+        reason: str = "",
+    ) -> Run:
+        run = await self.ask(wish, group=group, region=source, target=target, accept_loss=accept_loss, reason=reason)
+        assert run is not None, "a move starts a run"
+        return await self.settled(run)
+
+    async def ask(
+        self,
+        wish: Wish,
+        *,
+        group: str | None = None,
+        region: str | None = None,
+        target: str | None = None,
+        accept_loss: bool = False,
+        reason: str = "",
+    ) -> RunId | None:
+        """Ask the controller, and return the run it started, if any. Raises `UnsafePlan` when it refuses."""
+        request = Request(
+            id=uuid.uuid4().hex,
+            wish=wish,
+            by=self._by,
+            wall=self._clock.wall(),
+            group=GroupId(group) if group else None,
+            region=RegionId(region) if region else None,
+            target=RegionId(target) if target else None,
+            accept_loss=accept_loss,
+            reason=reason,
+        )
+        for name in (region, target):
+            if name is not None and name not in self.loaded.estate.regions:
+                known = ", ".join(self.loaded.estate.regions)
+                raise UnsafePlan((f"there is no region {name} in this estate; there are: {known}",))
+        reply_key = f"replies/{request.id}"
+        after = await self._store.revision()
+        await self._store.commit(expect={}, put={f"requests/{request.id}": encode(request)})
+        try:
+            async with asyncio.timeout(READY_WITHIN.total_seconds()):
+                async for change in self._store.watch(reply_key, after=after):
+                    if change.record is not None:
+                        break
+        except TimeoutError:
+            await self._store.commit(expect={}, put={}, delete=(f"requests/{request.id}",))
+            raise EvacError(
+                "the controller did not answer; the request was taken back: is evac serve running?"
+            ) from None
+        assert change.record is not None, "the loop ends with a record"
+        reply = decode(change.record.value, Reply)
+        await self._store.commit(expect={}, put={}, delete=(reply_key,))
+        if reply.refused:
+            raise UnsafePlan(reply.refused)
+        return reply.run
+
+    async def settled(self, run_id: RunId, announce: Announce = _silent) -> Run:
+        """Wait for a run's end, telling each entry of its journal as it comes, and return it."""
+        told = 0
+        async for _ in self.changes(f"runs/{run_id}/"):
+            events = await read_journal(run_id, store=self._store)
+            for event in events[told:]:
+                announce(RunNews(at=event.at, run=run_id, event=event))
+            told = len(events)
+            if isinstance(events[-1], Settled):
+                return fold_journal(events)
+        raise AssertionError("a watch has no end")
+
+    async def changes(self, prefix: str) -> AsyncIterator[None]:
+        """Yield once at first, and then at every change under a prefix of the store, without end."""
+        after = await self._store.revision()
+        yield
+        async for _ in self._store.watch(prefix, after=after):
+            yield
+
+    async def runs(self) -> Sequence[Run]:
+        """Return every run, oldest first."""
+        return await read_runs(self._store)
+
+    async def report(self, run: str) -> Report:
+        """Return the report of a run. Raises `EvacError` when there is no such run."""
+        events = await self._journal(RunId(run))
+        plan = fold_journal(events).plan
+        rejoined = await self._rejoined(RunId(run), plan)
+        return report_of(events, estate=self.loaded.estate, rejoined=rejoined, kept=await _kept(*events, *rejoined))
+
+    async def _journal(self, run: RunId) -> tuple[Event, ...]:
+        try:
+            return await read_journal(run, store=self._store)
+        except KeyError:
+            raise EvacError(f"there is no run {run}; evac runs lists them") from None
+
+    async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
+        """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
+        later = [r for r in await read_runs(self._store) if int(r.id) > int(run)]
+        for candidate in later:
+            if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
+                return await self._journal(candidate.id) if candidate.plan.source == plan.source else ()
+        return ()
+
+
+async def _kept(*events: Event) -> dict[str, Sequence[str]]:
+    """Return the lines of every file of orphaned writes that receipts name, as far as they are still there."""
+    named = [e.receipt.facts.get("orphans_file") for e in events if isinstance(e, Done)]
+    return {path: await asyncio.to_thread(_lines_of, Path(path)) for path in named if isinstance(path, str)}
+
+
+def _lines_of(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+
+
+def _known_strategy(strategy: str) -> None:
+    if strategy not in STRATEGIES:
+        raise UnsafePlan((f"strategy {strategy} is not built yet; there is: {', '.join(STRATEGIES)}",))
+
+
+@asynccontextmanager
+async def open_estate(
+    path: str | Path,
+    *,
+    environment: str | None = None,
+    state: Path | None = None,
+    announce: Announce = _silent,
+    by: str | None = None,
+) -> AsyncIterator[OpenEstate]:
+    """Open an estate by its file. Raises `EstateError` when the file is wrong, with every problem in it.
+
+    Without a running controller one is started here, and is given `READY_WITHIN` to find the primaries; what it could
+    not find is said by what is asked of it, not here.
+    """
+    loaded = load(Path(path), environment=environment)
+    folder = state_folder(Path(path), state)
+    async with AsyncExitStack() as stack:
+        led = is_led(folder)
+        if not led:
+            await stack.enter_async_context(
+                running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
+            )
+        store = await stack.enter_async_context(open_store(folder))
+        estate = OpenEstate(loaded=loaded, store=store, by=by or getpass.getuser())
+        if not led:
+            await _until_ready(estate)
+        yield estate
+
+
+async def _until_ready(estate: OpenEstate) -> None:
+    """Wait until the controller has judged every region and placed every group, or the time is up."""
+    try:
+        async with asyncio.timeout(READY_WITHIN.total_seconds()):
+            async for _ in estate.changes(KEY):
+                if await _ready(estate):
+                    return
+    except TimeoutError:
+        return
+
+
+async def _ready(estate: OpenEstate) -> bool:
+    try:
+        snapshot = await estate.health()
+    except EvacError:
+        return False
+    return (
+        not snapshot.unplaced and bool(snapshot.placements) and all(v.diagnosis != "unknown" for v in snapshot.verdicts)
+    )
