@@ -28,8 +28,9 @@ from evac.ports import DriverKind, ProbeKind
 class Loaded:
     """A checked estate.
 
-    `places` says where evac stands in each region (None is this host); `marks` where each path of the effective `document` was written;
-    `document` is what the layers amount to, with secrets masked; `warnings` are for a person, `file:line: path: text`.
+    `places` says where evac stands in each region (None is this host); `marks` where each path of the effective
+    `document` was written; `document` is what the layers amount to, with secrets masked; `warnings` are for a person,
+    each `file:line: path: text`.
     """
 
     estate: Estate
