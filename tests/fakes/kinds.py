@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from evac.core.errors import Rejected
 from evac.core.estate import Probe
 from evac.core.plan import Verb
 from evac.drivers.settings import Duration, Secret, Settings
-from evac.ports import Driver, Place, Prober, Support, Surroundings
+from evac.ports import Driver, DriverKind, Place, ProbeKind, Prober, Support, Surroundings
 
 
 class DatabaseSettings(Settings):
@@ -50,7 +51,7 @@ class LookSettings(Settings):
     """Path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FormKind:
     """A driver that can be read of, and never opened."""
 
@@ -62,7 +63,7 @@ class FormKind:
         raise Rejected(f"{self.name} is a form only")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FormProbeKind:
     """A probe that can be read of, and never opened."""
 
@@ -81,8 +82,8 @@ def _kind(name: str, settings: type[Any], *verbs: Verb) -> FormKind:
     )
 
 
-DRIVERS = {
+DRIVERS: Mapping[str, DriverKind] = {
     "database": _kind("database", DatabaseSettings, Verb.PROMOTE, Verb.REFUSE),
     "balancer": _kind("balancer", BalancerSettings, Verb.SHIFT),
 }
-PROBES = {"look": FormProbeKind(name="look", settings=LookSettings)}
+PROBES: Mapping[str, ProbeKind] = {"look": FormProbeKind(name="look", settings=LookSettings)}

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.kinds import DRIVERS, PROBES
 
 from evac.config import load
 from evac.core.errors import EstateError
+from fakes.kinds import DRIVERS, PROBES
 
 ESTATES = Path(__file__).parent / "estates"
 BROKEN = sorted((ESTATES / "broken").glob("*.yaml"))

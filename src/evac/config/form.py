@@ -26,7 +26,17 @@ from evac.config.wording import reason
 
 ROUNDS_MAX = 50
 _SECRETIVE = re.compile(r"pass|secret|token|credential|private|(^|_)key$", re.IGNORECASE)
-_STAND_IN = {("evac",): 1, ("name",): "estate"}
+_STAND_IN: Mapping[tuple[str, ...], Any] = {
+    ("evac",): 1,
+    ("name",): "estate",
+    ("regions", "*", "provider"): "unknown",
+    ("regions", "*", "location"): [0.0, 0.0],
+    ("regions", "*", "jurisdiction"): "unknown",
+    ("regions", "*", "role"): "backup",
+    ("services", "*", "kind"): "api",
+    ("services", "*", "tier"): 4,
+}
+"""What stands in for a required value that is refused, so that everything around it can still be looked at."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,15 +62,14 @@ def formed(document: Document, *, folder: Path) -> Formed:
         return Formed(file=None)
     data = {key: value for key, value in copy.deepcopy(document.data).items() if value is not None}
     result = Formed(file=None)
+    known = {problem.path for problem in document.problems}
     for _ in range(ROUNDS_MAX):
         try:
             result.file = EstateFile.model_validate_json(json.dumps(data), context={"folder": folder})
             return result
         except ValidationError as refused:
-            new = [
-                p for p in problems(refused, document, data=data, model=EstateFile) if not result.touches_cut(p.path)
-            ]
-            document.problems += new
+            found = problems(refused, document, data=data, model=EstateFile)
+            document.problems += [p for p in found if p.path not in known and not result.touches_cut(p.path)]
             done = [_cut(data, located(e["loc"], data), result.cut) for e in details(refused)]
             if not all(done):
                 return result
@@ -128,15 +137,19 @@ def _secrets(data: Any, *, secretive: bool) -> Iterator[str]:
 
 def _cut(data: dict[str, Any], path: KeyPath, cut: set[KeyPath]) -> bool:
     """Cut a path out, or the nearest thing around it that is still there; False when nothing could be cut."""
-    if path in _STAND_IN:
-        data[str(path[0])] = _STAND_IN[path]
+    stand_in = _STAND_IN.get((*map(str, path[:1]), *(["*"] if len(path) > 2 else []), *map(str, path[2:])))
+    if stand_in is not None:
+        holder: Any = data
+        for part in path[:-1]:
+            holder = holder[part]
+        holder[path[-1]] = stand_in
         cut.add(path)
         return True
     for depth in range(len(path), 0, -1):
         whole = path[:depth]
         if any(isinstance(part, int) for part in whole):
             continue
-        holder: Any = data
+        holder = data
         for part in whole[:-1]:
             holder = holder.get(part) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and whole[-1] in holder:

@@ -51,13 +51,14 @@ def read_members(formed: Formed, document: Document, *, kinds: Kinds, folder: Pa
         return members
     reading = _Reading(document=document, formed=formed, folder=folder)
     for path, name, section in _components(formed.file):
+        if ComponentId(name) in members.purposes:
+            continue  # a name taken twice is reported by its own rule
         kind = reading.kind(kinds.drivers, section.driver, path, key="driver")
         if kind is None:
             continue
-        component = ComponentId(name)
-        members.purposes[component] = purpose_of(kind)
+        members.purposes[ComponentId(name)] = purpose_of(kind)
         found = reading.each(kind.settings, path, shared=section.settings, own=section.members, key="members")
-        members.components.setdefault(component, {}).update(found)
+        members.components[ComponentId(name)] = found
     for name, service in formed.file.services.items():
         for position, probe in enumerate(service.probes):
             path = ("services", name, "probes", position)

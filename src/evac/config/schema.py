@@ -28,7 +28,11 @@ _GUARD = Guard()
 
 
 def _local(given: object) -> object:
-    return {} if given == "local" else given
+    if isinstance(given, str):
+        if given != "local":
+            raise ValueError("must be `local`, or a mapping with `ssh`")
+        return {}
+    return given
 
 
 class PlaceSection(Settings):

@@ -28,7 +28,7 @@ NODES_MAX = 200_000
 """Nodes of one document after aliases are followed: a bound against documents that unfold without end."""
 _TAG = "tag:yaml.org,2002:"
 _TAGGED = "has a YAML tag (`!…`), which an estate does not use; remove it or put the text in quotes"
-_QUOTED = re.compile(r"""('[^']{2,}'|"[^"]{2,}")""")
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _TOO_DEEP = "is nested deeper than evac reads; flatten it"
 
 
@@ -96,12 +96,13 @@ def _unreadable(file: Path, rank: int, reason: str, *, line: int = 0) -> Documen
 def read_text(text: str, *, name: str, rank: int) -> Document:
     """Return what YAML text says, with `name` in its marks."""
     reading = _Reading(name=name, rank=rank)
+    reading.document.marks[()] = Mark(rank=rank, file=name, line=0)
     try:
         node = YAML().compose(text)
         reading.document.data = None if node is None else reading.value(node, ())
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = _QUOTED.sub("…", str(error.problem or error.context))  # what it quotes may be a secret
+        said = _QUOTED.sub(_unquoted, str(error.problem or error.context))
         reason = f"is not YAML: {said}; look at this line and the one above"
         reading.refuse(mark.line + 1 if mark else 0, (), reason)
     except YAMLError:
@@ -218,6 +219,12 @@ class _Reading:
             self.refuse(line, path, "is not a number evac can use")
             return None
         return number
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    """Return what a message quotes only if it is YAML's own: anything else may be a secret."""
+    inside = quoted[1] or quoted[2] or ""
+    return quoted[0] if len(inside) == 1 or re.fullmatch(r"<[a-z ]+>", inside) else "…"
 
 
 def _decimal(text: str) -> int | float:

@@ -66,16 +66,18 @@ def _measured(kind: str, context: dict[str, Any], message: str) -> str:
             return f"must be less than {_plain(context['lt'])}"
         case "less_than_equal":
             return f"must be at most {_plain(context['le'])}"
-        case "too_short" | "string_too_short":
-            return f"needs at least {context['min_length']}"
-        case "too_long" | "string_too_long":
-            return f"takes at most {context['max_length']}"
+        case "too_short":
+            return f"needs at least {context['min_length']} of them"
+        case "too_long":
+            return f"takes at most {context['max_length']} of them"
+        case "string_too_short":
+            return f"needs at least {context['min_length']} characters"
         case _:
             return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _plain(bound: Any) -> str:
-    return format_duration(bound) if hasattr(bound, "total_seconds") else str(bound)
+    return format_duration(bound) if hasattr(bound, "total_seconds") else f"{bound:g}"
 
 
 def _models(model: type[BaseModel], path: KeyPath) -> Iterator[type[BaseModel]]:

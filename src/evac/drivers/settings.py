@@ -50,12 +50,14 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return a duration as an estate writes it: the largest unit that needs no fraction, `1500ms`, `5m`."""
+    """Return a duration as an estate writes it, in the largest unit it fills evenly: `5m`, `1.5s`, `200ms`."""
     milliseconds = duration / timedelta(milliseconds=1)
     for unit in ("d", "h", "m", "s"):
         size = _UNITS[unit] * 1000
         if milliseconds and milliseconds % size == 0:
             return f"{milliseconds / size:.0f}{unit}"
+    if milliseconds > 1000:
+        return f"{milliseconds / 1000:.6f}".rstrip("0") + "s"
     return f"{milliseconds:g}ms" if milliseconds else "0s"
 
 
