@@ -1,0 +1,262 @@
+"""Stopping a member for certain, keeping it down, and starting it again.
+
+Intuition: a shutdown is a courtesy, a fence is SIGKILL to every process of the cluster (`safety.md` 2: a frozen
+postmaster ignores the first, nothing ignores the second). Before that the member is kept from coming back: the marker
+file, the masked unit, and `standby.signal` in its data directory, so that whoever starts it behind evac's back, or a
+reboot, gets a standby that acknowledges nothing. After that every process is looked for again: the receipt is given
+when none is left.
+
+The processes are found by their parent and by their working directory, which every process of PostgreSQL has in the
+data directory: children whose postmaster died are found as well.
+
+A clean stop's position is the beginning of the shutdown checkpoint, the end of all that a client ever wrote.
+
+What this is not: the decision who is fenced, or how (`core.planning`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evac.core.errors import Indeterminate, Rejected
+from evac.core.plan import Term
+from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.hands import Hands, last_words
+from evac.drivers.postgresql.settings import PostgresqlSettings
+
+_SLACK = timedelta(seconds=8)
+
+_TERM = """
+known() {
+  { cat "$marker" 2>/dev/null
+    sed -n "s/^evac\\.term *= *'\\([0-9]*\\)'.*/\\1/p" "$data/postgresql.auto.conf" 2>/dev/null
+  } | sort -n | tail -n 1
+}
+"""
+_TREE = """
+postgres() { case $1 in *'(postgres)'*|*'(postmaster)'*) return 0;; esac; return 1; }
+find_master() {
+  master=
+  { read -r m < "$data/postmaster.pid"; } 2>/dev/null || return 0
+  { read -r line < "/proc/$m/stat"; } 2>/dev/null || return 0
+  rest=${line##*) }
+  case $rest in Z*|X*) return 0;; esac
+  postgres "$line" && master=$m
+}
+find_tree() {
+  pids=
+  for d in /proc/[0-9]*; do
+    { read -r line < "$d/stat"; } 2>/dev/null || continue
+    postgres "$line" || continue
+    rest=${line##*) }; state=${rest%% *}; rest=${rest#* }; parent=${rest%% *}; p=${d#/proc/}
+    case $state in Z|X) continue;; esac
+    if [ "$p" = "$master" ] || [ "$parent" = "${master:-none}" ] || [ "$d/cwd" -ef "$data" ]; then pids="$pids $p"; fi
+  done
+}
+"""
+_STOP = (
+    """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6
+[ -d "$data" ] || exit 13
+"""
+    + _TERM
+    + _TREE
+    + """
+stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
+echo "$term" > "$marker.new" && sync "$marker.new" && mv "$marker.new" "$marker" || exit 1
+sync "$(dirname "$marker")"
+find_master
+if [ "$mode" = clean ] && [ -n "$master" ]; then
+  kill -INT "$master"
+  while [ "$patience" -gt 0 ]; do
+    find_master; [ -z "$master" ] && break
+    patience=$((patience - 1)); sleep 0.01
+  done
+fi
+: > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
+sync "$data/standby.signal" "$data"
+tries=300
+find_master
+[ -n "$master" ] && kill -STOP "$master"
+while find_tree; [ -n "$pids" ]; do
+  kill -KILL $pids 2>/dev/null
+  tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "$pids"; exit 12; }
+  sleep 0.01
+done
+export LC_ALL=C
+"$bin/pg_controldata" -D "$data" || true
+"""
+)
+_END_OF_LOG = """export LC_ALL=C; "$1/pg_waldump" -q -p "$2/pg_wal" -t "$3" -s "$4" 2>&1; true"""
+_IS_DOWN = (
+    "data=$1 marker=$2\n"
+    + _TERM
+    + _TREE
+    + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\nknown\n'
+    '[ -d "$data" ]\n'
+)
+_RELEASE = """data=$1 marker=$2
+rm -f "$marker"
+[ "$3" = primary ] && rm -f "$data/standby.signal" "$data/recovery.signal"
+sync "$data"
+"""
+_PG_CTL = """bin=$1 data=$2 log=$3 conf=$4
+"$bin/pg_ctl" status -D "$data" >/dev/null 2>&1 && exit 0
+exec "$bin/pg_ctl" start -s -W -D "$data" -l "$log" ${conf:+-o "-c config_file=$conf"}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What `pg_controldata` says of a stopped cluster. `position` is where its last checkpoint record begins."""
+
+    clean: bool
+    position: int
+    redo: int
+    timeline: int
+    system: str
+    segment_bytes: int
+
+    def segment(self, position: int) -> str:
+        """Return the name of the log file of this timeline that holds a position."""
+        number, per_file = position // self.segment_bytes, 0x100000000 // self.segment_bytes
+        return f"{self.timeline:08X}{number // per_file:08X}{number % per_file:08X}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down:
+    """Whether a member runs, is kept down, and the highest term it knows."""
+
+    running: bool
+    kept: bool
+    term: int | None
+
+
+class Fence:
+    """Stops, keeps down and starts one member."""
+
+    def __init__(self, *, settings: PostgresqlSettings, hands: Hands) -> None:
+        self._settings = settings
+        self._hands = hands
+
+    async def stop(self, *, term: Term, clean: bool) -> Control | None:
+        """Bring the member down, for certain; None when its control file cannot be read.
+
+        Raises `Rejected` for a lower term, `Indeterminate` if a process stays.
+        """
+        s = self._settings
+        await self._tell_supervisor(clean=clean)
+        completed = await self._hands.as_who_may(
+            _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
+            str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, within=s.stop_timeout + _SLACK,
+        )  # fmt: skip
+        match completed.code:
+            case 0:
+                await self._confirm_supervisor()
+                return control_data(completed.out.decode(errors="replace"))
+            case 11:
+                stored = completed.out.decode().strip()
+                raise Rejected(f"{s.data_dir} has seen term {stored}, this order is of term {term}")
+            case 12:
+                pids = completed.out.decode().strip()
+                raise Indeterminate(f"processes of {s.data_dir} survive SIGKILL: {pids}; look at that host's disk")
+            case 13:
+                raise Rejected(f"there is no data directory {s.data_dir} at the place")
+            case _:
+                raise self._hands.unsure(f"stopping the server of {s.data_dir}", completed)
+
+    async def end_of_log(self, control: Control) -> int | None:
+        """Return where a stopped cluster's own log ends; None when it cannot be read."""
+        completed = await self._hands.as_owner(
+            _END_OF_LOG, self._settings.bin_dir, self._settings.data_dir, str(control.timeline),
+            naming.lsn(control.redo), within=timedelta(seconds=60),
+        )  # fmt: skip
+        return log_end(completed.out.decode(errors="replace"))
+
+    async def down(self) -> Down:
+        """Look whether the member runs and is kept down. Changes nothing."""
+        completed = await self._hands.as_who_may(
+            _IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
+        )
+        lines = completed.out.decode(errors="replace").split()
+        if len(lines) < 2:
+            raise self._hands.refused(f"looking at {self._settings.data_dir}", completed)
+        term = int(lines[2]) if len(lines) > 2 else None
+        return Down(running=int(lines[0]) > 0, kept=lines[1] == "kept", term=term)
+
+    async def start(self, *, as_primary: bool) -> None:
+        """Let the member run again and start it. Does not wait until it takes connections."""
+        s = self._settings
+        released = await self._hands.as_who_may(
+            _RELEASE, s.data_dir, s.marker_path, "primary" if as_primary else "standby", within=_SLACK
+        )
+        if released.code:
+            raise self._hands.unsure(f"releasing {s.data_dir}", released)
+        within = timedelta(seconds=60)
+        if s.control.systemd:
+            unit, prefix = s.control.systemd.unit, s.control.systemd.prefix
+            await self._hands.plainly(*prefix, "systemctl", "unmask", unit, within=within)
+            started = await self._hands.plainly(*prefix, "systemctl", "start", "--no-block", unit, within=within)
+        elif s.control.command:
+            started = await self._hands.plainly(*s.control.command.start, within=within)
+        else:
+            started = await self._hands.as_owner(
+                _PG_CTL, s.bin_dir, s.data_dir, s.log_path, s.config_file, within=within
+            )
+        if started.code:
+            raise self._hands.unsure(f"starting the server of {s.data_dir}", started)
+
+    async def _tell_supervisor(self, *, clean: bool) -> None:
+        """Keep whatever supervises the server from starting it again, before it is stopped."""
+        control, within = self._settings.control, timedelta(seconds=15)
+        if control.systemd:
+            unit, prefix = control.systemd.unit, control.systemd.prefix
+            masked = await self._hands.plainly(*prefix, "systemctl", "mask", unit, within=within)
+            if masked.code:
+                masked = await self._hands.plainly(*prefix, "systemctl", "mask", "--runtime", unit, within=within)
+            if masked.code:
+                raise Rejected(f"systemd does not mask {unit}: {last_words(masked)}; nothing was stopped")
+            how = ("stop", "--no-block") if clean else ("kill", "--kill-whom=all", "--signal=KILL")
+            await self._hands.plainly(*prefix, "systemctl", *how, unit, within=within)
+        elif control.command:
+            told = await self._hands.plainly(
+                *(control.command.stop if clean else control.command.kill), within=self._settings.stop_timeout + _SLACK
+            )
+            if told.code:
+                raise self._hands.unsure("the operator's command to stop the server", told)
+
+    async def _confirm_supervisor(self) -> None:
+        command = self._settings.control.command
+        if command is None:
+            return
+        status = await self._hands.plainly(*command.status, within=_SLACK)
+        if status.code == 0:
+            killed = await self._hands.plainly(*command.kill, within=_SLACK)
+            status = await self._hands.plainly(*command.status, within=_SLACK)
+            if killed.code or status.code == 0:
+                raise Indeterminate(
+                    f"the operator's status command says that the server of {self._settings.data_dir} runs"
+                )
+
+
+def control_data(text: str) -> Control | None:
+    """Return what `pg_controldata` printed; None for anything else."""
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    try:
+        return Control(
+            clean=said["Database cluster state"] == "shut down",
+            position=naming.position(said["Latest checkpoint location"]),
+            redo=naming.position(said["Latest checkpoint's REDO location"]),
+            timeline=int(said["Latest checkpoint's TimeLineID"]),
+            system=said["Database system identifier"],
+            segment_bytes=int(said["Bytes per WAL segment"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def log_end(said: str) -> int | None:
+    """Return where a log ends, by how `pg_waldump` complains about it: the last position it names."""
+    complaints = re.findall(r"(?:at|after|record at) ([0-9A-F]+/[0-9A-F]+)", said)
+    return naming.position(complaints[-1]) if complaints else None

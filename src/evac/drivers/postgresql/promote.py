@@ -1,0 +1,131 @@
+"""Promoting: this standby becomes the primary, and from its first write waits for whom it is told to wait for.
+
+Intuition: everything is one batch. The set of synchronous standbys and the term are durable before `pg_promote`; the
+block that promotes looks at the files once more, so that a setting which could not be written (a full disk) stops it
+on the server. A server decides by a flag of its checkpointer whether commits wait at all: where this standby did not
+carry a set before (`Member.arming`), the block sees the checkpointer come to rest first.
+
+`pg_promote(wait => true)` looks every 100 ms; this waits in steps of 2 ms instead.
+
+What this is not: the proof that the old primary is fenced. The run's journal holds that (`core.planning`).
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from evac.core.errors import Indeterminate
+from evac.core.plan import Action
+from evac.core.run import Receipt
+from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, setting, store_term
+from evac.drivers.postgresql.member import GRACE, Member, receipts
+from evac.drivers.postgresql.naming import Waits
+from evac.drivers.postgresql.observe import PRIMARY_TIMELINE
+from evac.drivers.postgresql.session import INDETERMINATE, REJECTED, UNAVAILABLE
+from evac.ports import Holds, Truth
+
+_PROMOTE = (
+    """DO $evac$
+DECLARE deadline timestamptz := clock_timestamp() + interval '{seconds} s'; rests integer := 0;
+BEGIN
+  IF """
+    + file_setting("evac.term")
+    + """ IS DISTINCT FROM {term} OR coalesce("""
+    + file_setting("synchronous_standby_names")
+    + """, '') <> {waits} THEN
+    RAISE EXCEPTION USING errcode = '{rejected}', message =
+      'the term or the synchronous standbys could not be set durably, so it was not promoted';
+  END IF;
+  IF NOT pg_is_in_recovery() THEN RETURN; END IF;
+  WHILE NOT {armed} AND rests < 4 LOOP
+    PERFORM pg_stat_clear_snapshot();
+    IF EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer'
+      AND wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay')) THEN rests := rests + 1; ELSE rests := 0; END IF;
+    IF clock_timestamp() > deadline THEN
+      RAISE EXCEPTION USING errcode = '{unavailable}', message = 'its checkpointer is busy, so it was not promoted yet';
+    END IF;
+    PERFORM pg_sleep(0.002);
+  END LOOP;
+  PERFORM pg_promote(false);
+  WHILE pg_is_in_recovery() LOOP
+    IF clock_timestamp() > deadline THEN
+      RAISE EXCEPTION USING errcode = '{unsure}', message = 'it was told to promote and is replaying its log still';
+    END IF;
+    PERFORM pg_sleep(0.002);
+  END LOOP;
+END $evac$"""
+)
+_FACTS = f"""SELECT pg_is_in_recovery(), {PRIMARY_TIMELINE},
+    pg_read_file('pg_wal/' || upper(lpad(to_hex({PRIMARY_TIMELINE}), 8, '0')) || '.history', true),
+    {file_setting("evac.term")}::bigint, {file_setting("synchronous_standby_names")}"""
+_SLOTS = """DO $evac$
+DECLARE wanted text;
+BEGIN
+  FOREACH wanted IN ARRAY {slots}::text[] LOOP
+    IF NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = wanted) THEN
+      PERFORM pg_create_physical_replication_slot(wanted, true);
+    END IF;
+  END LOOP;
+EXCEPTION WHEN configuration_limit_exceeded OR insufficient_resources THEN NULL;
+END $evac$"""
+
+
+async def promote(member: Member, action: Action) -> Receipt:
+    """Become the primary. Returns the new timeline and where it left the old one."""
+    wants = member.waits(action.args.get("sync") or {"acks": 0, "standbys": []}, "promote")
+    within = member.settings.settle_timeout
+    answers = await member.session.change(
+        guard(action.term, Must.EITHER),
+        store_term(action.term),
+        setting("synchronous_standby_names", wants.text()),
+        RELOAD,
+        _promotion(member, action, wants),
+        _slots(member),
+        _FACTS,
+        within=within + GRACE,
+    )
+    [[standby, timeline, history, term, _]] = answers[-1]
+    if standby:
+        raise Indeterminate(f"{member.region} was told to become a primary and is a standby still")
+    return _receipt(timeline, history, term)
+
+
+async def promoted(member: Member, action: Action) -> Holds:
+    """Look whether it is a primary at this order's term."""
+    wants = member.waits(action.args.get("sync") or {"acks": 0, "standbys": []}, "promote")
+    [[[standby]]] = await member.session.look("SELECT pg_is_in_recovery()", within=member.settings.answer_timeout)
+    if standby:
+        return Holds(truth=Truth.NO, reason="it is a standby")
+    [[[standby, timeline, history, term, names]]] = await member.session.look(
+        _FACTS, within=member.settings.answer_timeout
+    )
+    if standby or term != action.term or (names or "") != wants.text():
+        return Holds(truth=Truth.NO, reason=f"a primary at term {term}, waiting for {names or 'nobody'}")
+    return Holds(truth=Truth.YES, receipt=_receipt(timeline, history, term))
+
+
+def _promotion(member: Member, action: Action, wants: Waits) -> sql.Composable:
+    own = [f for f in receipts(action, having="armed") if f.get("region") == member.region]
+    armed = not wants.acks or (bool(own) and all(f["armed"] is True for f in own))
+    return sql.SQL(_PROMOTE).format(
+        seconds=sql.Literal(member.settings.settle_timeout.total_seconds()),
+        term=sql.Literal(str(int(action.term))),
+        waits=sql.Literal(wants.text()),
+        armed=sql.Literal(armed),
+        rejected=sql.SQL(REJECTED),
+        unavailable=sql.SQL(UNAVAILABLE),
+        unsure=sql.SQL(INDETERMINATE),
+    )
+
+
+def _slots(member: Member) -> sql.Composable:
+    names = [naming.slot_name(region, member.peers[region]) for region in member.others]
+    return sql.SQL(_SLOTS).format(slots=sql.Literal(names))
+
+
+def _receipt(timeline: int, history: str | None, term: int) -> Receipt:
+    """The divergence point is the last line of the timeline's history; a primary from the start has none."""
+    left = naming.forks(history or "")
+    position = left[max(left)] if left else None
+    return Receipt(kind="promote", facts={"timeline": timeline, "position": position, "term": term})

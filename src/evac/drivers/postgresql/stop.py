@@ -1,0 +1,71 @@
+"""The verb `stop`: the old primary can acknowledge no write from now on, and stays down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from evac.core.errors import DriverError, Rejected, Unavailable
+from evac.core.observation import Json
+from evac.core.plan import Action
+from evac.core.run import Receipt
+from evac.drivers.postgresql.fence import Control, Down
+from evac.drivers.postgresql.member import Member
+from evac.ports import Holds, Truth
+
+_POLL = timedelta(milliseconds=20)
+
+
+async def stop(member: Member, action: Action) -> Receipt:
+    """Bring it down. The position is known when it was to end cleanly, also if it did not."""
+    mode = action.args.get("mode")
+    if mode not in ("clean", "kill"):
+        raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
+    await member.session.close()
+    control = await member.fence.stop(term=action.term, clean=mode == "clean")
+    position = control.position if control and control.clean else None
+    if control and not control.clean and mode == "clean":
+        position = await member.fence.end_of_log(control)
+    return _receipt(member, control, position)
+
+
+async def stopped(member: Member, action: Action) -> Holds:
+    """Look whether nothing of it runs and it is kept down by this term. Its position is asked by doing it again."""
+    down: Down = await member.fence.down()
+    if down.running or not down.kept or down.term != action.term:
+        return Holds(truth=Truth.NO, reason=f"runs: {down.running}, kept down: {down.kept}, term {down.term}")
+    return Holds(truth=Truth.YES, receipt=await stop(member, action))
+
+
+async def start_again(member: Member, action: Action) -> Receipt:
+    """Undo: run again as the primary it was. `Rejected` when a higher term is known here."""
+    down = await member.fence.down()
+    if down.term is not None and down.term > action.term:
+        raise Rejected(f"{member.region} has seen term {down.term}: it may not be a primary by order of {action.term}")
+    if down.kept or not down.running:
+        await member.fence.start(as_primary=True)
+    deadline = member.clock.now() + member.settings.stream_timeout
+    reason = ""
+    while member.clock.now() < deadline:
+        try:
+            [[[standby]]] = await member.session.look(
+                "SELECT pg_is_in_recovery()", within=member.settings.answer_timeout
+            )
+            if not standby:
+                return Receipt(kind="stop", facts={"primary": True})
+            raise Rejected(f"{member.region} runs as a standby: it was no primary when it was stopped")
+        except DriverError as error:
+            if not isinstance(error, Unavailable):
+                raise
+            reason = str(error)
+        await member.clock.sleep(_POLL)
+    raise Unavailable(f"{member.region} was started again and takes no connections yet: {reason}")
+
+
+def _receipt(member: Member, control: Control | None, position: int | None) -> Receipt:
+    facts: dict[str, Json] = {
+        "region": member.region,
+        "position": position,
+        "timeline": control.timeline if control else None,
+        "clean": control.clean if control else False,
+    }
+    return Receipt(kind="stopped", facts=facts)
