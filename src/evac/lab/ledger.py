@@ -31,7 +31,7 @@ CREATE = """
     create table if not exists ledger (
         id text not null, client text not null, seq bigint not null, node text not null,
         at timestamptz not null default clock_timestamp());
-    create table if not exists canary (region text primary key, at timestamptz not null);
+    create table if not exists shop_canary (region text primary key, at timestamptz not null);
 """
 
 INSERT = """
