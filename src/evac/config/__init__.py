@@ -8,6 +8,7 @@ for members' and places' settings, which only their drivers look into.
 
 from __future__ import annotations
 
+from evac.config.editing import json_schema
 from evac.config.load import Loaded, load
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "json_schema", "load"]
