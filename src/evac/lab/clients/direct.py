@@ -6,6 +6,7 @@ orphans.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import psycopg
@@ -16,7 +17,7 @@ from evac.lab.clients.workload import split
 from evac.lab.history import Ending, Owner
 from evac.lab.ledger import Order, Session
 
-OPEN_LIMIT = 3.0
+OPEN_LIMIT = 5.0
 """Seconds to find a server that takes writes, over all hosts."""
 
 
@@ -37,9 +38,8 @@ async def write_orders(
     while not record.stop.is_set():
         await pace()
         if session is None:
-            session = await _open(order, servers, conninfo)
+            session = await _open_unless_stopped(order, servers, conninfo, record.stop)
         if session is None:
-            order.append(order.pop(0))
             continue
         seq += 1
         node = next(region for region, address in servers.items() if split(address) == session.server)
@@ -55,6 +55,19 @@ async def write_orders(
             order.sort(key=lambda region: region == node)  # the one that failed is asked last
     if session:
         await session.close()
+
+
+async def _open_unless_stopped(
+    order: list[str], servers: Mapping[str, str], conninfo: str, stop: asyncio.Event
+) -> Session | None:
+    """Return what `_open` returns, or None as soon as the clients are to end: nothing is under way yet."""
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(_open(order, servers, conninfo))
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()
+        stopping.cancel()
+    return None if opening.cancelled() else opening.result()
 
 
 async def _open(order: list[str], servers: Mapping[str, str], conninfo: str) -> Session | None:
