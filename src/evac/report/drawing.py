@@ -78,7 +78,7 @@ def graph(steps: Sequence[StepReport]) -> Graph:
             title=f"{step.action.verb} {step.action.component}",
             detail=f"{step.action.region}{took}",
         )
-    edges = [_edge(nodes[a], nodes[b]) for a, b in _shown_needs([s.step for s in steps])]
+    edges = [_edge(nodes[a], nodes[b]) for a, b in shown_needs([s.step for s in steps])]
     columns = max(column.values(), default=0) + 1
     return Graph(
         width=2 * MARGIN + columns * NODE_WIDTH + (columns - 1) * GAP_X,
@@ -95,8 +95,8 @@ def _columns(steps: Sequence[Step]) -> dict[StepId, int]:
     return column
 
 
-def _shown_needs(steps: Sequence[Step]) -> list[tuple[StepId, StepId]]:
-    """The needs without those that follow from others (the transitive reduction)."""
+def shown_needs(steps: Sequence[Step]) -> list[tuple[StepId, StepId]]:
+    """Return a plan's needs as pairs, without those that follow from others (the transitive reduction)."""
     before: dict[StepId, set[StepId]] = {}
     for step in in_order(steps):
         before[step.id] = set(step.needs).union(*(before[n] for n in step.needs))
@@ -120,8 +120,6 @@ class Bar:
     width: float
     label: str
     """The time it took, written beside the bar."""
-    label_left: bool
-    """Whether the label stands left of the bar, where there is no room on its right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +181,6 @@ def _bar(step: StepReport, y: float, scale: float, whole: float) -> Bar:
         x=LABEL_WIDTH + begin * scale,
         width=max((end - begin) * scale, 2.0),
         label=span(step.took) if step.took is not None else step.status.value,
-        label_left=False,
     )
 
 

@@ -115,7 +115,7 @@ def report_of(
     return Report(
         fine=_fine(opened, end),
         did=_did(opened, figures if moves else (), events),
-        needs=_needs(opened, end, rejoined=bool(rejoined)),
+        needs=_needs(opened, end, found, rejoined=bool(rejoined)),
         run=opened.run,
         plan=opened.plan,
         plan_hash=opened.plan_hash,
@@ -174,7 +174,7 @@ def _did(opened: Opened, figures: Sequence[Measure], events: Sequence[Event]) ->
     return f"{what[0].upper()}{what[1:]}: {steps} done in {span(events[-1].at - opened.symptom_at)}.{shown}"
 
 
-def _needs(opened: Opened, end: Settled | None, *, rejoined: bool) -> str:
+def _needs(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoined: bool) -> str:
     plan = opened.plan
     if end is None:
         return "Nothing: evac goes on by itself."
@@ -183,6 +183,8 @@ def _needs(opened: Opened, end: Settled | None, *, rejoined: bool) -> str:
             return f"A decision: {'; '.join(end.reasons)}"
         case Outcome.ROLLED_BACK:
             return f"The cause mended before the next try: {'; '.join(end.reasons)}"
+        case Outcome.COMPLETED if orphans := sum(entry.orphans or 0 for entry in found):
+            return f"A look at {count(orphans, 'orphaned write')}, kept and listed below: merging is for people."
         case Outcome.COMPLETED if plan.after.awaiting_rejoin and not rejoined:
             return f"Nothing now: {plan.source} is rebuilt as a standby when it answers again."
         case Outcome.COMPLETED:

@@ -12,14 +12,20 @@ def span(duration: timedelta) -> str:
     if abs(seconds) < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if abs(seconds) < 10:
-        return f"{seconds:.2f} s"
+        return f"{_short(seconds, 2)} s"
     if abs(seconds) < 60:
-        return f"{seconds:.1f} s"
+        return f"{_short(seconds, 1)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _short(number: float, places: int) -> str:
+    """Write a number without a fraction that is all zeros."""
+    whole, _, fraction = f"{number:.{places}f}".partition(".")
+    return f"{whole}.{fraction}" if fraction.strip("0") else whole
 
 
 def offset(duration: timedelta) -> str:

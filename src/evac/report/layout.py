@@ -1,7 +1,4 @@
-"""A report laid out: Markdown for a ticket, and one HTML page that needs nothing else (no scripts, no other files).
-
-What this is not: the words of a step (`sentences`) or what is in a report (`value`).
-"""
+"""What Markdown and HTML share: the templates' surroundings and the drawings beside a report."""
 
 from __future__ import annotations
 
@@ -13,21 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evac.core.observation import Json
 from evac.report import words
-from evac.report.drawing import NODE_HEIGHT, NODE_WIDTH, graph, timeline
+from evac.report.drawing import NODE_HEIGHT, NODE_WIDTH, graph, shown_needs, timeline
 from evac.report.value import Report
 
 
-def markdown(report: Report) -> str:
-    """Return the report as Markdown; its plan is drawn as a Mermaid graph."""
-    return _environment(autoescape=False).get_template("report.md.j2").render(_context(report))
-
-
-def html(report: Report) -> str:
-    """Return the report as one HTML page."""
-    return _environment(autoescape=True).get_template("report.html.j2").render(_context(report))
-
-
-def _environment(*, autoescape: bool) -> Environment:
+def render(report: Report, *, template: str, autoescape: bool) -> str:
+    """Return a report as one of the package's templates lays it out."""
     environment = Environment(
         loader=PackageLoader("evac.report", "templates"),
         autoescape=autoescape,
@@ -40,26 +28,23 @@ def _environment(*, autoescape: bool) -> Environment:
         "span": words.span,
         "offset": words.offset,
         "wall": _wall,
-        "facts": facts,
+        "facts": _facts,
         "cell": _cell,
         "shorter": _shorter,
     }
-    return environment
+    return environment.get_template(template).render(
+        report=report,
+        plan=report.plan,
+        graph=graph(report.steps),
+        timeline=timeline(report.steps, report.laps),
+        needs=shown_needs([s.step for s in report.steps]),
+        number={s.step.id: n for n, s in enumerate(report.steps, start=1)},
+        node_width=NODE_WIDTH,
+        node_height=NODE_HEIGHT,
+    )
 
 
-def _context(report: Report) -> dict[str, object]:
-    return {
-        "report": report,
-        "plan": report.plan,
-        "graph": graph(report.steps),
-        "timeline": timeline(report.steps, report.laps),
-        "node_width": NODE_WIDTH,
-        "node_height": NODE_HEIGHT,
-        "number": {s.step.id: n for n, s in enumerate(report.steps, start=1)},
-    }
-
-
-def facts(told: Mapping[str, Json]) -> str:
+def _facts(told: Mapping[str, Json]) -> str:
     """Return a receipt's facts in one line of text."""
     return ", ".join(f"{k} {v if isinstance(v, str) else json.dumps(v)}" for k, v in told.items() if v is not None)
 

@@ -1,0 +1,93 @@
+"""Figures come with how they were measured, and are unknown rather than flattering."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from evac.core.run import Done, Event
+from evac.report.measures import Judgement, Loss, laps, loss, losses, recovery
+from evac.report.value import Report, report_of
+from fakes.journals import JOURNALS, at, estate, failover, rejoin, rolled_back, stuck, switchover
+
+
+def figures(name: str, *, rejoined: tuple[Event, ...] = ()) -> dict[str, tuple[str, Judgement]]:
+    report: Report = report_of(JOURNALS[name], estate=estate(), rejoined=rejoined)
+    return {m.name: (m.value, m.judgement) for m in report.measures}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("failover", {"RTO": ("2.01 s", Judgement.MET), "RPO": ("0 writes", Judgement.MET)}),
+        ("asynchronous", {"RTO": ("2.01 s", Judgement.MET), "RPO": ("unknown", Judgement.UNKNOWN)}),
+        ("switchover", {"Write gap": ("320 ms", Judgement.MET), "RPO": ("0 writes", Judgement.MET)}),
+        ("rolled-back", {"Write gap": ("1.08 s", Judgement.MET), "RPO": ("0 writes", Judgement.MET)}),
+        ("stuck", {"RTO": ("not reached", Judgement.UNKNOWN), "RPO": ("unknown", Judgement.UNKNOWN)}),
+        ("under-way", {"RTO": ("not reached", Judgement.UNKNOWN), "RPO": ("unknown", Judgement.UNKNOWN)}),
+        ("rejoin", {}),
+    ],
+)
+def test_figures(name: str, expected: dict[str, tuple[str, Judgement]]) -> None:
+    assert figures(name) == expected
+
+
+def test_a_rejoin_counts_what_nobody_could_know_before() -> None:
+    assert figures("asynchronous", rejoined=rejoin(orphans=3))["RPO"] == ("3 writes", Judgement.UNKNOWN)
+    assert figures("asynchronous", rejoined=rejoin(orphans=0))["RPO"] == ("0 writes", Judgement.MET)
+
+
+def test_what_was_not_counted_exactly_is_a_lower_bound() -> None:
+    some = Loss(
+        component="orders-db", region="us-east-1", orphans=3, exact=False, lost_bytes=None, file=None, method="clone"
+    )
+    found = loss(JOURNALS["asynchronous"], (some,), estate())
+    assert (found.value, found.judgement) == ("at least 3 writes", Judgement.UNKNOWN)
+
+
+def test_over_target_is_missed() -> None:
+    late = tuple(
+        replace(e, at=e.at + timedelta(minutes=6)) if isinstance(e, Done) and e.step.startswith("verify") else e
+        for e in failover()
+    )
+    assert recovery(late, estate()).judgement is Judgement.MISSED
+
+
+def test_one_refusal_of_two_proves_nothing() -> None:
+    journal = tuple(
+        replace(e, receipt=replace(e.receipt, kind="refuse")) if isinstance(e, Done) and "eu-west-1" in e.step else e
+        for e in failover()
+    )
+    found = loss(journal, (), estate())
+    assert found.value == "unknown"
+    assert "1 of us-west-2, eu-west-1 refuse it, 2 must" in found.how
+
+
+def test_a_switch_that_stopped_nothing_has_no_gap() -> None:
+    measure = recovery(switchover()[:3], estate())
+    assert (measure.value, measure.judgement) == ("none", Judgement.MET)
+    open_gap = recovery(rolled_back()[:5], estate())
+    assert (open_gap.value, open_gap.judgement) == ("not closed", Judgement.UNKNOWN)
+
+
+@pytest.mark.parametrize("name", JOURNALS)
+def test_laps_touch_and_start_at_the_symptom(name: str) -> None:
+    found = laps(JOURNALS[name])
+    assert found[0].begin == timedelta()
+    assert all(one.end == two.begin for one, two in pairwise(found))
+    assert not any(lap.over for lap in found)
+
+
+def test_laps_add_up_to_the_recovery() -> None:
+    assert laps(failover())[-1].end == at(2.011) - at(0)
+    assert [lap.phase for lap in laps(failover())] == ["detect", "decide", "fence", "promote", "shift", "verify"]
+
+
+def test_losses_name_what_was_kept() -> None:
+    (found,) = losses(rejoin(orphans=3), kept={".evac/kept/shop/orders-db/8.jsonl": ["a", "b", "c"]})
+    assert (found.orphans, found.exact, found.method, found.listed) == (3, True, "rewind", ("a", "b", "c"))
+    assert losses((), kept={}) == ()
+    assert losses(stuck(), kept={}) == ()
