@@ -28,14 +28,14 @@ from evac.lab.history import Ending
 
 CREATE = """
     select pg_advisory_xact_lock(20261123);
-    create table if not exists ledger (
+    create table if not exists public.ledger (
         id text not null, client text not null, seq bigint not null, node text not null,
         at timestamptz not null default clock_timestamp());
-    create table if not exists shop_canary (region text primary key, at timestamptz not null);
+    create table if not exists public.shop_canary (region text primary key, at timestamptz not null);
 """
 
 INSERT = """
-    insert into ledger (id, client, seq, node) values (%s, %s, %s, %s)
+    insert into public.ledger (id, client, seq, node) values (%s, %s, %s, %s)
     returning ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
 """
 
@@ -153,7 +153,7 @@ async def rows_at(conninfo: str, *, run: str | None = None) -> tuple[str, ...]:
     session = await Session.open(conninfo, limit=5)
     try:
         return tuple(
-            row[0] for row in await session.query("select id from ledger where id like %s", (pattern,), limit=30)
+            row[0] for row in await session.query("select id from public.ledger where id like %s", (pattern,), limit=30)
         )
     except psycopg.errors.UndefinedTable:
         return ()

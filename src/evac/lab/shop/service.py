@@ -24,7 +24,9 @@ from evac.lab.shop.sessions import NotNow, Sessions
 
 Json: TypeAlias = dict[str, Any]
 
-CANARY = "insert into shop_canary values (%s, clock_timestamp()) on conflict (region) do update set at = excluded.at"
+CANARY = (
+    "insert into public.shop_canary values (%s, clock_timestamp()) on conflict (region) do update set at = excluded.at"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ class Shop:
                 await session.query(CREATE)
                 await session.query(CANARY, (self._region,))
         rows = await session.query(
-            "select at::text from shop_canary where region = %s or %s limit 1", (self._region, standby)
+            "select at::text from public.shop_canary where region = %s or %s limit 1", (self._region, standby)
         )
         return self._say(HTTPStatus.OK, role="standby" if standby else "primary", at=rows[0][0] if rows else None)
 
