@@ -61,9 +61,13 @@ def service_regions(file: EstateFile, service: ServiceSection) -> tuple[str, ...
 
 
 def home_of(file: EstateFile, services: tuple[str, ...]) -> str | None:
-    """Return a group's home: said by one of its services, else the only primary region; None if there is neither."""
+    """Return a group's home: said by one of its services, else the only primary region, of those it runs in if one of
+    them is; None if there is neither.
+    """
     said = next((home for s in services if (home := file.services[s].home) is not None), None)
     primary = [name for name, region in file.regions.items() if region.role is RegionRole.PRIMARY]
+    served = {region for s in services for region in service_regions(file, file.services[s])}
+    primary = [name for name in primary if name in served] or primary
     return said or (primary[0] if len(primary) == 1 else None)
 
 

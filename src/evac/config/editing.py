@@ -13,6 +13,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from evac.config.schema import ComponentSection, EstateFile, ProbeSection
@@ -26,7 +27,7 @@ def json_schema(
     """Return the JSON Schema (draft 2020-12) of an estate file; by default with all that is installed."""
     driver_models = {name: kind.settings for name, kind in (driver_kinds() if drivers is None else drivers).items()}
     probe_models = {name: kind.settings for name, kind in (probe_kinds() if probes is None else probes).items()}
-    models = [EstateFile, *driver_models.values(), *probe_models.values()]
+    models: list[type[BaseModel]] = [EstateFile, *driver_models.values(), *probe_models.values()]
     references, whole = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     definitions: dict[str, Any] = whole["$defs"]
     names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in references.items()}

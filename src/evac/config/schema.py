@@ -63,7 +63,7 @@ class RegionSection(Settings):
     jurisdiction: str = Field(min_length=1)
     """Whose law holds there, as services name it under `jurisdictions`: `US`, `EU`, `DE`."""
     role: RegionRole
-    """What it is for when all is well. The one `primary` region is home to groups that name none."""
+    """What it is for when all is well. A `primary` region is home to groups that name none."""
     capacity: CapacitySection = CapacitySection()
     """What it can carry."""
     cost: float = Field(default=1.0, gt=0)
@@ -186,8 +186,8 @@ class ServiceSection(Settings):
     """Services of one group move together. Default: services tied by `needs` and `wants` are a group, named after
     its first service."""
     home: str | None = None
-    """Where the group's primaries are when all is well; said by one service of the group. Default: the region whose
-    role is `primary`."""
+    """Where the group's primaries are when all is well; said by one service of the group. Default: the one of its
+    regions whose role is `primary`."""
     regions: tuple[str, ...] = ()
     """Regions it can run in, the preferred first. Default: those its components have members in."""
     needs: tuple[str, ...] = ()
