@@ -9,6 +9,9 @@ when none is left.
 The processes are found by their parent and by their working directory, which every process of PostgreSQL has in the
 data directory: children whose postmaster died are found as well.
 
+With nobody left, the lock file and the shared memory it names are removed: a dead postmaster that nobody has reaped yet
+still has its number, and PostgreSQL would take it for a living one.
+
 A clean stop's position is the beginning of the shutdown checkpoint, the end of all that a client ever wrote.
 
 What this is not: the decision who is fenced, or how (`core.planning`).
@@ -84,6 +87,9 @@ while find_tree; [ -n "$pids" ]; do
   tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "$pids"; exit 12; }
   sleep 0.01
 done
+segment=$(sed -n '7s/.* //p' "$data/postmaster.pid" 2>/dev/null)
+[ -n "$segment" ] && ipcrm -m "$segment" 2>/dev/null
+rm -f "$data/postmaster.pid"
 export LC_ALL=C
 "$bin/pg_controldata" -D "$data" || true
 """

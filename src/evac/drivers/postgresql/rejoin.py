@@ -258,10 +258,14 @@ async def _until_streaming(member: Member, action: Action, primary: RegionId, so
     checkpoint_at = member.clock.now() + timedelta(seconds=2)
     reason = "it does not answer yet"
     while member.clock.now() < deadline:
-        held = await rejoined(member, action)
-        if held.truth is Truth.YES:
-            return
-        reason = held.reason
+        try:
+            held = await rejoined(member, action)
+        except Unavailable as starting:
+            reason = str(starting)
+        else:
+            if held.truth is Truth.YES:
+                return
+            reason = held.reason
         if member.clock.now() > checkpoint_at:
             await source.look("CHECKPOINT", within=_CHECKPOINT_MAX)
             checkpoint_at = member.clock.now() + timedelta(seconds=10)

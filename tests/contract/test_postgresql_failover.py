@@ -1,0 +1,162 @@
+"""PostgreSQL's verbs in the order of a real failover and a real switchover, on real servers and under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import psycopg
+from postgresql_members import COMPONENT, EAST, EU, WEST, Cluster, order, raised
+
+from evac.core.observation import Json, MemberRole
+from evac.core.plan import Action, Verb
+from evac.core.run import Receipt
+from evac.drivers.postgresql.session import Session
+from evac.lab.servers import postgresql
+
+
+@asynccontextmanager
+async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
+    """Insert rows at a member as fast as it acknowledges; gives the numbers that were acknowledged."""
+    acknowledged: set[int] = set()
+    server = cluster.servers[region]  # type: ignore[index]
+    async with await postgresql.connect(server) as setup:
+        await setup.execute("CREATE TABLE IF NOT EXISTS orders (id bigint PRIMARY KEY, node text)")
+        cursor = await setup.execute("SELECT coalesce(max(id), 0) FROM orders")
+        [(last,)] = await cursor.fetchall()
+    assert isinstance(last, int)
+
+    async def write(start: int) -> None:
+        number = start
+        with suppress(psycopg.Error, OSError):
+            async with await postgresql.connect(server) as connection:
+                while True:
+                    await connection.execute("INSERT INTO orders VALUES (%s, %s)", (number, region))
+                    acknowledged.add(number)
+                    number += 4
+
+    writers = [asyncio.ensure_future(write(last + start)) for start in range(1, 5)]
+    try:
+        yield acknowledged
+    finally:
+        server.thaw()
+        for writer in writers:
+            writer.cancel()
+        await asyncio.wait(writers, timeout=10)
+
+
+async def rows(cluster: Cluster, region: str) -> set[int]:
+    found = await cluster.sql(region, "SELECT id FROM orders")  # type: ignore[arg-type]
+    return {int(str(row[0])) for row in found}
+
+
+def with_receipts(action: Action, **receipts: Receipt) -> Action:
+    facts: dict[str, Json] = {name: dict(receipt.facts) for name, receipt in receipts.items()}
+    return order(action.verb, action.region, term=action.term, **{**action.args, "receipts": facts})
+
+
+SYNC_AFTER: dict[str, Json] = {"acks": 1, "standbys": [EU]}
+
+
+async def test_a_frozen_primary_is_starved_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]
+        for driver in (east, west, eu):
+            await driver.observe()
+        async with writing(cluster, EAST) as acknowledged:
+            await asyncio.sleep(1)
+            for driver in (east, west, eu):
+                await driver.observe()
+            cluster.servers[EAST].freeze()
+            started = time.monotonic()
+            refused = await asyncio.gather(
+                west.do(order(Verb.REFUSE, WEST, old=EAST)), eu.do(order(Verb.REFUSE, EU, old=EAST))
+            )
+            caught = await west.do(with_receipts(order(Verb.CATCH_UP, WEST), a=refused[0], b=refused[1]))
+            promote = with_receipts(order(Verb.PROMOTE, WEST, sync=SYNC_AFTER), a=refused[0], c=caught)
+            promoted = await west.do(promote)
+            followed = await eu.do(with_receipts(order(Verb.FOLLOW, EU, primary=WEST), p=promoted))
+            verified = await west.do(order(Verb.VERIFY, WEST, write=True))
+            print("failover took", round(time.monotonic() - started, 3), refused, promoted, followed, verified)
+            cluster.servers[EAST].thaw()
+            await asyncio.sleep(1)
+        kept = await rows(cluster, WEST)
+        assert acknowledged <= kept
+        assert len(acknowledged) > 10
+
+        stopped = await east.do(order(Verb.STOP, EAST, mode="kill"))
+        assert stopped.kind == "stopped"
+        assert (await east.observe()).role is MemberRole.STOPPED
+        rejoin = order(Verb.REJOIN, EAST, primary=WEST)
+        started = time.monotonic()
+        rejoined = await east.do(rejoin)
+        print("rejoin took", round(time.monotonic() - started, 3), rejoined)
+        assert rejoined.facts["orphans_exact"] is True
+        assert await east.do(rejoin) == rejoined
+        state = await east.observe()
+        assert (state.role, state.upstream, state.streaming) == (MemberRole.STANDBY, WEST, True)
+        await west.do(order(Verb.PROTECT, WEST, acks=1, standbys=[EAST, EU]))
+
+
+async def test_what_a_cut_off_asynchronous_primary_acknowledged_is_listed_exactly(tmp_path: Path) -> None:
+    async with raised(tmp_path, acks=0) as cluster:
+        east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]
+        async with writing(cluster, EAST) as acknowledged:
+            for _ in range(3):
+                await asyncio.sleep(0.4)
+                for driver in (east, west, eu):
+                    await driver.observe()
+            refused = [
+                await west.do(order(Verb.REFUSE, WEST, old=EAST)),
+                await eu.do(order(Verb.REFUSE, EU, old=EAST)),
+            ]
+            await asyncio.sleep(0.5)  # what is written now, nobody but the old primary has
+            caught = await eu.do(with_receipts(order(Verb.CATCH_UP, EU), a=refused[0], b=refused[1]))
+            promoted = await eu.do(with_receipts(order(Verb.PROMOTE, EU), a=refused[1], c=caught))
+            await west.do(with_receipts(order(Verb.FOLLOW, WEST, primary=EU), p=promoted))
+            await east.do(order(Verb.STOP, EAST, mode="kill"))
+        missing = acknowledged - await rows(cluster, EU)
+        assert missing
+        rejoined = await east.do(order(Verb.REJOIN, EAST, primary=EU))
+        print(len(missing), "lost", rejoined)
+        listed = [json.loads(line) for line in Path(str(rejoined.facts["orphans_file"])).read_text().splitlines()]
+        numbers = {int(change["row"]["id"]) for line in listed for change in line["changes"]}
+        assert rejoined.facts["orphans"] == len(listed)
+        assert rejoined.facts["orphans_exact"] is True
+        assert rejoined.facts["method"] == "rewind"
+        assert missing <= numbers
+        assert not numbers & await rows(cluster, EU)
+        assert len(numbers - missing) <= 4  # written, and cut off before the client heard of it
+
+
+async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        drivers = {r: await cluster.driver(r) for r in (EAST, WEST, EU)}
+        for term, (source, target) in enumerate(((EAST, WEST), (WEST, EAST)), start=5):
+            for driver in drivers.values():
+                await driver.observe()
+            async with writing(cluster, source) as acknowledged:
+                await asyncio.sleep(0.5)
+                await drivers[source].do(order(Verb.PREPARE, source, term=term, target=target))
+                started = time.monotonic()
+                stopped = await drivers[source].do(order(Verb.STOP, source, term=term, mode="clean"))
+                stop_took = time.monotonic() - started
+                caught = await drivers[target].do(
+                    with_receipts(order(Verb.CATCH_UP, target, term=term), s=stopped)
+                )
+                promote = order(Verb.PROMOTE, target, term=term, sync=SYNC_AFTER)
+                promoted = await drivers[target].do(with_receipts(promote, c=caught))
+                print("switch gap", round(time.monotonic() - started, 3), "stop", round(stop_took, 3), stopped)
+            assert stopped.facts["clean"] is True
+            follow = order(Verb.FOLLOW, EU, term=term, primary=target)
+            await drivers[EU].do(with_receipts(follow, p=promoted))
+            await drivers[target].do(order(Verb.VERIFY, target, term=term, write=True))
+            rejoined = await drivers[source].do(order(Verb.REJOIN, source, term=term, primary=target))
+            assert (rejoined.facts["method"], rejoined.facts["orphans"]) == ("follow", 0)
+            assert acknowledged <= await rows(cluster, target)
+            assert len(acknowledged) > 10
+            await drivers[target].do(order(Verb.PROTECT, target, term=term, acks=1, standbys=[source, EU]))
