@@ -9,7 +9,8 @@
   stuck;
 - a required step that may have happened and cannot be seen leaves the run stuck: a person decides, evac does not
   guess;
-- an optional step that finally fails is a finding, and what needs it goes on without it.
+- an optional step that finally fails is a finding: required steps that need it go on without it, optional ones are left
+  out, so that a chain of optional steps ends where it breaks.
 
 What this is not: keeping the state (`fold`), or the doing (`engine.executor`).
 """
@@ -166,7 +167,7 @@ def _say(run: Run, step: Step) -> str:
     """A finally failed step, for a person."""
     progress = run.does.get(step.id)
     if progress is None:
-        return f"{step.id} was not started: {run.unfenced(step)}"
+        return f"{step.id} was not started: {run.unfenced(step) or 'what it needs is not there'}"
     match progress.failure:
         case Failure.INDETERMINATE:
             return f"{step.id} may have happened and cannot be seen: {progress.reason}; look there, then decide"

@@ -194,11 +194,15 @@ class Run:
         return self.receipt(step.id) is not None
 
     def spent(self, step: Step) -> bool:
-        """Return whether a step has finally failed: it will not be tried again."""
+        """Return whether a step has finally failed, or will never start: it will not be tried any more."""
         progress = self.does.get(step.id)
         if progress is None:
-            return bool(self.unfenced(step))
+            return self.skipped(step) or bool(self.unfenced(step))
         return progress.spent(step.retries)
+
+    def skipped(self, step: Step) -> bool:
+        """Return whether an optional step never starts, because something it needs is not there."""
+        return step.optional and step.id not in self.does and any(self.spent(self.plan.step(n)) for n in step.needs)
 
     def unknown(self, step: Step) -> bool:
         """Return whether a step has finally failed and may have happened all the same."""
@@ -213,9 +217,9 @@ class Run:
         return unfenced(self.plan, step, kinds)
 
     def ready(self, step: Step) -> bool:
-        """Return whether all that a step needs is done, or optional and finally failed."""
+        """Return whether all that a step needs is done; a required one goes on without what is optional and failed."""
         needed = [self.plan.step(n) for n in step.needs]
-        return all(self.done(n) or (n.optional and self.spent(n)) for n in needed)
+        return all(self.done(n) or (not step.optional and n.optional and self.spent(n)) for n in needed)
 
     @property
     def committed(self) -> bool:

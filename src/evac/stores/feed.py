@@ -42,6 +42,12 @@ class Feed:
         self.revision = revision
         self._ring()
 
+    def skip(self, revision: int) -> None:
+        """Go on from a revision, leaving out what came before: watchers that needed it are told so."""
+        self._changes.clear()
+        self.revision = self._from = revision
+        self._ring()
+
     def close(self) -> None:
         """End every watch with `StoreUnavailable`."""
         self._closed = True

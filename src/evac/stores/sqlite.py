@@ -136,18 +136,25 @@ class SqliteStore:
         try:
             seen = -1
             while not self._stop.wait(POLL):
-                version: int = db.execute("PRAGMA data_version").fetchone()[0]
-                if version == seen:
-                    continue
-                try:
-                    upto = _revision(db)
-                    changes = _changes(db, after=self._feed.revision, upto=upto)
-                except (sqlite3.Error, StoreUnavailable):
-                    continue  # the next look tries again; what the feed lacks it still lacks
-                seen = version
-                self._loop.call_soon_threadsafe(self._publish, changes, upto)
+                seen = self._look(db, seen)
         finally:
             db.close()
+
+    def _look(self, db: sqlite3.Connection, seen: int) -> int:
+        """Bring what is new since the data version `seen`, and return the one that was found."""
+        try:
+            version: int = db.execute("PRAGMA data_version").fetchone()[0]
+            if version == seen:
+                return seen
+            upto = _revision(db)
+            changes = _changes(db, after=self._feed.revision, upto=upto)
+        except sqlite3.Error:
+            return seen  # the next look tries again; until then the feed is late, not wrong
+        except StoreUnavailable:
+            self._loop.call_soon_threadsafe(self._feed.skip, upto)
+        else:
+            self._loop.call_soon_threadsafe(self._publish, changes, upto)
+        return version
 
     def _publish(self, changes: Iterable[Change], revision: int) -> None:
         self._feed.publish(tuple(changes), revision=revision)
@@ -248,9 +255,8 @@ def _apply(db: sqlite3.Connection, revision: int, put: Mapping[str, bytes], dele
         db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (key, value, revision))
         record = Record(key=key, value=value, version=revision)
         changes.append(Change(key=key, record=record, revision=revision))
-    for key in delete:
-        if db.execute("DELETE FROM records WHERE key = ?", (key,)).rowcount:
-            changes.append(Change(key=key, record=None, revision=revision))
+    gone = [key for key in delete if db.execute("DELETE FROM records WHERE key = ?", (key,)).rowcount]
+    changes += [Change(key=key, record=None, revision=revision) for key in gone]
     db.executemany(
         "INSERT INTO changes VALUES (?, ?, ?)",
         [(revision, c.key, c.record.value if c.record else None) for c in changes],

@@ -1,0 +1,252 @@
+"""What every store promises, tried on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from evac.core.errors import Conflict, StoreUnavailable
+from evac.ports import Change, Store
+from evac.stores.feed import KEPT_MAX
+from evac.stores.memory import MemoryStore
+from evac.stores.rules import VALUE_BYTES_MAX
+from evac.stores.sqlite import SqliteStore
+
+Make = Callable[[], Awaitable[Store]]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "evac.db")
+    yield made
+    await made.close()
+
+
+async def take(store: Store, prefix: str, *, after: int, count: int) -> list[Change]:
+    """Return the first changes of a watch."""
+    changes: list[Change] = []
+    watch = cast(AsyncGenerator[Change, None], store.watch(prefix, after=after))
+    async for change in watch:
+        changes.append(change)
+        if len(changes) == count:
+            break
+    await watch.aclose()
+    return changes
+
+
+async def test_what_was_written_is_read(store: Store) -> None:
+    revision = await store.commit(expect={"a/1": 0}, put={"a/1": b"one", "a/2": b"\x00two", "b": b""})
+    assert [(r.key, r.value) for r in await store.list("a/")] == [("a/1", b"one"), ("a/2", b"\x00two")]
+    record = await store.get("b")
+    assert record is not None
+    assert record.value == b""
+    assert record.version > 0
+    assert await store.revision() == revision
+    assert await store.get("nothing") is None
+
+
+async def test_a_commit_happens_whole_or_not_at_all(store: Store) -> None:
+    await store.commit(expect={}, put={"a": b"1"})
+    before = await store.revision()
+    with pytest.raises(Conflict):
+        await store.commit(expect={"b": 0, "a": 0}, put={"b": b"2"}, delete=["a"])
+    assert await store.revision() == before
+    assert await store.get("b") is None
+    assert await store.get("a") is not None
+
+
+async def test_a_commit_may_expect_a_version_and_change_nothing(store: Store) -> None:
+    revision = await store.commit(expect={}, put={"a": b"1"})
+    record = await store.get("a")
+    assert record is not None
+    assert await store.commit(expect={"a": record.version}, put={}) == revision
+    with pytest.raises(Conflict):
+        await store.commit(expect={"a": 0}, put={})
+
+
+async def test_versions_never_repeat_even_after_a_deletion(store: Store) -> None:
+    versions = []
+    for value in (b"1", b"2", b"3"):
+        await store.commit(expect={}, put={"a": value})
+        record = await store.get("a")
+        assert record is not None
+        versions.append(record.version)
+        await store.commit(expect={"a": record.version}, put={}, delete=["a", "never-there"])
+    assert versions == sorted(set(versions))
+
+
+async def test_prefixes_are_literal_and_sorted(store: Store) -> None:
+    await store.commit(expect={}, put={"a%/2": b"", "a%/10": b"", "ab/1": b"", "a_": b"", "a%": b""})
+    assert [r.key for r in await store.list("a%/")] == ["a%/10", "a%/2"]
+
+
+async def test_a_watch_yields_every_change_in_order_also_those_before_it_began(store: Store) -> None:
+    start = await store.revision()
+    await store.commit(expect={}, put={"w/1": b"1", "other": b""})
+    await store.commit(expect={}, put={"w/1": b"2"})
+    early = asyncio.create_task(take(store, "w/", after=start, count=4))
+    await asyncio.sleep(0)
+    await store.commit(expect={}, put={}, delete=["w/1"])
+    await store.commit(expect={}, put={"w/2": b"3"})
+    seen = await early
+    assert [c.record.value if c.record else None for c in seen] == [b"1", b"2", None, b"3"]
+    assert [c.revision for c in seen] == sorted({c.revision for c in seen})
+    assert seen == await take(store, "w/", after=start, count=4)
+    assert seen[2:] == await take(store, "w/", after=seen[1].revision, count=2)
+
+
+async def test_a_watch_too_far_behind_is_told_so(store: Store) -> None:
+    await store.commit(expect={}, put={"a": b""})
+    feed = cast(MemoryStore, store)._feed
+    feed.skip(await store.revision() + KEPT_MAX + 1) if isinstance(store, MemoryStore) else None
+    if isinstance(store, SqliteStore):
+        for _ in range(3):
+            store._writer.execute("UPDATE life SET revision = revision + ?", (KEPT_MAX,))
+        await asyncio.sleep(0.2)
+    with pytest.raises(StoreUnavailable, match="no longer kept"):
+        await take(store, "", after=0, count=1)
+
+
+async def test_many_writers_of_one_counter_lose_nothing(store: Store) -> None:
+    async def add() -> None:
+        while True:
+            record = await store.get("n")
+            count, version = (int(record.value), record.version) if record else (0, 0)
+            try:
+                await store.commit(expect={"n": version}, put={"n": str(count + 1).encode()})
+            except Conflict:
+                continue
+            return
+
+    await asyncio.gather(*(add() for _ in range(20)))
+    record = await store.get("n")
+    assert record is not None
+    assert record.value == b"20"
+
+
+async def test_a_malformed_commit_is_a_programming_error(store: Store) -> None:
+    with pytest.raises(AssertionError):
+        await store.commit(expect={}, put={"a": b""}, delete=["a"])
+    with pytest.raises(AssertionError):
+        await store.commit(expect={}, put={"a": bytes(VALUE_BYTES_MAX + 1)})
+
+
+async def test_a_closed_store_says_so_and_ends_its_watches(store: Store) -> None:
+    watching = asyncio.create_task(take(store, "", after=0, count=1))
+    await asyncio.sleep(0)
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await watching
+    for ask in (store.get("a"), store.list(""), store.revision(), store.incarnation()):
+        with pytest.raises(StoreUnavailable):
+            await ask
+    with pytest.raises(StoreUnavailable):
+        await store.commit(expect={}, put={"a": b""})
+
+
+async def test_a_store_keeps_its_incarnation(store: Store) -> None:
+    assert await store.incarnation() == await store.incarnation() != ""
+
+
+async def test_what_sqlite_was_given_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    first = await SqliteStore.open(tmp_path / "evac.db")
+    revision = await first.commit(expect={}, put={"a": b"1"})
+    born = await first.incarnation()
+    await first.close()
+    second = await SqliteStore.open(tmp_path / "evac.db")
+    assert (await second.revision(), await second.incarnation()) == (revision, born)
+    assert [c.key for c in await take(second, "", after=0, count=1)] == ["a"]
+    await second.close()
+    shutil.copy(tmp_path / "evac.db", tmp_path / "copy.db")
+    copy = await SqliteStore.open(tmp_path / "copy.db")
+    assert await copy.incarnation() != born
+    await copy.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from evac.stores.sqlite import SqliteStore
+
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]))
+    for n in range(10**9):
+        await store.commit(expect={}, put={f"n/{n:09d}": b"x" * 100})
+        print(n, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def start_writer(path: Path) -> subprocess.Popen[bytes]:
+    """Start a process that commits as fast as it can, and says each time that it has."""
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+
+
+async def test_a_watch_hears_another_process_and_nothing_acknowledged_is_lost_when_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "evac.db"
+    store = await SqliteStore.open(path)
+    writer = start_writer(path)
+    try:
+        heard = await take(store, "n/", after=0, count=50)
+        assert [c.key for c in heard] == [f"n/{n:09d}" for n in range(50)]
+        await store.commit(expect={}, put={"mine": b""})
+        assert [c.key for c in await take(store, "mine", after=0, count=1)] == ["mine"]
+    finally:
+        os.kill(writer.pid, signal.SIGKILL)
+        assert writer.stdout is not None
+        told = writer.stdout.read().split()
+        writer.stdout.close()
+        writer.wait()
+    kept = {r.key for r in await store.list("n/")}
+    assert {f"n/{int(n):09d}" for n in told} <= kept
+    await store.close()
+
+
+async def test_a_full_disk_and_a_lock_are_unavailable_and_change_nothing(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "evac.db")
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.commit(expect={}, put={"big": bytes(200_000), "small": b""})
+    assert await store.get("small") is None
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    store._writer.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(tmp_path / "evac.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.commit(expect={}, put={"small": b""})
+    other.execute("ROLLBACK")
+    other.close()
+    await store.commit(expect={}, put={"small": b""})
+    await store.close()
+
+
+async def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "evac.db").write_bytes(b"no database at all, " * 100)
+    with pytest.raises(StoreUnavailable, match=r"evac\.db"):
+        await SqliteStore.open(tmp_path / "evac.db")
+    with pytest.raises(StoreUnavailable):
+        await SqliteStore.open(tmp_path / "no-such-folder" / "evac.db")
+
+
+async def test_changes_that_nobody_needs_any_more_are_dropped(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "evac.db")
+    await store.commit(expect={}, put={"a": b"1"})
+    store._writer.execute("UPDATE life SET revision = ?", (KEPT_MAX + 511,))
+    await store.commit(expect={}, put={"a": b"2"})
+    assert store._reader.execute("SELECT count(*) FROM changes").fetchone() == (1,)
+    await store.close()

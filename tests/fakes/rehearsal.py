@@ -1,0 +1,121 @@
+"""Runs played on modelled systems, with a process that can die at any moment and is started again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from evac.core.errors import StoreUnavailable
+from evac.core.estate import RegionId
+from evac.core.plan import Plan
+from evac.core.run import Event, Run, RunId
+from evac.engine.codec import encode
+from evac.engine.executor import execute
+from evac.engine.journal import fold_journal, open_run, read_journal
+from evac.engine.orders import obey
+from evac.sim import time
+from evac.sim.stores import Crash, FailingStore, Moment
+from evac.sim.systems import Effect, Systems
+from evac.stores.memory import MemoryStore
+
+LIVES_MAX = 4
+"""How often the process may die before a rehearsal gives up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """How a rehearsal ended."""
+
+    run: Run
+    events: tuple[Event, ...]
+    systems: Systems
+    store: MemoryStore
+    commits: int
+    entries: tuple[int, ...]
+    """Which of the commits wrote journal entries."""
+    deaths: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Death:
+    """When the process dies: at one commit, on one side of it, or around one effect. Once."""
+
+    commit: int = 0
+    moment: Moment = Moment.BEFORE
+    effect: Effect | None = None
+    after: bool = False
+    make: Callable[[], BaseException] = field(default=lambda: Crash())
+    happened: bool = False
+
+    def at_commit(self, number: int, moment: Moment) -> BaseException | None:
+        if self.happened or number != self.commit or moment is not self.moment:
+            return None
+        self.happened = True
+        return self.make()
+
+    def at_effect(self, effect: Effect, after: bool) -> None:
+        if not self.happened and effect == self.effect and after is self.after:
+            self.happened = True
+            raise Crash
+
+
+def away() -> BaseException:
+    """A store that does not answer."""
+    return StoreUnavailable("told to be away")
+
+
+def play(plan: Plan, systems: Systems, *, death: Death | None = None) -> Played:
+    """Open a run, and carry it to its settlement through whatever is to happen."""
+    return time.run(_play(plan, systems, death or Death()))
+
+
+async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
+    memory = MemoryStore(incarnation="a rehearsal")
+    await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
+    store = FailingStore(store=memory, trouble=death.at_commit)
+    systems.around = death.at_effect
+    clock = time.VirtualClock()
+    run_id = await open_run(plan, store=memory, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={})
+    regions = sorted({s.action.region for s in plan.steps})
+    deaths = 0
+    while True:
+        try:
+            run = await _live(run_id, store, systems, regions, name=f"life {deaths}")
+            break
+        except Crash:
+            deaths += 1
+            assert deaths < LIVES_MAX, "the process dies again and again"
+    events = await read_journal(run_id, store=memory)
+    assert fold_journal(events) == run, "what was executed is what the journal says (S12)"
+    return Played(
+        run=run,
+        events=events,
+        systems=systems,
+        store=memory,
+        commits=len(store.commits),
+        entries=tuple(n for n, keys in enumerate(store.commits, 1) if any(k.startswith("runs/") for k in keys)),
+        deaths=deaths,
+    )
+
+
+async def _live(run_id: RunId, store: FailingStore, systems: Systems, regions: list[RegionId], *, name: str) -> Run:
+    """One life of the process: the executor and all agents in it."""
+    clock = time.VirtualClock()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            agents = [tasks.create_task(obey(r, store=store, members=systems.members(r), clock=clock)) for r in regions]
+            run = await execute(run_id, store=store, clock=clock, by=name)
+            for agent in agents:
+                agent.cancel()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    return run
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    crashes = group.subgroup(Crash)
+    found: BaseException = crashes or group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -1,0 +1,118 @@
+"""The plans evac ships, made by `core.planning` on the shop in three regions, each with the world it is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from evac.core.assessment import Assessment, Diagnosis, Status, Verdict
+from evac.core.decision import Move, Rejoin
+from evac.core.estate import ComponentId, Estate, RegionId
+from evac.core.observation import MemberRole, MemberSeen, MemberState
+from evac.core.plan import Placement, Plan, RunKind, SyncSet, Term
+from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
+from evac.sim.systems import Node, Systems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A plan, and how to make the world it starts in."""
+
+    name: str
+    plan: Plan
+    estate: Estate
+    primary: RegionId
+    stale: RegionId | None = None
+    """A region whose members still believe that they are primaries, and take no part."""
+
+    def world(self) -> Systems:
+        """Return a fresh world, as the plan found it."""
+        nodes: dict[tuple[ComponentId, RegionId], Node] = {}
+        for component in self.estate.components.values():
+            sets = self.plan.before.sync.get(component.id, (None,))
+            for region in component.members:
+                node = Node(position=100, term=self.plan.before.term)
+                if component.replication is None:
+                    node.weights = {r: 100 if r == self.primary else 0 for r in component.members}
+                elif region == self.primary:
+                    node.role, node.writable, node.sync = MemberRole.PRIMARY, True, sets[0]
+                elif region == self.stale:
+                    others = tuple(r for r in component.members if r != region)
+                    node.role, node.writable, node.sync = MemberRole.PRIMARY, True, SyncSet(acks=1, standbys=others)
+                else:
+                    node.upstream = self.primary
+                nodes[component.id, region] = node
+        return Systems(nodes=nodes)
+
+
+def shapes() -> tuple[Shape, ...]:
+    """Return every shape: unplanned with the region gone, and with its agent alive; planned; rebuilding."""
+    estate = shop()
+    before = placed(estate)
+    away = replace(before, primary=WEST, term=Term(2), awaiting_rejoin=(EAST,), sync=_only(estate, EUROPE))
+    lost = _situation(estate, before, gone=EAST)
+    well = _situation(estate, before)
+    returned = _situation(estate, away, stale=EAST)
+    fail = Move(group=GROUP, kind=RunKind.FAILOVER, source=EAST, target=WEST, reasons=("a test",))
+    switch = replace(fail, kind=RunKind.SWITCHOVER)
+    rejoin = Rejoin(group=GROUP, region=EAST, reasons=("a test",))
+    return (
+        Shape(name="failover", plan=plan_move(fail, lost, term=Term(2)), estate=estate, primary=EAST),
+        Shape(name="failover-alive", plan=plan_move(fail, well, term=Term(2)), estate=estate, primary=EAST),
+        Shape(name="switchover", plan=plan_move(switch, well, term=Term(2)), estate=estate, primary=EAST),
+        Shape(name="rejoin", plan=plan_rejoin(rejoin, returned, term=Term(3)), estate=estate, primary=WEST, stale=EAST),
+    )
+
+
+def _only(estate: Estate, standby: RegionId) -> Mapping[ComponentId, tuple[SyncSet, ...]]:
+    return {c.id: (SyncSet(acks=1, standbys=(standby,)),) for c in estate.components.values() if c.replication}
+
+
+def _situation(
+    estate: Estate, placement: Placement, *, gone: RegionId | None = None, stale: RegionId | None = None
+) -> Situation:
+    """All is well, but for a region that is gone, or one that holds a primary it should not have."""
+    now = timedelta(seconds=100)
+    verdicts = {
+        r: Verdict(
+            region=r,
+            diagnosis=Diagnosis.UNREACHABLE if r == gone else Diagnosis.WELL,
+            status=Status.FAILED if r == gone else Status.HEALTHY,
+            availability=0.0 if r == gone else 1.0,
+            since=timedelta(),
+            symptom_at=timedelta(),
+            heartbeat_age=timedelta(seconds=9) if r == gone else timedelta(),
+        )
+        for r in estate.regions
+    }
+    voiceless = {gone: "silent for 9.0 s"} if gone else {}
+    members = {
+        (c.id, r): MemberSeen(at=now, component=c.id, region=r, state=_state(placement, r, stale))
+        for c in estate.components.values()
+        if c.replication is not None
+        for r in c.members
+        if r != gone
+    }
+    return Situation(
+        estate=estate,
+        assessment=Assessment(at=now, verdicts=verdicts, voiceless=voiceless),
+        members=members,
+        placement=placement,
+    )
+
+
+def _state(placement: Placement, region: RegionId, stale: RegionId | None) -> MemberState:
+    if region in (placement.primary, stale):
+        return MemberState(role=MemberRole.PRIMARY, writable=True, position=100, streaming=True)
+    return MemberState(
+        role=MemberRole.STANDBY,
+        writable=False,
+        position=100,
+        streaming=True,
+        upstream=placement.primary,
+        lag=timedelta(),
+        lag_bytes=0,
+        free_disk=0.5,
+    )
