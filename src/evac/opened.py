@@ -24,6 +24,7 @@ from evac.core.decision import Move
 from evac.core.errors import EvacError, UnsafePlan
 from evac.core.estate import GroupId, RegionId
 from evac.core.news import Announce, News, RunNews
+from evac.core.objectives import Forecast, forecast
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import Situation, plan_move
 from evac.core.run import Done, Event, Run, RunId, Settled
@@ -32,6 +33,7 @@ from evac.core.targets import choose
 from evac.daemon import open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
+from evac.engine.durations import durations_of
 from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.snapshots import KEY
@@ -109,6 +111,26 @@ class OpenEstate:
             accept_loss=accept_loss,
         )
         return plan_move(move, situation, term=type(placement.term)(placement.term + 1))
+
+    async def forecast(self, plan: Plan) -> Forecast:
+        """Return what a plan leads to, by the steps this estate has run before."""
+        snapshot = await self.last_known()
+        members = {(m.component, m.region): m for m in snapshot.members}
+        durations = durations_of(await read_runs(self._store), self.loaded.estate)
+        return forecast(plan, self.loaded.estate, members=members, durations=durations)
+
+    async def objectives(self) -> dict[GroupId, Forecast]:
+        """Return for each group what the loss of its primary region would cost now.
+
+        A group that no plan can move is left out.
+        """
+        found: dict[GroupId, Forecast] = {}
+        for placement in (await self.last_known()).placements:
+            try:
+                found[placement.group] = await self.forecast(await self.plan(group=placement.group))
+            except EvacError:
+                continue
+        return found
 
     def _situation(self, snapshot: Snapshot, group: str | None) -> Situation:
         placements = {p.group: p for p in snapshot.placements}

@@ -17,13 +17,14 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, Vi
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
-from evac.core.news import Announce, DecisionNews, VerdictNews
+from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
 from evac.core.run import RunId
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain
 from evac.engine.executor import execute, open_run
+from evac.engine.journal import read_journal
 from evac.engine.knowledge import Knowledge
 from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
@@ -51,6 +52,7 @@ class Controller:
         async with asyncio.TaskGroup() as tasks:
             self._runs = tasks
             for group, run in dict(self.known.active).items():
+                await self._tell_opening(run)
                 tasks.create_task(self._drive(group, run))
             tasks.create_task(self._listen())
             tasks.create_task(self._evaluate())
@@ -183,9 +185,15 @@ class Controller:
             decision=to_plain(decision),
         )
         self.known.active[decision.group] = run
+        await self._tell_opening(run)
         assert self._runs is not None, "runs are started by a controller that runs"
         self._runs.create_task(self._drive(decision.group, run))
         return run
+
+    async def _tell_opening(self, run: RunId) -> None:
+        """Tell a run's first entry: the executor tells those it writes itself."""
+        opened = (await read_journal(run, store=self._store))[0]
+        self._announce(RunNews(at=opened.at, run=run, event=opened))
 
     async def _drive(self, group: GroupId, run_id: RunId) -> None:
         """See a run through to its settlement, and remember what came of it."""

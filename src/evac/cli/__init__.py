@@ -1,0 +1,60 @@
+"""The command line: one file a command, each a thin caller of the Python API.
+
+Exit codes, the same for every command:
+    0  done, and every promise kept
+    1  it was done, and something is not as promised (a run that did not complete, a check that failed)
+    2  the command line or the estate is wrong; nothing was started
+    3  evac refused, because it would not be safe; nothing was changed
+    4  what was needed could not be reached (no controller, no store)
+  130  interrupted
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, status
+from evac.cli.terminal import complain
+from evac.core.errors import EstateError, EvacError, UnsafePlan
+
+DONE, BROKEN, WRONG, REFUSED, UNREACHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+app = typer.Typer(
+    name="evac",
+    help="Moves a running system out of a failing region, and proves that it can.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+init.add_to(app)
+check.add_to(app)
+serve.add_to(app)
+status.add_to(app)
+plan.add_to(app)
+move.add_to(app)
+runs.add_to(app)
+report.add_to(app)
+automation.add_to(app)
+schema.add_to(app)
+demo.add_to(app)
+app.add_typer(lab.app, name="lab")
+
+
+def main() -> None:
+    """Run the command line, and turn every error of the world into one message and one exit code."""
+    try:
+        app()
+    except EstateError as error:
+        complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
+        sys.exit(WRONG)
+    except UnsafePlan as refusal:
+        complain("refused; nothing was changed", "\n".join(refusal.reasons))
+        sys.exit(REFUSED)
+    except EvacError as error:
+        complain("could not be done", str(error))
+        sys.exit(UNREACHED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,119 @@
+"""`evac check`: validates the estate and tries every connection and right that an emergency would need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, console, print_json
+from evac.config import Loaded, load
+from evac.core.errors import EvacError
+from evac.daemon import World, open_world
+from evac.drivers import probe_kinds
+from evac.ports import Finding
+
+LONGEST_CHECK = timedelta(seconds=20)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("check")
+    def check(
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        as_json: JsonOption = False,
+        offline: Annotated[bool, typer.Option("--offline", help="Read the file only; connect to nothing.")] = False,
+    ) -> None:
+        """Validate the estate, then try, without changing anything, all that an emergency would need."""
+        loaded = load(estate, environment=environment)
+        findings = [("estate", Finding(ok=True, what=f"{estate}: {_summary(loaded)}"))]
+        findings += [("estate", Finding(ok=True, what=f"warning: {w}")) for w in loaded.warnings]
+        if not offline:
+            findings += asyncio.run(_try_all(loaded))
+        if as_json:
+            print_json([{"where": where, "ok": f.ok, "what": f.what, "remedy": f.remedy} for where, f in findings])
+        else:
+            _show(findings)
+        if not all(f.ok for _, f in findings):
+            raise typer.Exit(1)
+
+
+def _summary(loaded: Loaded) -> str:
+    estate = loaded.estate
+    return (
+        f"{len(estate.regions)} regions, {len(estate.services)} services, {len(estate.components)} components,"
+        f" {len(estate.probes)} probes"
+    )
+
+
+async def _try_all(loaded: Loaded) -> list[tuple[str, Finding]]:
+    """Every place, member and probe at once; an answer that does not come is a finding too."""
+    with TemporaryDirectory(prefix="evac-check-") as state:
+        async with open_world(loaded, state=Path(state)) as world:
+            found = await asyncio.gather(*[_bounded(where, tries) for where, tries in _tries(world)])
+    return [line for lines in found for line in lines]
+
+
+def _tries(world: World) -> list[tuple[str, AsyncIterator[Finding]]]:
+    tries: list[tuple[str, AsyncIterator[Finding]]] = []
+    for region in world.places:
+        tries.append((region, _try_place(world, region)))
+        tries += [(f"{c} in {region}", _try_member(world, region, c)) for c in world.members[region]]
+    tries += [
+        (f"probe {p.kind} of {p.service} in {p.region}", _try_probe(world, i))
+        for i, p in enumerate(world.loaded.estate.probes)
+    ]
+    return tries
+
+
+async def _bounded(where: str, tries: AsyncIterator[Finding]) -> list[tuple[str, Finding]]:
+    found: list[tuple[str, Finding]] = []
+    try:
+        async with asyncio.timeout(LONGEST_CHECK.total_seconds()):
+            found += [(where, finding) async for finding in tries]
+    except TimeoutError:
+        found.append((where, Finding(ok=False, what=f"no answer in {LONGEST_CHECK.total_seconds():g} s", remedy="")))
+    except EvacError as error:
+        found.append((where, Finding(ok=False, what=str(error))))
+    return found
+
+
+async def _try_place(world: World, region: str) -> AsyncIterator[Finding]:
+    place = next(p for r, p in world.places.items() if r == region)
+    await place.ping()
+    done = await place.run(["true"], timeout=timedelta(seconds=5))
+    yield Finding(ok=done.code == 0, what="answers, and runs commands")
+
+
+async def _try_member(world: World, region: str, component: str) -> AsyncIterator[Finding]:
+    members = next(m for r, m in world.members.items() if r == region)
+    driver = next(d for c, d in members.items() if c == component)
+    for finding in await driver.check():
+        yield finding
+
+
+async def _try_probe(world: World, index: int) -> AsyncIterator[Finding]:
+    probe = world.loaded.estate.probes[index]
+    prober = await probe_kinds()[probe.kind].open(probe, world.places[probe.region])
+    try:
+        reason = await prober.ask()
+    finally:
+        await prober.close()
+    yield Finding(ok=not reason, what=reason or "the service did its job")
+
+
+def _show(findings: list[tuple[str, Finding]]) -> None:
+    out = console()
+    for where, finding in findings:
+        out.print(f"{'ok  ' if finding.ok else 'FAIL'}  {where}: {finding.what}", markup=False)
+        if not finding.ok and finding.remedy:
+            out.print(f"      do: {finding.remedy}", markup=False)
+    bad = sum(not f.ok for _, f in findings)
+    out.print(f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, all well", markup=False)

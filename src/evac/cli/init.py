@@ -1,0 +1,34 @@
+"""`evac init`: writes a commented estate to start from."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evac.core.errors import EvacError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("init")
+    def init(
+        path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("estate.yaml"),
+        reference: Annotated[
+            bool, typer.Option("--reference", help="Write the nine-region, three-cloud reference estate instead.")
+        ] = False,
+    ) -> None:
+        """Write a commented estate to start from. An existing file is never overwritten."""
+        name = "reference.yaml" if reference else "starter.yaml"
+        text = resources.files("evac.config").joinpath("estates", name).read_text()
+        try:
+            with path.open("x") as file:
+                file.write(text)
+        except FileExistsError:
+            raise EvacError(f"{path} exists and is left as it is; name another file: evac init OTHER.yaml") from None
+        except OSError as error:
+            raise EvacError(f"{path} cannot be written: {error.strerror}") from None
+        print(f"wrote {path}; edit it, then: evac check --estate {path}")

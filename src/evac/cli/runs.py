@@ -1,0 +1,56 @@
+"""`evac runs`: every run, one line each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from evac.cli.terminal import ESTATE_DEFAULT, EstateOption, JsonOption, StateOption, console, print_json
+from evac.core.run import Run
+from evac.daemon import open_store
+from evac.engine.journal import read_runs
+from evac.opened import state_folder
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("runs")
+    def runs(estate: EstateOption = ESTATE_DEFAULT, state: StateOption = None, as_json: JsonOption = False) -> None:
+        """List every run, oldest first."""
+        found = asyncio.run(_read(state_folder(estate, state)))
+        if as_json:
+            print_json([_row(run) for run in found])
+            return
+        out = console()
+        for run in found:
+            row = _row(run)
+            out.print(
+                f"{row['run']}  {row['opened']}  {row['kind']:<10} {row['group']}: {row['source']} to {row['target']}"
+                f"  {row['outcome']}  {row['steps_done']} of {row['steps']} steps",
+                markup=False,
+            )
+        if not found:
+            out.print("no runs yet", markup=False)
+
+
+async def _read(state: Path) -> Sequence[Run]:
+    async with open_store(state) as store:
+        return await read_runs(store)
+
+
+def _row(run: Run) -> dict[str, object]:
+    return {
+        "run": run.id,
+        "opened": run.opened.wall.isoformat(timespec="seconds"),
+        "kind": run.plan.kind.value,
+        "group": run.plan.group,
+        "source": run.plan.source,
+        "target": run.plan.target,
+        "outcome": run.settled.outcome.value if run.settled else "under way",
+        "steps_done": sum(run.done(s) for s in run.plan.steps),
+        "steps": len(run.plan.steps),
+    }

@@ -1,0 +1,128 @@
+"""`evac status`: is it fine; if not, what is evac doing about it; what does it need from me. Then the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import typer
+
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StateOption,
+    console,
+    print_json,
+)
+from evac.config import load
+from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
+from evac.core.errors import EvacError
+from evac.core.estate import GroupId, RegionId
+from evac.core.objectives import Forecast
+from evac.core.observation import MemberRole, MemberState
+from evac.core.snapshot import Snapshot
+from evac.daemon import open_store
+from evac.engine.leadership import is_led
+from evac.opened import SNAPSHOT_FRESH, OpenEstate, state_folder
+from evac.report.words import span
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("status")
+    def status(
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Say whether all is fine, what evac is doing, and what it needs from you. Exits with 1 if not."""
+        folder = state_folder(estate, state)
+        snapshot, forecasts = asyncio.run(_read(estate, environment, folder))
+        fine = _fine(snapshot)
+        if as_json:
+            print_json({"fine": fine, "led": is_led(folder), "snapshot": snapshot, "forecasts": forecasts})
+        else:
+            out = console()
+            for line in lines(snapshot, forecasts, led=is_led(folder), wall=datetime.now(UTC)):
+                out.print(line, markup=False)
+        if not fine:
+            raise typer.Exit(1)
+
+
+async def _read(path: Path, environment: str | None, folder: Path) -> tuple[Snapshot, dict[GroupId, Forecast]]:
+    loaded = load(path, environment=environment)
+    if not (folder / "evac.db").exists():
+        raise EvacError(f"nothing is known of {loaded.estate.name} yet: start evac serve")
+    async with open_store(folder) as store:
+        opened = OpenEstate(loaded=loaded, store=store, by="status")
+        snapshot = await opened.last_known()
+        return snapshot, await opened.objectives()
+
+
+def _fine(snapshot: Snapshot) -> bool:
+    calm = all(isinstance(d, Hold) and not d.watching for d in snapshot.decisions)
+    known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck
+    return calm and known and not any(p.awaiting_rejoin for p in snapshot.placements)
+
+
+def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, wall: datetime) -> list[str]:
+    """Return what a person reads, the three answers first."""
+    age = max(wall - snapshot.wall, timedelta())
+    said = [_first(snapshot, led=led, age=age)]
+    said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
+    said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
+    said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
+    said.append("")
+    said += [_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts]
+    for group, forecast in forecasts.items():
+        rto = f"{forecast.rto.total_seconds():.1f} s (p95 {forecast.rto_p95.total_seconds():.1f})"
+        said.append(f"if {group}'s primary region were lost now: RTO {rto}   RPO {forecast.rpo_basis}")
+    return said
+
+
+def _first(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
+    """Is it fine, what is done, what is needed."""
+    if not led or age > SNAPSHOT_FRESH:
+        return f"{snapshot.estate}: nobody watches; what follows is {span(age)} old. Needed from you: start evac serve"
+    if snapshot.stuck:
+        runs = ", ".join(snapshot.stuck.values())
+        return f"{snapshot.estate}: not fine. Run {runs} is stuck. Needed from you: evac report {runs}"
+    if any(isinstance(d, CallPerson) for d in snapshot.decisions):
+        return f"{snapshot.estate}: not fine, and evac does not act by itself. Needed from you: see below"
+    if any(isinstance(d, Ask) for d in snapshot.decisions):
+        return f"{snapshot.estate}: not fine. Needed from you: evac approve, or evac pause"
+    if snapshot.active:
+        return f"{snapshot.estate}: run {', '.join(snapshot.active.values())} is under way. Nothing is needed from you"
+    if _fine(snapshot):
+        return f"{snapshot.estate}: fine. Nothing is needed from you"
+    return f"{snapshot.estate}: not fine; evac watches. Nothing is needed from you yet"
+
+
+def _calm(decision: Decision) -> bool:
+    match decision:
+        case Hold():
+            return not decision.watching
+        case Move() | Ask() | CallPerson() | Rejoin():
+            return False
+
+
+def _region(snapshot: Snapshot, region: RegionId) -> str:
+    verdict = next(v for v in snapshot.verdicts if v.region == region)
+    health = verdict.status.value if verdict.diagnosis == "well" else verdict.diagnosis.value
+    members = [_member(m.component, m.state, m.reason) for m in snapshot.members if m.region == region]
+    silent = f"  ({snapshot.voiceless[region]})" if region in snapshot.voiceless else ""
+    return f"{region:<12} {health:<14} {'   '.join(members)}{silent}"
+
+
+def _member(component: str, state: MemberState | None, reason: str) -> str:
+    if state is None:
+        return f"{component}: no answer ({reason})"
+    lag = f", lag {span(state.lag)}" if state.lag is not None and state.role is MemberRole.STANDBY else ""
+    waits = f", waits for {state.sync_acks} of {len(state.sync_standbys)}" if state.sync_standbys else ""
+    alone = "" if state.role is not MemberRole.STANDBY or state.streaming else ", stream broken"
+    return f"{component}: {state.role.value}{lag}{waits}{alone}"

@@ -1,0 +1,46 @@
+"""What every command shares at the terminal: its common options, plain or rich output, JSON, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from evac.engine.codec import to_plain
+
+EstateOption = Annotated[
+    Path, typer.Option("--estate", "-e", envvar="EVAC_ESTATE", help="The estate file.", show_default=True)
+]
+EnvironmentOption = Annotated[
+    str | None, typer.Option("--environment", envvar="EVAC_ENVIRONMENT", help="The environment's layer to apply.")
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="EVAC_STATE", help="Folder of the store. Default: .evac beside the estate file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+GroupOption = Annotated[str | None, typer.Option("--group", help="The group to move, if the estate has several.")]
+ESTATE_DEFAULT = Path("estate.yaml")
+
+
+def console() -> Console:
+    """Return where people read. Colour and width are as the terminal says; a pipe gets plain, unwrapped lines."""
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value of the core as one JSON document."""
+    print(json.dumps(to_plain(value), indent=2, ensure_ascii=False, sort_keys=False))
+
+
+def complain(what: str, why: str, *, next_step: str = "") -> None:
+    """Say on standard error what failed, why, and what to do next."""
+    print(f"evac: {what}:", file=sys.stderr)
+    for line in why.splitlines():
+        print(f"  {line}", file=sys.stderr)
+    if next_step:
+        print(f"next: {next_step}", file=sys.stderr)
