@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from evac.config.schema import json_schema
+from evac.config import json_schema
 
 
 def add_to(app: typer.Typer) -> None:
