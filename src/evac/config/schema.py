@@ -89,6 +89,8 @@ class DetectionSection(Settings):
     """Age at which a region's heartbeat counts as missing."""
     dwell: Duration = _DETECTION.dwell
     """Time a verdict must hold before anything acts on it."""
+    ingress_dwell: Duration = _DETECTION.ingress_dwell
+    """Time a verdict must hold when a region's agent is well and only the way in fails: traffic is shifted then."""
     client_interval: Positive = _DETECTION.client_interval
     """Time between two probes made as a client (`as_client`)."""
     client_timeout: Positive = _DETECTION.client_timeout
@@ -97,6 +99,10 @@ class DetectionSection(Settings):
     """Time over which client probes are counted to see a region that works only in part."""
     gray_failing: Share = _DETECTION.gray_failing
     """Failing part of the client probes, 0 to 1, at which a region is gray."""
+    lossy_window: Positive = _DETECTION.lossy_window
+    """Time over which probes are counted to see a region behind a path that loses packets."""
+    lossy_failing: Share = _DETECTION.lossy_failing
+    """Failing part of those probes, 0 to 1, at which the path counts as losing."""
     quorum: int = Field(default=_DETECTION.quorum, ge=0)
     """Outside vantage points that must agree; 0 means a majority, and two where there are two."""
 

@@ -17,7 +17,7 @@ def _several(given: object) -> object:
 class HaproxySettings(Settings):
     """A region's load balancers: one HAProxy, or several that are to say the same."""
 
-    api: Annotated[tuple[str, ...], BeforeValidator(_several)]
+    api: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
     """Runtime APIs (`stats socket … level admin`), as seen from the region: `host:port`, or the path of a UNIX socket,
     which needs `socat` there. One, or a list of several instances."""
     backend: str
