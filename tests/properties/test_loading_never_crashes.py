@@ -50,8 +50,7 @@ def read(content: bytes) -> Loaded | tuple[str, ...]:
         try:
             return load(file, environ={}, drivers=DRIVERS, probes=PROBES)
         except EstateError as error:
-            assert all(problem.startswith(str(file)) for problem in error.problems)
-            return error.problems
+            return tuple(problem.removeprefix(str(file)) for problem in error.problems)
 
 
 def edited(edits: list[tuple[tuple[Any, ...], Any, str]]) -> bytes:
