@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args(argv)
     cases = select(options.case)
-    say = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    say = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
     if not cases:
         say.print(f"no case is called {options.case}; there are:", *(case.name for case in CASES), sep="\n  ")
         return 2

@@ -13,7 +13,8 @@ def as_table(results: Sequence[Result]) -> Table:
     """Return one line a case: its figure, the promises, and where the time went."""
     table = Table(title="what clients saw", title_justify="left")
     for heading in ("case", "n", "median s", "min-max s", "target s", "lost", "orphans", "two owners", "phases s", ""):
-        table.add_column(heading, justify="left" if heading in ("case", "phases s", "") else "right")
+        left = heading in ("case", "phases s", "")
+        table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=heading == "case")
     for result in results:
         values = result.figure(result.case.figure)
         limit = result.case.median_max_s
