@@ -175,6 +175,17 @@ async def test_power_takes_everything_and_what_evac_fenced_is_not_booted(lab: wo
     assert await sql(lab, "ops", STANDBY, "select pg_is_in_recovery()") == "t"
 
 
+async def test_valkey_is_kept_down_and_started_again_by_its_operators_command(lab: world.Lab) -> None:
+    command = str(lab.folder / HOME / "valkey" / "control")
+    await lab.fault("freeze", HOME, what=Target.CACHE)
+    await at(lab, HOME, command, "stop")
+    await at(lab, HOME, command, "stop")
+    assert (await states(lab, HOME))["valkey"] == "kept down"
+    await at(lab, HOME, command, "start")
+    await at(lab, HOME, command, "start")
+    assert (await states(lab, HOME))["valkey"] == "running"
+
+
 async def test_a_full_disk_refuses_writes_and_recovers(lab: world.Lab) -> None:
     await lab.fault("disk-full", HOME)
     with pytest.raises(process.ServerError, match="No space left"):

@@ -131,9 +131,12 @@ class Region:
             return State.ABSENT
         pids = self.servers[name].pids()
         if not pids:
-            kept = name == "postgresql" and self.postgresql.stopped_marker.exists()
-            return State.KEPT_DOWN if kept else State.DOWN
+            return State.KEPT_DOWN if self._kept_down(name) else State.DOWN
         return State.FROZEN if _stopped(pids[0]) else State.RUNNING
+
+    def _kept_down(self, name: str) -> bool:
+        markers = {"postgresql": self.postgresql.stopped_marker, "valkey": self.valkey.stopped_marker}
+        return name in markers and markers[name].exists()
 
     async def kill_services(self) -> None:
         """SIGKILL everything but the ssh server and what it is running for its clients."""

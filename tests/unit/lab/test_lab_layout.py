@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from evac.config import load
 from evac.config.schema import EstateFile
 from evac.core.errors import EstateError
 from evac.lab import layout
@@ -77,3 +78,12 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, old: str, new: st
     with pytest.raises(EstateError, match="mine.yaml") as refused:
         layout.load(folder=tmp_path, file=file)
     assert said in str(refused.value)
+
+
+def test_the_whole_estate_loads_with_every_drivers_settings(tmp_path: Path) -> None:
+    lab = layout.load(folder=tmp_path)
+    file = tmp_path / "estate.yaml"
+    file.write_text(render(lab, dns=True, run_as=("unshare", "--"), bin_dir=Path("/bin")))
+    estate = load(file).estate
+    assert set(estate.home) == {"shop"}
+    assert set(estate.components) == {"orders-db", "carts-cache", "shop-lb", "shop-dns"}

@@ -21,7 +21,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import psycopg
 
 from evac.lab.servers import process
@@ -172,15 +171,7 @@ class Member:
 
     def pids(self) -> tuple[int, ...]:
         """Return every process of this cluster, the postmaster first, whoever started it."""
-        found = []
-        for each in psutil.process_iter():
-            try:
-                if each.cwd() == str(self.data_dir) and each.status() != psutil.STATUS_ZOMBIE:
-                    found.append(each)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        ids = {each.pid for each in found}
-        return tuple(each.pid for each in sorted(found, key=lambda each: (each.ppid() in ids, each.pid)))
+        return process.living_in(self.data_dir)
 
     async def stop(self, *, mode: str = "fast") -> None:
         """Shut it down with `pg_ctl`, waiting for its end."""

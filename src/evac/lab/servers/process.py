@@ -101,6 +101,19 @@ def tree(pid: int) -> tuple[int, ...]:
         return ()
 
 
+def living_in(folder: Path) -> tuple[int, ...]:
+    """Return the processes whose working folder this is, parents first: a server's own, whoever started it."""
+    found = []
+    for each in psutil.process_iter():
+        try:
+            if each.cwd() == str(folder) and each.status() != psutil.STATUS_ZOMBIE:
+                found.append((each.ppid(), each.pid))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    ids = {pid for _, pid in found}
+    return tuple(pid for parent, pid in sorted(found, key=lambda each: (each[0] in ids, each[1])))
+
+
 def send(pids: Iterable[int], number: signal.Signals) -> None:
     """Send a signal to each process that is still there."""
     for pid in pids:

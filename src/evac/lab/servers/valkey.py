@@ -5,6 +5,9 @@ before it replicates, so this is what bounds what a cut-off primary can promise.
 killed process had written, so that a primary that boots again does not offer its replicas an empty world.
 
 The configuration file is Valkey's own after the first start: `CONFIG REWRITE` makes a change of role survive a restart.
+
+`control` beside it is what an operator would have: `control stop` kills the server and keeps it down (by a file
+`evac.stopped`, which `start` honours), `control start` starts it again.
 """
 
 from __future__ import annotations
@@ -40,6 +43,25 @@ min-replicas-max-lag {lag_max}
 maxmemory 64mb
 maxmemory-policy noeviction
 daemonize no
+pidfile {folder}/valkey.pid
+"""
+
+
+_CONTROL = """\
+#!/bin/sh
+# stop: end the server at once and keep it down; start: start it again
+cd '{folder}'
+case "$1" in
+stop)
+    : > evac.stopped
+    kill -9 "$(cat valkey.pid)" 2>/dev/null
+    while kill -0 "$(cat valkey.pid)" 2>/dev/null; do sleep 0.02; done
+    ;;
+start)
+    rm -f evac.stopped
+    kill -0 "$(cat valkey.pid)" 2>/dev/null || setsid -f '{binary}' valkey.conf </dev/null >>valkey.log 2>&1
+    ;;
+esac
 """
 
 
@@ -70,11 +92,26 @@ class Member:
     def configuration(self) -> Path:
         return self.folder / "valkey.conf"
 
+    @property
+    def control(self) -> Path:
+        """The operator's command."""
+        return self.folder / "control"
+
+    @property
+    def stopped_marker(self) -> Path:
+        return self.folder / "evac.stopped"
+
     async def start(self) -> None:
         """Start it and return when it takes connections; a configuration that is already there is kept."""
+        if self.stopped_marker.exists():
+            raise ServerError(f"{self.region}: kept down by {self.stopped_marker}")
+        if self.pids():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.configuration.exists():
             self.configuration.write_text(self._first_configuration())
+        self.control.write_text(_CONTROL.format(folder=self.folder, binary=binary()))
+        self.control.chmod(0o755)
         self._process = Process(
             name=f"valkey {self.region}",
             argv=(str(binary()), str(self.configuration)),
@@ -90,18 +127,18 @@ class Member:
         return text if self.primary is None else f"{text}replicaof {self.primary[0]} {self.primary[1]}\n"
 
     def pids(self) -> tuple[int, ...]:
-        """Return its processes."""
-        return self._process.pids() if self._process else ()
+        """Return its processes, whoever started it."""
+        return process.living_in(self.folder)
 
     async def stop(self) -> None:
         """Shut it down."""
-        if self._process:
-            await self._process.stop()
+        process.send(self.pids(), signal.SIGTERM)
+        await process.until(lambda: not self.pids(), what=f"valkey {self.region} to end")
 
     async def kill(self) -> None:
         """SIGKILL it."""
-        if self._process:
-            await self._process.kill()
+        while found := self.pids():
+            await process.kill(found)
 
     def freeze(self) -> None:
         """SIGSTOP it."""
