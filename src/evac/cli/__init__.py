@@ -16,6 +16,7 @@ import sys
 import typer
 
 from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, status
+from evac.cli.logs import speak_plainly
 from evac.cli.terminal import complain
 from evac.core.errors import EstateError, EvacError, UnsafePlan
 
@@ -45,16 +46,41 @@ app.add_typer(lab.app, name="lab")
 
 def main() -> None:
     """Run the command line, and turn every error of the world into one message and one exit code."""
+    speak_plainly()
     try:
         app()
-    except EstateError as error:
-        complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
-        sys.exit(WRONG)
-    except UnsafePlan as refusal:
-        complain("refused; nothing was changed", "\n".join(refusal.reasons))
-        sys.exit(REFUSED)
     except EvacError as error:
-        complain("could not be done", str(error))
-        sys.exit(UNREACHED)
+        sys.exit(_tell(error))
+    except BaseExceptionGroup as errors:
+        told = _only_ours(errors)
+        if told is None:
+            raise
+        sys.exit(_tell(told))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _tell(error: EvacError) -> int:
+    """Say what went wrong, and return the exit code for it."""
+    match error:
+        case EstateError():
+            complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
+            return WRONG
+        case UnsafePlan():
+            complain("refused; nothing was changed", "\n".join(error.reasons))
+            return REFUSED
+        case _:  # the tree is open below EvacError: whatever else it is, its message says what to do
+            complain("could not be done", str(error))
+            return UNREACHED
+
+
+def _only_ours(errors: BaseExceptionGroup[BaseException]) -> EvacError | None:
+    """The first of several errors that ended together, if the world is to blame for all of them."""
+    ours, others = errors.split(EvacError)
+    if others is not None or ours is None:
+        return None
+    found: BaseException = ours
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, EvacError), "split gives only what was asked for"
+    return found

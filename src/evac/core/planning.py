@@ -18,7 +18,7 @@ from datetime import timedelta
 from evac.core.assessment import Assessment, Diagnosis, answers
 from evac.core.decision import Move, Rejoin, is_standby, unstarvable
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId, ReplicationMode
+from evac.core.estate import Component, Estate, Purpose, RegionId, ReplicationMode
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb, in_order
 from evac.core.targets import Members, obstacle
@@ -281,7 +281,7 @@ def _followings(component: Component, move: Move, situation: Situation, promote:
     """The other standbys follow the new primary. Where it waits for them, writes wait too, so they are required."""
     assert component.replication is not None, "state components are replicated, which loading checks"
     followers = _followers(component, move, situation)
-    required = component.replication.mode is ReplicationMode.SYNC and len(followers) <= component.replication.acks
+    required = len(followers) <= component.replication.acks
     return [
         _step(
             component,
@@ -338,8 +338,12 @@ def _shifts(
 def _verifications(
     move: Move, situation: Situation, chains: Sequence[Chain], shifts: Sequence[Step], *, term: Term
 ) -> list[Step]:
-    """A client's write and read on each new primary, once traffic is there and those it waits for follow."""
+    """A client's write and read on each new primary, once traffic is there and those it waits for follow.
+
+    What is merely wanted may fail it: that is a finding for the report, and no reason to call anybody.
+    """
     steps: list[Step] = []
+    wanted = situation.estate.wanted_only(move.group)
     for chain in chains:
         promote = next(s for s in chain if s.pivot)
         follows = tuple(s.id for s in chain if s.action.verb is Verb.FOLLOW and not s.optional)
@@ -355,6 +359,7 @@ def _verifications(
                 needs=needs,
                 args={"write": True},
                 retries=3,
+                optional=component.service in wanted,
             )
         )
     return steps

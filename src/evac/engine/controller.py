@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, assess
+from evac.core.assessment import Assessment, Diagnosis, assess
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View, decide
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
@@ -31,6 +31,11 @@ from evac.ports import Clock, Store
 
 EVALUATE_EVERY = timedelta(milliseconds=100)
 """The longest that a verdict which only time brings about (a heartbeat going stale) stays unnoticed."""
+
+PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
+"""Verdicts that are often a station on the way to another one."""
+LASTING = timedelta(seconds=1)
+"""How long such a verdict stands before it is told."""
 
 
 class Controller:
@@ -119,10 +124,17 @@ class Controller:
         )
 
     def _tell_verdicts(self, assessment: Assessment) -> None:
+        """Tell a verdict that changed; one that nothing would be done about only when it has lasted."""
         for region, verdict in assessment.verdicts.items():
-            before = self.known.verdicts.get(region)
-            if before is None or before.diagnosis is not verdict.diagnosis or before.services != verdict.services:
-                self._announce(VerdictNews(at=assessment.at, verdict=verdict, before=before))
+            told = self.known.verdicts.get(region)
+            if told is not None and told.diagnosis is verdict.diagnosis and told.services == verdict.services:
+                self.known.unsettled.pop(region, None)
+                continue
+            since = self.known.unsettled.setdefault(region, assessment.at)
+            if verdict.diagnosis in PASSING and told is not None and assessment.at - since < LASTING:
+                continue
+            del self.known.unsettled[region]
+            self._announce(VerdictNews(at=assessment.at, verdict=verdict, before=told))
             self.known.verdicts[region] = verdict
 
     async def _place(self) -> None:

@@ -34,6 +34,9 @@ class Knowledge:
     flaps: dict[GroupId, Flaps] = field(default_factory=dict)
     tries: dict[GroupId, Tries] = field(default_factory=dict)
     verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
+    """The verdicts that were told last."""
+    unsettled: dict[RegionId, Instant] = field(default_factory=dict)
+    """Since when a region's verdict has differed from the one told."""
     decisions: dict[GroupId, Decision] = field(default_factory=dict)
     paused: str = ""
 
