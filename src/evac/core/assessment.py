@@ -14,6 +14,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | one service down | fresh | well | ingress failed, for that service |
 | quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
 | many client probes of a service fail, from a quorum | any | any | gray |
+| many probes of all kinds fail and some pass, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`decision`).
@@ -21,14 +22,25 @@ The table is `docs/design/safety.md` 1. What this is not: a decision to act (`de
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from math import inf
 
-from evac.core.detector import Cell, Detector
-from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.detector import Cell, Detector, Sight
+from evac.core.estate import Detection, Estate, RegionId, ServiceId
 from evac.core.observation import Instant
+
+CLIENT_FAILURES_MIN = 5
+"""So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
+LOSSY_ANSWERS_MIN = 12
+"""Fewer answers than this, of all probes together, do not show that a path loses packets."""
+
+LOSSY_AGAINST_OTHERS = 3
+"""A path is lossy only if it fails so many times as often as all else its vantage point looks at: a vantage point
+that finds everything worse has a problem of its own."""
 
 
 class Diagnosis(StrEnum):
@@ -101,18 +113,27 @@ def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:
     views = _views(detector, estate, now)
     looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
     voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
-    verdicts = {r: _judge(detector, estate, r, looks, views[r, r], voiceless, now) for r in estate.regions}
-    return Assessment(at=now, verdicts=verdicts, voiceless=voiceless)
+    scene = _Scene(
+        detector=detector, estate=estate, now=now, views=views, failing=_failing(detector, now), voiceless=voiceless
+    )
+    return Assessment(at=now, verdicts={r: _judge(scene, r) for r in estate.regions}, voiceless=voiceless)
 
 
-def calm(detector: Detector) -> bool:
-    """Return whether no cell is down and no client cell fails too often.
+def calm(detector: Detector, *, estate: Estate) -> bool:
+    """Return whether no region fails for enough vantage points to say anything against it.
 
-    Then no assessment, at whatever moment, can say more of a region than well or unknown: a cheap question to ask
-    before the dear one.
+    Then no assessment, at whatever moment, can say more of a region than well, link cut or unknown, and nothing can be
+    decided on it: a cheap question to ask before the dear one.
     """
-    limit = detector.policy.gray_failing
-    return not any(c.up is False or (s.as_client and c.failing_share() >= limit) for s, c in detector.cells.items())
+    policy = detector.policy
+    failed: dict[Pair, float] = {}
+    for sight, cell in detector.cells.items():
+        if cell.failed:
+            enough = not cell.up or (sight.as_client and _clients_fail(cell, policy))
+            lately = inf if enough else _lately((cell,), policy, cell.last)[1]
+            failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + lately
+    sick = Counter(region for (_, region), count in failed.items() if count >= policy.lossy_failing * LOSSY_ANSWERS_MIN)
+    return all(count < quorum(estate, region) for region, count in sick.items())
 
 
 def heartbeat_age(detector: Detector, region: RegionId, now: Instant) -> timedelta | None:
@@ -137,21 +158,32 @@ def _stale_after(detector: Detector) -> timedelta:
     return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
 
 
+Pair = tuple[RegionId, RegionId]
+"""A vantage point and the region it looks at."""
 Views = Mapping[ServiceId, Cell]
 """What one vantage point knows of one region, service by service; client probes are not among it."""
 
 
-def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[tuple[RegionId, RegionId], Views]:
+def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Views]:
     """The known, fresh cells, by vantage point and region."""
     oldest = now - _stale_after(detector)
-    views: dict[tuple[RegionId, RegionId], dict[ServiceId, Cell]] = {
-        (v, r): {} for v in estate.regions for r in estate.regions
-    }
+    views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
     for sight, cell in detector.cells.items():
         pair = sight.vantage, sight.region
         if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
             views[pair][sight.service] = cell
     return views
+
+
+def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
+    """All fresh cells, client probes too, of the pairs where anything failed within the window."""
+    oldest = now - _stale_after(detector)
+    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
+    failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
+    for sight, cell in detector.cells.items():
+        if cell.last >= oldest and (sight.vantage, sight.region) in pairs:
+            failing[sight.vantage, sight.region][sight] = cell
+    return failing
 
 
 def _all_down(views: Views) -> bool:
@@ -181,26 +213,22 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
-def _hear(
-    region: RegionId,
-    looks: Mapping[RegionId, Mapping[RegionId, Views]],
-    voiceless: Mapping[RegionId, str],
-) -> _Bench:
+def _hear(scene: _Scene, region: RegionId) -> _Bench:
     """Take the outside vantage points' votes on a region."""
     down: list[RegionId] = []
     up: list[RegionId] = []
     evidence: list[Evidence] = []
     cells: list[Cell] = []
     by_service: dict[ServiceId, list[RegionId]] = {}
-    for vantage in sorted(v for v in looks if v != region):
-        views = looks[vantage][region]
+    for vantage in sorted(v for v in scene.estate.regions if v != region):
+        views = scene.views[vantage, region]
         failing = {s: c for s, c in views.items() if not c.up}
         view = (
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
-        why = voiceless.get(vantage) or _say(views, failing)
-        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in voiceless, why=why))
-        if vantage in voiceless or not views:
+        why = scene.voiceless.get(vantage) or _say(views, failing)
+        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
+        if vantage in scene.voiceless or not views:
             continue
         cells += views.values()
         (down if view == "down" else up).append(vantage)
@@ -224,31 +252,37 @@ def _say(views: Views, failing: Views) -> str:
     return f"{len(failing)} of {len(views)} services fail; {service} {cell.failures} in a row: {cell.reason}"
 
 
-def _judge(
-    detector: Detector,
-    estate: Estate,
-    region: RegionId,
-    looks: Mapping[RegionId, Mapping[RegionId, Views]],
-    inside: Views,
-    voiceless: Mapping[RegionId, str],
-    now: Instant,
-) -> Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """What the regions of one moment are judged on."""
+
+    detector: Detector
+    estate: Estate
+    now: Instant
+    views: Mapping[Pair, Views]
+    failing: Mapping[Pair, Mapping[Sight, Cell]]
+    voiceless: Mapping[RegionId, str]
+
+
+def _judge(scene: _Scene, region: RegionId) -> Verdict:
     """Apply the table to one region."""
-    bench = _hear(region, looks, voiceless)
-    need = quorum(estate, region)
-    gray = _gray(detector, region, voiceless, need, now)
+    bench = _hear(scene, region)
+    need = quorum(scene.estate, region)
+    gray = _gray(scene, region, need)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
-    diagnosis = _diagnose(bench, inside, agreed, gray, need=need, fresh=_fresh(detector, region, now))
+    fresh = _fresh(scene.detector, region, scene.now)
+    diagnosis = _diagnose(bench, scene.views[region, region], agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
+    symptom_at = _symptom(bench, sick, scene.now)
     return Verdict(
         region=region,
         diagnosis=diagnosis,
         status=_status(availability),
         availability=availability if availability is not None else 0.0,
-        since=_since(detector, bench, region, diagnosis, sick, now),
-        symptom_at=_symptom(bench, sick, now),
-        heartbeat_age=heartbeat_age(detector, region, now),
+        since=_since(scene, bench, region, diagnosis, symptom_at),
+        symptom_at=symptom_at,
+        heartbeat_age=heartbeat_age(scene.detector, region, scene.now),
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         evidence=bench.evidence,
     )
@@ -282,20 +316,43 @@ def _diagnose(
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
 
 
-def _gray(
-    detector: Detector, region: RegionId, voiceless: Mapping[RegionId, str], need: int, now: Instant
-) -> Mapping[ServiceId, tuple[Cell, ...]]:
-    """The services of which clients fail too often from enough voters, with those voters' cells."""
-    policy = detector.policy
-    enough = max(4, int(policy.gray_window / max(policy.client_interval, policy.client_timeout)))
-    sick: dict[ServiceId, list[Cell]] = {}
-    for sight, cell in detector.cells.items():
-        if not sight.as_client or sight.region != region or sight.vantage == region or sight.vantage in voiceless:
+def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
+    """The services that fail too often for enough voters, with those voters' cells: for clients, or for all probes."""
+    policy = scene.detector.policy
+    sick: dict[ServiceId, dict[RegionId, list[Cell]]] = {}
+    for (vantage, target), cells in scene.failing.items():
+        if target != region or vantage == region or vantage in scene.voiceless:
             continue
-        fresh = now - cell.last <= _stale_after(detector)
-        if fresh and len(cell.recent) >= enough and cell.failing_share() >= policy.gray_failing:
-            sick.setdefault(sight.service, []).append(cell)
-    return {service: tuple(cells) for service, cells in sick.items() if len(cells) >= need}
+        lossy = _lossy(scene, vantage, region)
+        for sight, cell in cells.items():
+            if lossy or (sight.as_client and _clients_fail(cell, policy)):
+                sick.setdefault(sight.service, {}).setdefault(vantage, []).append(cell)
+    return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
+
+
+def _clients_fail(cell: Cell, policy: Detection) -> bool:
+    """Whether a vantage point's client probes fail too often."""
+    return cell.failed >= CLIENT_FAILURES_MIN and cell.failing_share() >= policy.gray_failing
+
+
+def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
+    """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else."""
+    policy = scene.detector.policy
+    here = scene.failing[vantage, region].values()
+    if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or all(c.failures for c in here):
+        return False
+    answers, failed = _lately(here, policy, scene.now)
+    if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
+        return False
+    elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
+    others, others_failed = _lately(elsewhere, policy, scene.now)
+    return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
+
+
+def _lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:
+    """How many answers came within the lossy window, and how many of them were failures."""
+    answers = [ok for cell in cells for at, ok in cell.recent if at > now - policy.lossy_window]
+    return len(answers), answers.count(False)
 
 
 def _status(availability: float | None) -> Status:
@@ -307,40 +364,31 @@ def _status(availability: float | None) -> Status:
     return Status.FAILED
 
 
-def _since(
-    detector: Detector,
-    bench: _Bench,
-    region: RegionId,
-    diagnosis: Diagnosis,
-    sick: Iterable[Cell],
-    now: Instant,
-) -> Instant:
-    """When the last of the conditions behind a diagnosis came true."""
+def _since(scene: _Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, symptom_at: Instant) -> Instant:
+    """When the last of the conditions behind a diagnosis came true. Gray has been so from its first sign on: its
+    windows are its dwell.
+    """
     match diagnosis:
         case Diagnosis.WELL | Diagnosis.LINK_CUT:
-            return max((c.since for c in bench.cells), default=now)
+            return max((c.since for c in bench.cells), default=scene.now)
         case Diagnosis.UNKNOWN:
-            return now
+            return scene.now
         case Diagnosis.GRAY:
-            return max(_latest_failure(c) for c in sick)
+            return symptom_at
         case Diagnosis.UNREACHABLE:
-            last = detector.heartbeats.get(region)
-            turned = [] if last is None else [last + detector.policy.heartbeat_stale]
-            return max([*_down_since(bench.cells), *turned], default=now)
+            last = scene.detector.heartbeats.get(region)
+            turned = [] if last is None else [last + scene.detector.policy.heartbeat_stale]
+            return max([*_down_since(bench.cells), *turned])
         case Diagnosis.SERVICE_DOWN | Diagnosis.SERVICES_DOWN | Diagnosis.INGRESS_FAILED:
-            return max(_down_since(bench.cells), default=now)
+            return max(_down_since(bench.cells))
 
 
 def _down_since(cells: Iterable[Cell]) -> list[Instant]:
     return [c.since for c in cells if not c.up]
 
 
-def _latest_failure(cell: Cell) -> Instant:
-    return max(at for at, ok in cell.recent if not ok)
-
-
 def _symptom(bench: _Bench, sick: Iterable[Cell], now: Instant) -> Instant:
     """The first sign: the earliest start of a row of failures, or the first failure in a gray window."""
     rows = [c.first_failure for c in bench.cells if c.first_failure is not None]
-    windows = [min(at for at, ok in c.recent if not ok) for c in sick]
+    windows = [at for c in sick for at, ok in c.recent if not ok]
     return min([*rows, *windows], default=now)

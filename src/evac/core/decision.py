@@ -141,9 +141,15 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     trouble = _trouble(view, placement, verdict)
     if not trouble:
         return _rejoin(view, placement, now) or Hold(group=group, reasons=(_calm(verdict),))
-    if now - verdict.since < view.estate.detection.dwell:
+    if now - verdict.since < _dwell(view, verdict):
         return Hold(group=group, reasons=(f"{trouble}: watched for the dwell before acting",), watching=True)
     return _move(view, placement, verdict, trouble, now)
+
+
+def _dwell(view: View, verdict: Verdict) -> timedelta:
+    """How long a verdict is watched before anything acts on it."""
+    policy = view.estate.detection
+    return policy.ingress_dwell if verdict.diagnosis is Diagnosis.INGRESS_FAILED else policy.dwell
 
 
 def _after_failure(group: GroupId, tries: Tries, now: Instant) -> Decision | None:

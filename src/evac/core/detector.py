@@ -1,9 +1,8 @@
 """The detector: from single observations to what each vantage point holds true of each target.
 
 Intuition: one cell for each (vantage point, service, region). A cell turns down after so many failures in a row and
-up after so many successes, so that one lost packet is not an outage and one lucky answer is not a recovery. Cells
-probed as a client also keep a window of answers: a link that loses 40 % rarely fails three times in a row, yet its
-clients suffer.
+up after so many successes, so that one lost packet is not an outage and one lucky answer is not a recovery. Each cell
+also keeps a window of answers: a link that loses 40 % rarely fails three times in a row, yet its clients suffer.
 
 What this is not: a verdict on a region; that takes several vantage points (`assessment`).
 
@@ -46,11 +45,13 @@ class Cell:
     took: timedelta
     reason: str
     recent: tuple[tuple[Instant, bool], ...] = ()
-    """The answers within the gray window, oldest first; kept for client probes only."""
+    """The answers within the gray window, oldest first."""
+    failed: int = 0
+    """How many of the recent answers failed."""
 
     def failing_share(self) -> float:
         """Return which part of the recent answers failed, 0 to 1; 0 with none."""
-        return sum(not ok for _, ok in self.recent) / len(self.recent) if self.recent else 0.0
+        return self.failed / len(self.recent) if self.recent else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
     elif successes >= policy.successes or (cell.up is None and successes > 0):
         up = True
     started = seen.at - seen.took
+    drop = _dropped(cell.recent, seen.at - policy.gray_window)
     return Cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
@@ -115,11 +117,14 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         last=seen.at,
         took=seen.took,
         reason=seen.reason,
-        recent=_window(cell.recent, seen, policy.gray_window) if seen.as_client else (),
+        recent=(*cell.recent[drop:], (seen.at, seen.ok)),
+        failed=cell.failed - sum(not ok for _, ok in cell.recent[:drop]) + (not seen.ok),
     )
 
 
-def _window(
-    recent: tuple[tuple[Instant, bool], ...], seen: Probed, width: timedelta
-) -> tuple[tuple[Instant, bool], ...]:
-    return (*((at, ok) for at, ok in recent if at > seen.at - width), (seen.at, seen.ok))
+def _dropped(recent: tuple[tuple[Instant, bool], ...], oldest: Instant) -> int:
+    """How many of the answers, oldest first, are not younger than `oldest`."""
+    for count, (at, _) in enumerate(recent):
+        if at > oldest:
+            return count
+    return len(recent)

@@ -178,13 +178,21 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """When a view becomes a verdict (`docs/design/safety.md` 1 gives the false alarms a day these figures lead to).
+    """When a view becomes a verdict (`safety.md` 1 gives the false alarms a day these figures lead to).
 
     A target is down after `failures` probes in a row fail, each within `timeout`, and up again after `successes`.
-    A region's heartbeat is stale after `heartbeat_stale`. A verdict holds for `dwell` before anything acts on it.
-    A region is gray when, over the last `gray_window`, at least `gray_failing` of the client probes failed from a
-    majority of outside vantage points. `quorum` is how many outside vantage points must agree; 0 means a majority,
-    and never fewer than two where two exist.
+    A region's heartbeat is stale after `heartbeat_stale`. A verdict holds for `dwell` before anything acts on it;
+    one that nothing but outside views supports (ingress failed) for `ingress_dwell`. `quorum` is how many outside
+    vantage points must agree; 0 means a majority, and never fewer than two where two exist.
+
+    A service is gray when, for a quorum, at least `gray_failing` of its client probes of the last `gray_window` failed.
+    A region is gray when, for a quorum, at least `lossy_failing` of the probes of all kinds of the last `lossy_window`
+    failed, some passed, and the same vantage points see hardly anything else fail.
+
+    The defaults are chosen by simulation (`evac.sim.loss`: TCP over links that lose packets): SIMULATED
+    Client probes alone need 14 s for 40 % loss, because a client that waits for two lost handshakes tells something only
+    every 2.5 s; the kept-open probes tell it twice a second each, and stall for seconds at 40 % loss but hardly ever at
+    10 %, where TCP's first or second retransmission still comes in time.
     """
 
     interval: timedelta = timedelta(seconds=0.5)
@@ -193,10 +201,13 @@ class Detection:
     successes: int = 2
     heartbeat_stale: timedelta = timedelta(seconds=2)
     dwell: timedelta = timedelta(milliseconds=200)
+    ingress_dwell: timedelta = timedelta(seconds=10)
     client_interval: timedelta = timedelta(seconds=1)
     client_timeout: timedelta = timedelta(seconds=2.5)
     gray_window: timedelta = timedelta(seconds=12)
     gray_failing: float = 0.4
+    lossy_window: timedelta = timedelta(seconds=6)
+    lossy_failing: float = 0.3
     quorum: int = 0
 
 

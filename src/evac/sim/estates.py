@@ -1,0 +1,144 @@
+"""Small estates as values, for simulations and tests: the shop in three, five or nine regions.
+
+Intuition: `orders` keeps what must not be lost (PostgreSQL, synchronous quorum), `carts` what may be (Valkey), `shop`
+is what clients call; it needs the one and wants the other, so all three move together, as one group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from evac.core.estate import (
+    Automation,
+    Capacity,
+    Component,
+    ComponentId,
+    Detection,
+    Estate,
+    GroupId,
+    Objectives,
+    Probe,
+    Purpose,
+    Region,
+    RegionId,
+    RegionRole,
+    Replication,
+    ReplicationMode,
+    Service,
+    ServiceId,
+    ServiceKind,
+)
+from evac.core.plan import Placement, SyncSet, Term
+
+EAST, WEST, EUROPE = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
+THREE = (EAST, WEST, EUROPE)
+FIVE = (*THREE, RegionId("ap-northeast-1"), RegionId("sa-east-1"))
+NINE = (*FIVE, RegionId("westeurope"), RegionId("eastus"), RegionId("europe-west4"), RegionId("us-central1"))
+GROUP = GroupId("shop")
+ORDERS, CARTS, SHOP = ServiceId("orders"), ServiceId("carts"), ServiceId("shop")
+ORDERS_DB, CARTS_CACHE = ComponentId("orders-db"), ComponentId("carts-cache")
+SHOP_LB, SHOP_DNS = ComponentId("shop-lb"), ComponentId("shop-dns")
+
+_WHERE: dict[str, tuple[str, float, float, str]] = {
+    "us-east-1": ("aws", 38.9, -77.4, "US"),
+    "us-west-2": ("aws", 45.8, -119.7, "US"),
+    "eu-west-1": ("aws", 53.3, -6.3, "IE"),
+    "ap-northeast-1": ("aws", 35.7, 139.7, "JP"),
+    "sa-east-1": ("aws", -23.5, -46.6, "BR"),
+    "westeurope": ("azure", 52.4, 4.9, "NL"),
+    "eastus": ("azure", 37.4, -79.2, "US"),
+    "europe-west4": ("gcp", 53.4, 6.8, "NL"),
+    "us-central1": ("gcp", 41.3, -95.9, "US"),
+}
+
+
+def shop(
+    regions: tuple[RegionId, ...] = THREE,
+    *,
+    acks: int = 1,
+    cache_acks: int = 1,
+    automation: Automation = Automation.AUTOMATIC,
+    detection: Detection | None = None,
+) -> Estate:
+    """Return the shop's estate over these regions; its home is the first one."""
+    services = (
+        _service(ORDERS, ServiceKind.DATABASE, regions, automation=automation),
+        _service(CARTS, ServiceKind.CACHE, regions, automation=automation),
+        replace(_service(SHOP, ServiceKind.API, regions, automation=automation), needs=(ORDERS,), wants=(CARTS,)),
+    )
+    components = (
+        _component(ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks)),
+        _component(CARTS_CACHE, CARTS, "valkey", regions, replication=_copies(ReplicationMode.ASYNC, cache_acks)),
+        _component(SHOP_LB, SHOP, "haproxy", regions),
+        _component(SHOP_DNS, SHOP, "rfc2136", regions),
+    )
+    return Estate(
+        name="shop",
+        regions={r: _region(r, first=regions[0]) for r in regions},
+        services={s.id: s for s in services},
+        components={c.id: c for c in components},
+        probes=tuple(
+            Probe(kind="http", service=s, region=r, settings=None, as_client=as_client)
+            for r in regions
+            for s, as_client in ((ORDERS, False), (CARTS, False), (SHOP, False), (SHOP, True))
+        ),
+        home={GROUP: regions[0]},
+        detection=detection or Detection(),
+    )
+
+
+def placed(estate: Estate, *, term: int = 1) -> Placement:
+    """Return the placement when all is well: the primaries at home, everybody else standing by."""
+    home = estate.home[GROUP]
+    standbys = tuple(r for r in estate.regions if r != home)
+    sync = {
+        c.id: (SyncSet(acks=c.replication.acks, standbys=standbys),)
+        for c in estate.components.values()
+        if c.replication is not None and c.replication.acks
+    }
+    return Placement(group=GROUP, primary=home, term=Term(term), sync=sync)
+
+
+def _region(region: RegionId, *, first: RegionId) -> Region:
+    provider, latitude, longitude, jurisdiction = _WHERE[region]
+    return Region(
+        id=region,
+        provider=provider,
+        latitude=latitude,
+        longitude=longitude,
+        jurisdiction=jurisdiction,
+        role=RegionRole.PRIMARY if region == first else RegionRole.SECONDARY,
+        capacity=Capacity(requests_per_second=500.0),
+    )
+
+
+def _service(
+    service: ServiceId, kind: ServiceKind, regions: tuple[RegionId, ...], *, automation: Automation
+) -> Service:
+    objectives = Objectives(rto=timedelta(minutes=5), rpo=timedelta(minutes=1), mtpd=timedelta(hours=1))
+    return Service(
+        id=service, kind=kind, tier=1, objectives=objectives, group=GROUP, regions=regions, automation=automation
+    )
+
+
+def _component(
+    component: ComponentId,
+    service: ServiceId,
+    driver: str,
+    regions: tuple[RegionId, ...],
+    *,
+    replication: Replication | None = None,
+) -> Component:
+    return Component(
+        id=component,
+        service=service,
+        driver=driver,
+        purpose=Purpose.STATE if replication else Purpose.ROUTER,
+        members=dict.fromkeys(regions),
+        replication=replication,
+    )
+
+
+def _copies(mode: ReplicationMode, acks: int) -> Replication:
+    return Replication(mode=mode, acks=acks, lag_max=timedelta(seconds=10))
