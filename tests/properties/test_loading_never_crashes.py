@@ -43,12 +43,12 @@ def paths(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 PATHS = paths(DATA)
 
 
-def read(content: bytes) -> Loaded | tuple[str, ...]:
+def read(content: bytes, **environ: str) -> Loaded | tuple[str, ...]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "estate.yaml"
         file.write_bytes(content)
         try:
-            return load(file, environ={}, drivers=DRIVERS, probes=PROBES)
+            return load(file, environ=environ, drivers=DRIVERS, probes=PROBES)
         except EstateError as error:
             return tuple(problem.removeprefix(str(file)) for problem in error.problems)
 
@@ -87,13 +87,13 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(edits=edits)
 def test_a_valid_document_with_values_changed(edits: list[tuple[tuple[Any, ...], Any, str]]) -> None:
     assert read(edited(edits))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(at=st.integers(min_value=0, max_value=len(VALID)), cut=st.integers(0, 30), text=st.text(max_size=12))
 def test_a_valid_document_with_text_changed(at: int, cut: int, text: str) -> None:
     assert read((VALID[:at] + text + VALID[at + cut :]).encode("utf-8", "surrogatepass"))
@@ -105,7 +105,7 @@ def test_any_content(content: bytes) -> None:
     assert read(content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(path=st.sampled_from(PATHS), wrapped=st.sampled_from(["plain", "list", "mapping"]))
 def test_a_secret_in_the_place_of_anything_is_not_repeated(path: tuple[Any, ...], wrapped: str) -> None:
     value: Any = {"plain": SECRET, "list": [SECRET], "mapping": {"value": SECRET}}[wrapped]
@@ -113,3 +113,14 @@ def test_a_secret_in_the_place_of_anything_is_not_repeated(path: tuple[Any, ...]
     named = path[-1] in ("driver", "kind", "home", "name") or any(part in ("regions", "needs") for part in path)
     if isinstance(found, tuple) and not named:  # names are repeated, so that they can be found
         assert not any(SECRET in problem for problem in found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    keys=st.lists(
+        st.sampled_from(["SERVICES", "ORDERS", "REGIONS", "US_EAST_1", "0", "", "HOME", "_", "Probes"]), max_size=4
+    ),
+    value=st.text(max_size=12).filter(lambda text: "\0" not in text),
+)
+def test_any_variable(keys: list[str], value: str) -> None:
+    assert read(VALID.encode(), **{f"EVAC__{'__'.join(keys)}": value})

@@ -25,7 +25,7 @@ from evac.config.source import Document, KeyPath, Mark, Problem
 from evac.config.wording import reason
 
 ROUNDS_MAX = 50
-_SECRETIVE = re.compile(r"pass|secret|token|credential|private|(^|_)key$", re.IGNORECASE)
+_SECRETIVE = re.compile(r"pass|secret|token|credential|private|_key$", re.IGNORECASE)
 _STAND_IN: Mapping[tuple[str, ...], Any] = {
     ("evac",): 1,
     ("name",): "estate",
