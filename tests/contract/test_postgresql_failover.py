@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psycopg
-from postgresql_members import COMPONENT, EAST, EU, WEST, Cluster, order, raised
+from postgresql_members import EAST, EU, WEST, Cluster, order, raised
 
 from evac.core.observation import Json, MemberRole
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
-from evac.drivers.postgresql.session import Session
 from evac.lab.servers import postgresql
 
 
@@ -145,9 +144,7 @@ async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> 
                 started = time.monotonic()
                 stopped = await drivers[source].do(order(Verb.STOP, source, term=term, mode="clean"))
                 stop_took = time.monotonic() - started
-                caught = await drivers[target].do(
-                    with_receipts(order(Verb.CATCH_UP, target, term=term), s=stopped)
-                )
+                caught = await drivers[target].do(with_receipts(order(Verb.CATCH_UP, target, term=term), s=stopped))
                 promote = order(Verb.PROMOTE, target, term=term, sync=SYNC_AFTER)
                 promoted = await drivers[target].do(with_receipts(promote, c=caught))
                 print("switch gap", round(time.monotonic() - started, 3), "stop", round(stop_took, 3), stopped)

@@ -19,7 +19,7 @@ from evac.core.observation import Json
 from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.postgresql.guard import RELOAD, Must, guard, setting, store_term, wait_until
-from evac.drivers.postgresql.member import GRACE, Member, number, receipts
+from evac.drivers.postgresql.member import GRACE, Member, number, receipts, told
 from evac.drivers.postgresql.naming import upstream_conninfo
 from evac.drivers.postgresql.observe import POSITION
 from evac.drivers.postgresql.session import UNAVAILABLE
@@ -31,17 +31,18 @@ async def catch_up(member: Member, action: Action) -> Receipt:
     """Stream what is missing from whoever has it; return the position that is durable here then."""
     highest = _highest(action)
     within = member.settings.settle_timeout
-    answers = await member.session.change(
-        guard(action.term, Must.STANDBY), ARMED, store_term(action.term), *member.arming(), RELOAD, WHERE, within=within
+    carry: tuple[sql.Composable | str, ...] = (
+        () if told(action, member.region) else (store_term(action.term), *member.arming(), RELOAD)
     )
+    answers = await member.session.change(guard(action.term, Must.STANDBY), ARMED, *carry, WHERE, within=within)
     [[position, timeline, _]] = answers[-1]
     armed = bool(answers[1][0][0])
     if highest is None or (timeline, position) >= _rank(highest):
-        return _receipt(member, position, None, armed=armed)
+        return _receipt(member, action.term, position, None, armed=armed)
     source = RegionId(str(highest.get("region")))
     if "clean" in highest or source not in member.others:
-        return _receipt(member, await _await_stream(member, highest), None, armed=armed)
-    return _receipt(member, await _stream_from(member, action, source, highest), source, armed=armed)
+        return _receipt(member, action.term, await _await_stream(member, highest), None, armed=armed)
+    return _receipt(member, action.term, await _stream_from(member, action, source, highest), source, armed=armed)
 
 
 async def caught_up(member: Member, action: Action) -> Holds:
@@ -53,7 +54,7 @@ async def caught_up(member: Member, action: Action) -> Holds:
     [[position, timeline, term]] = where
     if not standby or term != action.term or (highest is not None and (timeline, position) < _rank(highest)):
         return Holds(truth=Truth.NO, reason=f"standby: {standby}, position {position}, term {term}")
-    return Holds(truth=Truth.YES, receipt=_receipt(member, position, None, armed=False))
+    return Holds(truth=Truth.YES, receipt=_receipt(member, action.term, position, None, armed=False))
 
 
 async def _await_stream(member: Member, highest: Mapping[str, Json]) -> int:
@@ -101,6 +102,12 @@ def _rank(facts: Mapping[str, Json]) -> tuple[int, int]:
     return number(facts.get("timeline") or 0), number(facts["position"])
 
 
-def _receipt(member: Member, position: int, source: RegionId | None, *, armed: bool) -> Receipt:
-    facts: dict[str, Json] = {"region": member.region, "position": position, "from": source, "armed": armed}
+def _receipt(member: Member, term: int, position: int, source: RegionId | None, *, armed: bool) -> Receipt:
+    facts: dict[str, Json] = {
+        "region": member.region,
+        "position": position,
+        "from": source,
+        "armed": armed,
+        "term": term,
+    }
     return Receipt(kind="catch-up", facts=facts)

@@ -39,22 +39,24 @@ known() {
 }
 """
 _TREE = """
-postgres() { case $1 in *'(postgres)'*|*'(postmaster)'*) return 0;; esac; return 1; }
+is_postgres() {
+  { read -r comm < "/proc/$1/comm"; } 2>/dev/null || return 1
+  case $comm in postgres|postmaster) ;; *) return 1;; esac
+  { read -r line < "/proc/$1/stat"; } 2>/dev/null || return 1
+  rest=${line##*) }
+  case $rest in Z*|X*) return 1;; esac
+}
 find_master() {
   master=
   { read -r m < "$data/postmaster.pid"; } 2>/dev/null || return 0
-  { read -r line < "/proc/$m/stat"; } 2>/dev/null || return 0
-  rest=${line##*) }
-  case $rest in Z*|X*) return 0;; esac
-  postgres "$line" && master=$m
+  is_postgres "$m" && master=$m
 }
 find_tree() {
   pids=
   for d in /proc/[0-9]*; do
-    { read -r line < "$d/stat"; } 2>/dev/null || continue
-    postgres "$line" || continue
-    rest=${line##*) }; state=${rest%% *}; rest=${rest#* }; parent=${rest%% *}; p=${d#/proc/}
-    case $state in Z|X) continue;; esac
+    p=${d#/proc/}
+    is_postgres "$p" || continue
+    rest=${rest#* }; parent=${rest%% *}
     if [ "$p" = "$master" ] || [ "$parent" = "${master:-none}" ] || [ "$d/cwd" -ef "$data" ]; then pids="$pids $p"; fi
   done
 }

@@ -14,7 +14,7 @@ from evac.core.errors import Rejected
 from evac.core.estate import RegionId
 from evac.core.plan import Action
 from evac.core.run import Receipt
-from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, store_term, wait_until
+from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, setting, store_term, wait_until
 from evac.drivers.postgresql.member import GRACE, Member, number, receipts
 from evac.drivers.postgresql.naming import upstream_region
 from evac.drivers.postgresql.observe import STANDBY_TIMELINE
@@ -65,13 +65,13 @@ async def following(member: Member, action: Action) -> Holds:
 async def follow_before(member: Member, action: Action) -> Receipt:
     """Undo: follow whom it followed before, by the receipt; without one nobody can know."""
     receipt = action.args.get("receipt")
-    before = receipt.get("before") if isinstance(receipt, dict) else None
-    if not isinstance(before, str) or before not in member.others:
+    before = receipt.get("before", "") if isinstance(receipt, dict) else ""
+    if before is not None and before not in member.others:
         raise Rejected(f"{member.region}: whom it followed before is not known; order it to follow the right primary")
     await member.session.change(
         guard(action.term, Must.STANDBY),
         store_term(action.term),
-        *member.following(RegionId(before)),
+        *(member.following(RegionId(str(before))) if before else (setting("primary_conninfo", ""),)),
         RELOAD,
         within=member.settings.settle_timeout,
     )

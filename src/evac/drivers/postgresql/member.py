@@ -100,6 +100,11 @@ def receipts(action: Action, *, having: str) -> tuple[Mapping[str, Json], ...]:
     return tuple(f for f in facts if isinstance(f, Mapping) and f.get(having) is not None)
 
 
+def told(action: Action, region: RegionId) -> bool:
+    """Say whether an earlier step of the run has made this member remember the order's term already."""
+    return any(f.get("region") == region and f.get("term") == action.term for f in receipts(action, having="term"))
+
+
 def number(value: Json) -> int:
     """Return a fact that must be a whole number."""
     assert isinstance(value, int), f"a position or timeline, not {value!r}"

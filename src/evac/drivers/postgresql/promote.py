@@ -19,7 +19,7 @@ from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.postgresql import naming
 from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, setting, store_term
-from evac.drivers.postgresql.member import GRACE, Member, receipts
+from evac.drivers.postgresql.member import GRACE, Member, receipts, told
 from evac.drivers.postgresql.naming import Waits
 from evac.drivers.postgresql.observe import PRIMARY_TIMELINE
 from evac.drivers.postgresql.session import INDETERMINATE, REJECTED, UNAVAILABLE
@@ -77,7 +77,7 @@ async def promote(member: Member, action: Action) -> Receipt:
     within = member.settings.settle_timeout
     answers = await member.session.change(
         guard(action.term, Must.EITHER),
-        store_term(action.term),
+        *(() if told(action, member.region) else (store_term(action.term),)),
         setting("synchronous_standby_names", wants.text()),
         RELOAD,
         _promotion(member, action, wants),

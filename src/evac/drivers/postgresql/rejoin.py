@@ -7,7 +7,7 @@ disk says.
 
 Traps: pg_rewind copies the source's configuration, so the member's own files are kept beside and put back; after it the
 standby may wait for ever for a consistent state while the source is idle, so the source writes a checkpoint; the
-password for the source goes in by standard input.
+password for the source goes in by standard input; the recovery that pg_rewind runs first refuses `standby.signal`.
 
 What this is not: a fence. The old primary was stopped by its own step; this stops what may have come back since.
 """
@@ -41,6 +41,7 @@ from evac.ports import Holds, Truth
 _CHECKPOINT_MAX = timedelta(minutes=10)
 _SHORT = timedelta(seconds=30)
 _POLL = timedelta(milliseconds=20)
+_NUDGE_EACH = timedelta(milliseconds=300)
 
 _KEEP_CONF = """data=$1 kept=$2/conf; umask 077
 [ -e "$kept" ] && exit 0
@@ -51,7 +52,11 @@ done
 sync -f "$kept.part"; mv "$kept.part" "$kept"
 """
 _REWIND = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
-exec "$1/pg_rewind" -D "$2" --source-server="$3" ${4:+--config-file="$4"} 2>&1
+rm -f "$2/standby.signal"
+"$1/pg_rewind" -D "$2" --source-server="$3" ${4:+--config-file="$4"} 2>&1
+done=$?
+: > "$2/standby.signal"; sync "$2/standby.signal" "$2"
+exit "$done"
 """
 _CLONE = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
 bin=$1 data=$2 source=$3 slot=$4
@@ -103,24 +108,23 @@ async def rejoin(member: Member, action: Action) -> Receipt:
 
 async def rejoined(member: Member, action: Action) -> Holds:
     """Look whether it streams from that primary, by order of this term."""
-    primary = member.peer(action, "primary")
     try:
-        rows, [[upstream]] = await member.session.look(
-            _STREAMS, f"SELECT {file_setting('primary_conninfo')}", within=member.settings.answer_timeout
-        )
-    except Unavailable as error:
-        return await _down(member, error)
+        return await _streaming(member, action)
+    except Unavailable:
+        if (await member.fence.down()).running:
+            raise
+        return Holds(truth=Truth.NO, reason="it does not run")
+
+
+async def _streaming(member: Member, action: Action) -> Holds:
+    primary = member.peer(action, "primary")
+    rows, [[upstream]] = await member.session.look(
+        _STREAMS, f"SELECT {file_setting('primary_conninfo')}", within=member.settings.answer_timeout
+    )
     follows = naming.upstream_region(upstream or "", member.peers)
     if not rows or rows[0][2] != action.term or follows != primary:
         return Holds(truth=Truth.NO, reason=f"it does not stream from {primary} at term {action.term}")
     return Holds(truth=Truth.YES, receipt=_told(member, action))
-
-
-async def _down(member: Member, error: Unavailable) -> Holds:
-    """A member that is down has not rejoined; one that is silent may have."""
-    if (await member.fence.down()).running:
-        raise error
-    return Holds(truth=Truth.NO, reason="it does not run")
 
 
 async def _follows(member: Member, action: Action, primary: RegionId) -> bool:
@@ -253,22 +257,22 @@ def _auto_conf(member: Member, action: Action, primary: RegionId) -> str:
 
 
 async def _until_streaming(member: Member, action: Action, primary: RegionId, source: Session) -> None:
-    """Wait for the stream; write a checkpoint on the source now and then, lest an idle one keeps it waiting."""
+    """Wait for the stream; let the source write something now and then, lest an idle one keeps it waiting."""
     deadline = member.clock.now() + member.settings.stream_timeout + GRACE
-    checkpoint_at = member.clock.now() + timedelta(seconds=2)
+    nudge_at = member.clock.now()
     reason = "it does not answer yet"
     while member.clock.now() < deadline:
         try:
-            held = await rejoined(member, action)
+            held = await _streaming(member, action)
         except Unavailable as starting:
             reason = str(starting)
         else:
             if held.truth is Truth.YES:
                 return
             reason = held.reason
-        if member.clock.now() > checkpoint_at:
-            await source.look("CHECKPOINT", within=_CHECKPOINT_MAX)
-            checkpoint_at = member.clock.now() + timedelta(seconds=10)
+        if member.clock.now() >= nudge_at:
+            await source.look("SELECT pg_log_standby_snapshot()", within=member.settings.settle_timeout)
+            nudge_at = member.clock.now() + _NUDGE_EACH
         await member.clock.sleep(_POLL)
     raise Unavailable(f"{member.region} was rebuilt and started, but does not stream from {primary} yet: {reason}")
 
