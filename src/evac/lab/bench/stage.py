@@ -135,6 +135,11 @@ def serves_well(snapshot: Snapshot, region: str) -> bool:
     )
 
 
+def sees_lost(snapshot: Snapshot, region: str) -> bool:
+    """Say whether evac holds a region for unreachable."""
+    return any(v.region == region and v.diagnosis is Diagnosis.UNREACHABLE for v in snapshot.verdicts)
+
+
 def _in_place(member: MemberSeen, primary: str) -> bool:
     """Say whether a member is what it should be: the primary there, a streaming standby elsewhere; routers always."""
     state = member.state

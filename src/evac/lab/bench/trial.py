@@ -18,7 +18,7 @@ from evac.core.run import Outcome, Run
 from evac.lab import measures
 from evac.lab.bench.cases import HOME, Scenario
 from evac.lab.bench.results import Trial
-from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, serves_well
+from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, sees_lost, serves_well
 from evac.lab.checker import Verdict
 from evac.lab.clients import at_lab
 from evac.lab.clients.record import boot_time
@@ -91,7 +91,8 @@ async def _strike(fault: Fault, stage: Stage) -> float:
 
 
 async def _force(stage: Stage) -> None:
-    """Fail over as a person who takes the responsibility, as soon as evac sees the region as lost."""
+    """Fail over as a person who takes the responsibility, once evac sees the region as lost."""
+    await stage.until(lambda s: sees_lost(s, HOME), within_s=FORCE_WAIT_S)
     deadline = boot_time() + FORCE_WAIT_S
     while True:
         try:
