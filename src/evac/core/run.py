@@ -17,7 +17,7 @@ from typing import NewType, TypeAlias
 
 from evac.core.fence import unfenced
 from evac.core.observation import Instant, Json
-from evac.core.plan import Plan, Step, StepId, Term, Verb
+from evac.core.plan import Phase, Plan, Step, StepId, Term, Verb
 
 RunId = NewType("RunId", str)
 
@@ -197,7 +197,7 @@ class Run:
         """Return whether a step has finally failed, or will never start: it will not be tried any more."""
         progress = self.does.get(step.id)
         if progress is None:
-            return self.skipped(step) or bool(self.unfenced(step))
+            return self.skipped(step) or (bool(self.unfenced(step)) and not self._fencing(step))
         return progress.spent(step.retries)
 
     def skipped(self, step: Step) -> bool:
@@ -215,6 +215,12 @@ class Run:
             return ""
         kinds = {i: p.receipt.kind for i, p in self.does.items() if p.receipt is not None}
         return unfenced(self.plan, step, kinds)
+
+    def _fencing(self, promotion: Step) -> bool:
+        """Whether a fence of the same component is under way, or about to start, so that the proof may still come."""
+        fences = [s for s in self.plan.steps if s.phase is Phase.FENCE and s is not promotion]
+        mine = [s for s in fences if s.action.component == promotion.action.component and not self.done(s)]
+        return any(not self.spent(s) if s.id in self.does else self.ready(s) for s in mine)
 
     def ready(self, step: Step) -> bool:
         """Return whether all that a step needs is done; a required one goes on without what is optional and failed."""

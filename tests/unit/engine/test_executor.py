@@ -1,0 +1,190 @@
+"""The executor's edges: who may execute a run, and what it does when others interfere. The rest: `test_run_crash`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePlan
+from evac.core.news import News
+from evac.core.plan import Placement, Plan, Term
+from evac.core.run import Event, Outcome, RunId, Settled
+from evac.engine.codec import decode, encode
+from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
+from evac.engine.journal import at_term, fold_journal, open_run, raised, read_journal, read_run, read_runs, take_journal
+from evac.engine.leadership import lead
+from evac.engine.orders import obey
+from evac.ports import Store
+from evac.sim import time
+from evac.sim.stores import FailingStore, Moment
+from evac.stores.memory import MemoryStore
+from fakes.rehearsal import Death, away, play
+from fakes.shapes import shapes
+
+FAILOVER, ALIVE, SWITCHOVER, REJOIN = shapes()
+CLOCK = time.VirtualClock()
+
+
+async def opened(plan: Plan = FAILOVER.plan) -> tuple[MemoryStore, RunId]:
+    store = MemoryStore()
+    await store.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
+    return store, await begin(plan, store)
+
+
+async def begin(plan: Plan, store: Store) -> RunId:
+    return await open_run(plan, store=store, clock=CLOCK, decided_by="a test", symptom_at=CLOCK.now(), decision={})
+
+
+def test_the_record_follows_the_plan() -> None:
+    for shape in (FAILOVER, ALIVE, SWITCHOVER, REJOIN):
+        played = play(shape.plan, shape.world())
+        record = time.run(played.store.get(f"placement/{shape.plan.group}"))
+        assert record is not None
+        found = decode(record.value, Placement)
+        after = shape.plan.after
+        assert (found.primary, found.sync, found.awaiting_rejoin) == (after.primary, after.sync, after.awaiting_rejoin)
+        left = [r.key.split("/")[0] for r in time.run(played.store.list(""))]
+        assert not {"orders", "answers", "active"} & set(left), "nothing is left lying about"
+
+
+def test_a_group_has_one_run_at_a_time_and_a_plan_must_fit_the_record() -> None:
+    async def tell() -> None:
+        store, run = await opened()
+        with pytest.raises(UnsafePlan, match=f"run {run} of group shop is under way"):
+            await begin(FAILOVER.plan, store)
+        store = MemoryStore()
+        with pytest.raises(UnsafePlan, match="no longer as this plan found it"):
+            await begin(FAILOVER.plan, store)
+        assert await read_runs(store) == ()
+
+    time.run(tell())
+
+
+def test_a_plan_takes_the_next_free_term() -> None:
+    async def tell() -> None:
+        store = MemoryStore()
+        group = FAILOVER.plan.group
+        await store.commit(
+            expect={}, put={f"placement/{group}": encode(FAILOVER.plan.before), f"terms/{group}": encode(8)}
+        )
+        run = await read_run(await begin(FAILOVER.plan, store), store=store)
+        assert run.plan == at_term(FAILOVER.plan, Term(9))
+        assert [r.id for r in await read_runs(store)] == [run.id]
+
+    time.run(tell())
+
+
+def test_every_entry_is_told_and_a_settled_run_is_returned_at_once() -> None:
+    async def tell() -> None:
+        store, run_id = await opened()
+        heard: list[News] = []
+
+        def hear(news: News) -> None:
+            heard.append(news)
+
+        systems = FAILOVER.world()
+        async with asyncio.TaskGroup() as tasks:
+            for region in FAILOVER.estate.regions:
+                tasks.create_task(obey(region, store=store, members=systems.members(region), clock=CLOCK))
+            run = await execute(run_id, store=store, clock=CLOCK, by="me", announce=hear)
+            assert await execute(run_id, store=store, clock=CLOCK, by="another") == run
+            raise_cancel(tasks)
+        assert len(heard) == run.entries - 1, "all but Opened, which the one who opened it knows"
+
+    time.run(tell())
+
+
+def raise_cancel(tasks: asyncio.TaskGroup) -> None:
+    """End a group's other tasks."""
+    for task in asyncio.all_tasks():
+        if task is not asyncio.current_task():
+            task.cancel()
+
+
+def test_a_run_whose_agents_are_silent_ends_all_the_same() -> None:
+    async def tell() -> Outcome:
+        store, run_id = await opened()
+        run = await execute(run_id, store=store, clock=CLOCK, by="me")
+        assert run.settled is not None
+        return run.settled.outcome
+
+    assert time.run(tell()) is Outcome.STUCK
+
+
+def test_a_controller_that_was_replaced_writes_no_more() -> None:
+    async def tell() -> None:
+        store, run_id = await opened()
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(expect_superseded(run_id, store))
+            await asyncio.sleep(1)
+            journal = await take_journal(run_id, store=store)
+            resumed, put = raised(journal, clock=CLOCK, by="the next")
+            journal.note(resumed)
+            await journal.write(put=put)
+            await first
+
+    time.run(tell())
+
+
+async def expect_superseded(run_id: RunId, store: Store) -> None:
+    with pytest.raises(Superseded, match="the next"):
+        await execute(run_id, store=store, clock=CLOCK, by="the first")
+
+
+def test_a_store_that_stays_away_is_raised_in_the_end() -> None:
+    async def tell() -> None:
+        store, run_id = await opened()
+        broken = FailingStore(store=store, trouble=lambda number, moment: away() if moment is Moment.BEFORE else None)
+        with pytest.raises(StoreUnavailable, match=str(INTERRUPTIONS_MAX)):
+            await execute(run_id, store=broken, clock=CLOCK, by="me")
+        assert len(broken.commits) == INTERRUPTIONS_MAX
+
+    time.run(tell())
+
+
+def test_a_damaged_journal_is_refused() -> None:
+    async def tell() -> None:
+        store, run_id = await opened()
+        with pytest.raises(KeyError):
+            await read_run(RunId("77"), store=store)
+        with pytest.raises(IllegalEvent, match="at least one"):
+            fold_journal(())
+        entries = await read_journal(run_id, store=store)
+        settled = Settled(at=CLOCK.now(), wall=CLOCK.wall(), outcome=Outcome.COMPLETED)
+        await store.commit(expect={}, put={f"runs/{run_id}/000003": encode(settled)})
+        with pytest.raises(IllegalEvent, match="entry 2 is missing"):
+            await read_run(run_id, store=store)
+        (first,) = entries
+        with pytest.raises(IllegalEvent, match="hash"):
+            fold_journal((decode(encode(first).replace(b'"source":"us-east-1"', b'"source":"eu-west-1"'), Event),))
+
+    time.run(tell())
+
+
+def test_a_run_at_another_term_than_its_groups_belongs_to_somebody_else() -> None:
+    async def tell() -> None:
+        store, run_id = await opened()
+        await store.commit(expect={}, put={"terms/shop": encode(99)})
+        with pytest.raises(Conflict, match="another controller"):
+            await take_journal(run_id, store=store)
+
+    time.run(tell())
+
+
+async def test_one_process_leads(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with lead(tmp_path, store) as leadership:
+        assert leadership.incarnation == await store.incarnation()
+        with pytest.raises(Conflict, match="leads this estate already"):
+            async with lead(tmp_path, store):
+                pass
+    async with lead(tmp_path, store):
+        pass
+
+
+def test_an_interruption_after_a_commit_is_read_back_not_repeated() -> None:
+    played = play(FAILOVER.plan, FAILOVER.world(), death=Death(commit=1, moment=Moment.AFTER, make=away))
+    assert played.run.resumed
+    assert set(played.systems.effects.values()) == {1}

@@ -1,0 +1,229 @@
+"""The agent's half of a step: what it refuses, what it looks at, and how it tells what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from evac.core.errors import StoreUnavailable
+from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.plan import Action, StepId, Term, Verb
+from evac.core.run import Failure, Receipt, RunId
+from evac.engine.codec import decode, encode
+from evac.engine.orders import STORE_TRIES_MAX, Answer, Order, obey
+from evac.ports import Driver, Holds, Store, Truth
+from evac.sim import time
+from evac.sim.stores import FailingStore, Moment
+from evac.sim.systems import Fault, Member, Node, Systems
+from evac.stores.memory import MemoryStore
+
+WEST = RegionId("us-west-2")
+DB = ComponentId("db")
+EFFECT = (DB, WEST, Verb.FOLLOW, False)
+
+
+def order(**changed: object) -> Order:
+    action = Action(component=DB, region=WEST, verb=Verb.FOLLOW, term=Term(3), args={"primary": "eu-west-1"})
+    made = Order(
+        run=RunId("1"),
+        group=GroupId("shop"),
+        step=StepId("follow:db@us-west-2"),
+        attempt=1,
+        action=action,
+        timeout=timedelta(seconds=5),
+    )
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+def systems(fault: Fault | None = None) -> Systems:
+    return Systems(nodes={(DB, WEST): Node()}, faults={EFFECT: fault} if fault else {})
+
+
+async def ask(store: Store, *orders: Order, members: dict[ComponentId, Driver], early: bool = True) -> list[Answer]:
+    """Give orders to an agent that starts now, and return its answers."""
+    if early:
+        await store.commit(expect={}, put={o.key: encode(o) for o in orders})
+    async with asyncio.TaskGroup() as tasks:
+        agent = tasks.create_task(obey(WEST, store=store, members=members, clock=time.VirtualClock()))
+        if not early:
+            await asyncio.sleep(0.1)
+            await store.commit(expect={}, put={o.key: encode(o) for o in orders})
+        await asyncio.sleep(10_000)
+        agent.cancel()
+    answers = [await store.get(o.answer_key) for o in orders]
+    return [decode(a.value, Answer) for a in answers if a is not None]
+
+
+def asked(given: Order, world: Systems, *, store: Store | None = None, early: bool = False) -> Answer:
+    answers = time.run(ask(store or MemoryStore(), given, members=dict(world.members(WEST)), early=early))
+    return answers[0]
+
+
+def test_an_order_is_done_and_answered_with_the_receipt() -> None:
+    world = systems()
+    answer = asked(order(), world)
+    assert answer.receipt is not None
+    assert world.effects[EFFECT] == 1
+    assert time.run(_keys_after(order(), systems())) == {"answers", "orders", "terms-seen"}
+
+
+async def _keys_after(given: Order, world: Systems) -> set[str]:
+    store = MemoryStore()
+    await ask(store, given, members=dict(world.members(WEST)))
+    return {r.key.split("/")[0] for r in await store.list("")}
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Fault.REFUSED, Failure.REJECTED),
+        (Fault.UNREACHABLE, Failure.UNAVAILABLE),
+        (Fault.LOST_BEFORE, Failure.INDETERMINATE),
+        (Fault.HANGING, Failure.INDETERMINATE),
+    ],
+)
+def test_a_drivers_failure_is_told_as_what_it_is(fault: Fault, failure: Failure) -> None:
+    assert asked(order(), systems(fault)).failure is failure
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_undo_is_done_without_a_look(early: bool) -> None:
+    world = systems()
+    assert asked(order(), world).receipt is not None
+    answer = asked(order(undo=True), world, early=early)
+    assert answer.receipt is not None
+    assert world.effects[(DB, WEST, Verb.FOLLOW, True)] == 1
+
+
+def test_what_holds_already_is_not_done_again() -> None:
+    world = systems()
+    asked(order(), world)
+    assert asked(order(attempt=2), world).receipt is not None
+    assert world.effects[EFFECT] == 1
+
+
+def test_a_look_never_acts() -> None:
+    world = systems()
+    assert asked(order(look=True, doubt=True), world).failure is Failure.UNAVAILABLE
+    assert asked(order(look=True, doubt=True), systems(Fault.BLIND)).failure is Failure.INDETERMINATE
+    assert not world.effects
+
+
+class Odd:
+    """A member whose look and whose effect go wrong in ways no driver should."""
+
+    def __init__(self, member: Member, *, look: BaseException | None = None, do: BaseException | None = None) -> None:
+        self._member = member
+        self._look = look
+        self._do = do
+
+    async def holds(self, action: Action) -> Holds:
+        if self._look is not None:
+            raise self._look
+        return Holds(truth=Truth.UNKNOWN)
+
+    async def do(self, action: Action) -> Receipt:
+        if self._do is not None:
+            raise self._do
+        return await self._member.do(action)
+
+    def __getattr__(self, name: str) -> Awaitable[object]:
+        return getattr(self._member, name)  # type: ignore[no-any-return]
+
+
+def odd(world: Systems, given: Order, **wrong: BaseException) -> Answer:
+    member: Driver = Odd(Member(systems=world, component=DB, region=WEST), **wrong)  # type: ignore[assignment]
+    return time.run(ask(MemoryStore(), given, members={DB: member}, early=False))[0]
+
+
+def test_what_a_driver_may_not_raise_may_have_happened() -> None:
+    answer = odd(systems(), order(), look=ZeroDivisionError("look"), do=ZeroDivisionError("do"))
+    assert (answer.failure, answer.reason) == (Failure.INDETERMINATE, "ZeroDivisionError: do")
+
+
+def test_a_failure_after_a_doubtful_try_that_no_look_can_clear_stays_in_doubt() -> None:
+    assert odd(systems(Fault.UNREACHABLE), order(doubt=True)).failure is Failure.INDETERMINATE
+    assert odd(systems(Fault.UNREACHABLE), order()).failure is Failure.UNAVAILABLE
+
+
+def test_an_order_found_at_the_start_may_have_been_begun_by_an_agent_that_died() -> None:
+    world = systems(Fault.UNREACHABLE)
+    member: Driver = Odd(Member(systems=world, component=DB, region=WEST))  # type: ignore[assignment]
+    (answer,) = time.run(ask(MemoryStore(), order(), members={DB: member}, early=True))
+    assert answer.failure is Failure.INDETERMINATE
+
+
+def test_a_lower_term_than_one_obeyed_is_refused_also_after_a_restart() -> None:
+    async def tell() -> list[Answer]:
+        store = MemoryStore()
+        members: dict[ComponentId, Driver] = dict(systems().members(WEST))
+        await ask(store, order(), members=members)
+        old = order(attempt=2)
+        return await ask(store, replace(old, action=replace(old.action, term=Term(2))), members=members)
+
+    (answer,) = time.run(tell())
+    assert answer.failure is Failure.REJECTED
+    assert answer.reason == "the order's term 2 is over: us-west-2 has obeyed term 3"
+
+
+def test_an_order_for_nobody_here_is_refused() -> None:
+    (answer,) = time.run(ask(MemoryStore(), order(), members={}))
+    assert answer.failure is Failure.REJECTED
+
+
+def test_an_order_taken_back_before_its_turn_is_neither_done_nor_answered() -> None:
+    async def tell() -> tuple[int, bool]:
+        store, world = MemoryStore(), systems()
+        first, second = order(step=StepId("first")), order(step=StepId("second"))
+        verify = Action(component=DB, region=WEST, verb=Verb.VERIFY, term=Term(3))
+        first = replace(first, action=verify)
+        await store.commit(expect={}, put={first.key: encode(first), second.key: encode(second)})
+        async with asyncio.TaskGroup() as tasks:
+            members = world.members(WEST)
+            agent = tasks.create_task(obey(WEST, store=store, members=members, clock=time.VirtualClock()))
+            await asyncio.sleep(0.005)
+            await store.commit(expect={}, put={}, delete=[second.key, first.key])
+            await asyncio.sleep(100)
+            agent.cancel()
+        return world.effects[EFFECT], bool(await store.list("answers/"))
+
+    assert time.run(tell()) == (0, False)
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("commit", [2, 3])
+def test_a_store_that_was_away_for_a_moment_hears_the_answer_once(commit: int, moment: Moment) -> None:
+    world = systems()
+
+    def trouble(number: int, at: Moment) -> BaseException | None:
+        return StoreUnavailable("away") if (number, at) == (commit, moment) else None
+
+    answer = asked(order(), world, store=FailingStore(store=MemoryStore(), trouble=trouble))
+    assert answer.receipt is not None
+    assert world.effects[EFFECT] == 1
+
+
+def test_an_answer_that_the_store_never_takes_is_left_to_the_leaders_time_limit() -> None:
+    def trouble(number: int, at: Moment) -> BaseException | None:
+        return StoreUnavailable("away") if number > 2 else None
+
+    store = FailingStore(store=MemoryStore(), trouble=trouble)
+    assert time.run(ask(store, order(), members=dict(systems().members(WEST)))) == []
+    assert len(store.commits) == 2 + STORE_TRIES_MAX
+
+
+def test_an_agent_whose_watch_broke_listens_again() -> None:
+    class Deaf(MemoryStore):
+        lists = 0
+
+        async def list(self, prefix: str) -> tuple:  # type: ignore[type-arg]
+            Deaf.lists += 1
+            if Deaf.lists == 1:
+                raise StoreUnavailable("away")
+            return await super().list(prefix)
+
+    assert asked(order(), systems(), store=Deaf()).receipt is not None
