@@ -9,17 +9,18 @@ What this is not: colour (it only repeats the word), or the news itself (`core.n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from evac.core.assessment import Diagnosis, Verdict
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
+from evac.core.estate import Estate
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import Instant, Json
-from evac.core.plan import Phase, Plan, RunKind
+from evac.core.plan import Plan, RunKind
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
-from evac.report import sentences
+from evac.report import measures, sentences
 from evac.report.words import count, listed, offset, span
 
 
@@ -69,8 +70,10 @@ class Line:
 class Speaker:
     """Turns news into lines as they come; remembers the plans of runs, and the symptom that times run from."""
 
-    def __init__(self) -> None:
-        self._opened: dict[RunId, Opened] = {}
+    def __init__(self, estate: Estate | None = None) -> None:
+        """With an estate, what a run achieved is told with its targets."""
+        self._estate = estate
+        self._journals: dict[RunId, list[Event]] = {}
         self._since: Instant | None = None
 
     def tell(self, news: News) -> tuple[Line, ...]:
@@ -83,11 +86,20 @@ class Speaker:
             case DecisionNews():
                 return (decision_line(news, since=news.at if self._since is None else self._since),)
             case RunNews(run=run, event=event):
-                if isinstance(event, Opened):
-                    self._opened[run] = event
-                    self._since = event.symptom_at
-                opened = self._opened.get(run)
-                return event_lines(event, opened=opened) if opened else ()
+                return self._go_on(run, event)
+
+    def _go_on(self, run: RunId, event: Event) -> tuple[Line, ...]:
+        if isinstance(event, Opened):
+            self._journals[run] = []
+            self._since = event.symptom_at
+        journal = self._journals.get(run)
+        if journal is None:
+            return ()
+        journal.append(event)
+        if isinstance(event, Settled):
+            del self._journals[run]
+            self._since = None
+        return event_lines(event, before=journal[:-1], estate=self._estate)
 
 
 def verdict_lines(news: VerdictNews, *, since: Instant) -> tuple[Line, ...]:
@@ -164,16 +176,11 @@ def _not_chosen(move: Move) -> str:
     return "".join(f". {r.region} rejected: {r.reason}" for r in move.rejected)
 
 
-def run_lines(events: Iterable[Event]) -> tuple[Line, ...]:
+def run_lines(events: Sequence[Event], *, estate: Estate | None = None) -> tuple[Line, ...]:
     """Return the lines of a whole journal: what it was opened for first, since nobody else told."""
-    lines: list[Line] = []
-    opened: Opened | None = None
-    for event in events:
-        if isinstance(event, Opened):
-            opened = event
-            lines += _opening(opened)
-        assert opened is not None, "a journal begins with Opened"
-        lines += event_lines(event, opened=opened)
+    lines = _opening(measures.opening(events))
+    for index, event in enumerate(events):
+        lines += event_lines(event, before=events[:index], estate=estate)
     return tuple(lines)
 
 
@@ -213,8 +220,9 @@ def strings(data: Mapping[str, Json], key: str) -> list[str]:
     return [str(r) for r in found] if isinstance(found, (list, tuple)) else []
 
 
-def event_lines(event: Event, *, opened: Opened) -> tuple[Line, ...]:
-    """Return the lines of one entry of a run's journal. A step that starts is not worth one."""
+def event_lines(event: Event, *, before: Sequence[Event], estate: Estate | None = None) -> tuple[Line, ...]:
+    """Return the lines of one entry of a run's journal, given those before it. A step that starts is not worth one."""
+    opened = measures.opening((*before, event))
     match event:
         case Opened():
             return (_line(opened, event.at, Word.PLAN, _plan(event.plan)),)
@@ -224,11 +232,10 @@ def event_lines(event: Event, *, opened: Opened) -> tuple[Line, ...]:
         case Started():
             return ()
         case Done() | Failed():
-            return (
-                _line(opened, event.at, _phase_word(opened.plan.step(event.step).phase), _answer(event, opened.plan)),
-            )
+            word = Word(opened.plan.step(event.step).phase.value)
+            return (_line(opened, event.at, word, _answer(event, opened.plan)),)
         case Settled():
-            return _end(event, opened)
+            return _end(event, opened, _achieved((*before, event), estate))
 
 
 def _plan(plan: Plan) -> str:
@@ -244,12 +251,20 @@ def _answer(event: Done | Failed, plan: Plan) -> str:
     return sentences.undone(step) if event.undo else sentences.done(step, event.receipt)
 
 
-def _end(event: Settled, opened: Opened) -> tuple[Line, ...]:
+def _achieved(events: Sequence[Event], estate: Estate | None) -> str:
+    """What a move achieved, in a few words; empty for a run that moved no primary."""
+    if not any(s.pivot for s in measures.opening(events).plan.steps):
+        return ""
+    figures = (measures.recovery(events, estate), measures.loss(events, (), estate))
+    return "".join(f". {m.name} {m.value}{f' (target {m.target})' if estate else ''}" for m in figures)
+
+
+def _end(event: Settled, opened: Opened, achieved: str) -> tuple[Line, ...]:
     plan, took = opened.plan, span(event.at - opened.symptom_at)
     word = Word.STUCK if event.outcome is Outcome.STUCK else Word.DONE
     match event.outcome:
         case Outcome.COMPLETED:
-            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}"
+            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}{achieved}"
         case Outcome.ROLLED_BACK:
             text = f"{plan.kind} of {plan.group} rolled back in {took}: all is as before, in {plan.before.primary}"
         case Outcome.STUCK:
@@ -260,10 +275,6 @@ def _end(event: Settled, opened: Opened) -> tuple[Line, ...]:
         _line(opened, event.at, word, text),
         _line(opened, event.at, Word.NEXT, f"report: evac report {opened.run}"),
     )
-
-
-def _phase_word(phase: Phase) -> Word:
-    return Word(phase.value)
 
 
 def _line(opened: Opened, at: Instant, word: Word, text: str) -> Line:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from evac.core.estate import Estate, GroupId
+from evac.core.estate import Estate, GroupId, Objectives
 from evac.core.fence import unfenced
 from evac.core.observation import Instant
 from evac.core.plan import Phase, RunKind, Step, StepId, Verb
@@ -126,7 +126,7 @@ def recovered_at(events: Sequence[Event]) -> tuple[Instant, str] | None:
     return None
 
 
-def recovery(events: Sequence[Event], estate: Estate) -> Measure:
+def recovery(events: Sequence[Event], estate: Estate | None) -> Measure:
     """Return the achieved time to recover; for a planned move the gap in writing."""
     opened = opening(events)
     target = _target_rto(estate, opened.plan.group)
@@ -223,7 +223,7 @@ def _loss(step: Step, receipt: Receipt, kept: Mapping[str, Sequence[str]]) -> Lo
     )
 
 
-def loss(events: Sequence[Event], found: Sequence[Loss], estate: Estate) -> Measure:
+def loss(events: Sequence[Event], found: Sequence[Loss], estate: Estate | None) -> Measure:
     """Return the achieved RPO: proved by the fence, counted by a rejoin, or unknown."""
     opened = opening(events)
     target = _target_rpo(estate, opened.plan.group)
@@ -293,9 +293,13 @@ def _at_most(target: timedelta | None) -> str:
     return f"≤ {span(target)}" if target is not None else "none set"
 
 
-def _target_rto(estate: Estate, group: GroupId) -> timedelta | None:
-    return min((s.objectives.rto for s in estate.services.values() if s.group == group), default=None)
+def _target_rto(estate: Estate | None, group: GroupId) -> timedelta | None:
+    return min((o.rto for o in _objectives(estate, group)), default=None)
 
 
-def _target_rpo(estate: Estate, group: GroupId) -> timedelta | None:
-    return min((s.objectives.rpo for s in estate.services.values() if s.group == group), default=None)
+def _target_rpo(estate: Estate | None, group: GroupId) -> timedelta | None:
+    return min((o.rpo for o in _objectives(estate, group)), default=None)
+
+
+def _objectives(estate: Estate | None, group: GroupId) -> list[Objectives]:
+    return [s.objectives for s in estate.services.values() if s.group == group] if estate else []

@@ -133,7 +133,7 @@ def report_of(
         losses=found,
         findings=_findings(opened, events, steps),
         commands=_commands(opened, end, found, rejoined=bool(rejoined)),
-        lines=run_lines(events),
+        lines=run_lines(events, estate=estate),
     )
 
 

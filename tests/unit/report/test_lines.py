@@ -119,7 +119,7 @@ def test_a_failure_says_whether_anything_happened(failure: Failure) -> None:
     first = failover()[0]
     assert isinstance(first, Opened)
     event = Failed(at=at(2), step=plan.steps[0].id, attempt=1, failure=failure, reason="why")
-    (line,) = event_lines(event, opened=first)
+    (line,) = event_lines(event, before=[first])
     assert "happened" in line.text
     assert line.text.endswith(": why")
 
@@ -128,11 +128,11 @@ def test_a_run_that_goes_back_goes_on_elsewhere_or_ends_is_said() -> None:
     first = failover()[0]
     assert isinstance(first, Opened)
     undone = Done(at=at(2), step=failover_plan().steps[0].id, attempt=1, receipt=Receipt(kind="refuse"), undo=True)
-    assert event_lines(undone, opened=first)[0].text == "undone: refuse of orders-db in us-west-2"
+    assert event_lines(undone, before=[first])[0].text == "undone: refuse of orders-db in us-west-2"
     resumed = Resumed(at=at(2), wall=WALL, term=first.plan.term, by="ops-2")
-    assert event_lines(resumed, opened=first)[0].text == "run 7 goes on under ops-2, term 7"
+    assert event_lines(resumed, before=[first])[0].text == "run 7 goes on under ops-2, term 7"
     for outcome in Outcome:
-        last, then = event_lines(Settled(at=at(3), wall=WALL, outcome=outcome, reasons=("why",)), opened=first)
+        last, then = event_lines(Settled(at=at(3), wall=WALL, outcome=outcome, reasons=("why",)), before=[first])
         assert last.word is (Word.STUCK if outcome is Outcome.STUCK else Word.DONE)
         assert last.text.endswith(": why")
         assert then.text == "report: evac report 7"
