@@ -96,6 +96,7 @@ async def raised(folder: Path, *, acks: int = 1) -> AsyncIterator[Cluster]:
         cluster = Cluster(servers=members, folder=folder, component=component)
         try:
             await until_streaming(cluster, EAST, count=2)
+            await cluster.sql(EAST, "CREATE TABLE orders (id bigint PRIMARY KEY, node text)")
             yield cluster
         finally:
             for driver in cluster.opened:

@@ -24,7 +24,6 @@ async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
     acknowledged: set[int] = set()
     server = cluster.servers[region]  # type: ignore[index]
     async with await postgresql.connect(server) as setup:
-        await setup.execute("CREATE TABLE IF NOT EXISTS orders (id bigint PRIMARY KEY, node text)")
         cursor = await setup.execute("SELECT coalesce(max(id), 0) FROM orders")
         [(last,)] = await cursor.fetchall()
     assert isinstance(last, int)

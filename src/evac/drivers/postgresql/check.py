@@ -42,7 +42,8 @@ _ASK = """SELECT current_setting('server_version_num')::integer,
   current_setting('data_directory'),
   EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND wal_status <> 'lost'),
   (SELECT coalesce(array_agg(slot_name::text), '{}') FROM pg_replication_slots),
-  coalesce((SELECT setting FROM pg_file_settings WHERE name = 'synchronous_commit' ORDER BY seqno DESC LIMIT 1), 'on')"""
+  coalesce((SELECT setting FROM pg_file_settings WHERE name = 'synchronous_commit'
+    ORDER BY seqno DESC LIMIT 1), 'on')"""
 
 
 async def check(member: Member) -> tuple[Finding, ...]:

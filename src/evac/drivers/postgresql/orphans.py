@@ -33,6 +33,7 @@ from evac.drivers.postgresql.fence import Control, log_end
 from evac.drivers.postgresql.hands import last_words
 from evac.drivers.postgresql.member import Member
 
+_WILL_NOT_START, _NOT_READ, _NO_ROOM = 22, 24, 31
 _COUNT_MAX = timedelta(minutes=20)
 _COUNT = """export LC_ALL=C
 "$1/pg_waldump" -p "$2/pg_wal" -t "$3" -s "$4" -r Transaction 2>&1 |
@@ -165,7 +166,9 @@ async def _decode(member: Member) -> tuple[dict[str, object], list[tuple[str, st
     completed = await member.hands.as_owner(
         _DECODE, s.bin_dir, s.data_dir, s.user, s.dbname, s.orphan_slot, s.config_file, within=s.rebuild_timeout
     )
-    if completed.code not in (0, 24):
+    if completed.code == _WILL_NOT_START:
+        return {"there": False, "databases": [], "problem": f"it does not start: {last_words(completed)}"}, []
+    if completed.code not in (0, _NOT_READ):
         raise member.hands.unsure("starting the old primary alone to save its orphaned writes", completed)
     lines = completed.out.decode().splitlines()
     slot: dict[str, object] = json.loads(lines[0]) if lines else {"there": False, "databases": []}
@@ -202,7 +205,7 @@ async def _quarantine(member: Member, stem: str) -> str:
         _QUARANTINE, member.settings.data_dir, f"{member.settings.workshop}/{stem}",
         within=member.settings.rebuild_timeout,
     )  # fmt: skip
-    if completed.code == 31:
+    if completed.code == _NO_ROOM:
         raise Rejected(
             f"{member.region}: its own writes cannot be listed, and there is no room to keep them: "
             f"{last_words(completed)}; free some disk there, then rejoin again"
