@@ -35,9 +35,13 @@ from evac.core.observation import Instant
 
 CLIENT_FAILURES_MIN = 5
 """So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
+RECOVERED_AFTER = 4
+"""So many successes in a row, and what clients met before is history."""
 LOSSY_ANSWERS_MIN = 12
 """Fewer answers than this, of all probes together, do not show that a path loses packets."""
 
+OUTAGE_FAILING = 0.9
+"""Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
 LOSSY_AGAINST_OTHERS = 3
 """A path is lossy only if it fails so many times as often as all else its vantage point looks at: a vantage point
 that finds everything worse has a problem of its own."""
@@ -89,6 +93,8 @@ class Verdict:
     symptom_at: Instant
     """When the first sign of it was seen."""
     heartbeat_age: timedelta | None
+    corroborated: bool = True
+    """Whether more than outside views of evac's own probes supports it: the agent, an inside view, or clients."""
     services: tuple[ServiceId, ...] = ()
     evidence: tuple[Evidence, ...] = ()
 
@@ -283,6 +289,7 @@ def _judge(scene: _Scene, region: RegionId) -> Verdict:
         since=_since(scene, bench, region, diagnosis, symptom_at),
         symptom_at=symptom_at,
         heartbeat_age=heartbeat_age(scene.detector, region, scene.now),
+        corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         evidence=bench.evidence,
     )
@@ -297,9 +304,10 @@ def _diagnose(
     need: int,
     fresh: bool,
 ) -> Diagnosis:
-    """The table, row by row; the first that fits."""
+    """The table, row by row; the first that fits. Inside is well only where it was looked at since outside turned."""
     bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
-    well_inside = bool(agreed) and all((c := inside.get(s)) is not None and c.up for s in agreed)
+    turned = max((c.since for c in bench.cells if not c.up), default=None)
+    well_inside = turned is not None and all((c := inside.get(s)) and c.up and c.last >= turned for s in agreed)
     all_down = len(bench.down) >= need and not bench.up
     if all_down and not fresh:
         return Diagnosis.UNREACHABLE
@@ -307,10 +315,10 @@ def _diagnose(
         return Diagnosis.SERVICES_DOWN
     if bad_inside and fresh:
         return Diagnosis.SERVICE_DOWN
+    if agreed and well_inside and fresh and (all_down or not gray):
+        return Diagnosis.INGRESS_FAILED
     if gray:
         return Diagnosis.GRAY
-    if well_inside and fresh:
-        return Diagnosis.INGRESS_FAILED
     if agreed or not bench.cells:
         return Diagnosis.UNKNOWN
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
@@ -331,15 +339,16 @@ def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tupl
 
 
 def _clients_fail(cell: Cell, policy: Detection) -> bool:
-    """Whether a vantage point's client probes fail too often."""
-    return cell.failed >= CLIENT_FAILURES_MIN and cell.failing_share() >= policy.gray_failing
+    """Whether a vantage point's client probes fail too often, and still do."""
+    often = cell.failed >= CLIENT_FAILURES_MIN and cell.failing_share() >= policy.gray_failing
+    return often and cell.successes < RECOVERED_AFTER
 
 
 def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
     """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else."""
     policy = scene.detector.policy
     here = scene.failing[vantage, region].values()
-    if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or all(c.failures for c in here):
+    if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or _one_outage(here, policy, scene.now):
         return False
     answers, failed = _lately(here, policy, scene.now)
     if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
@@ -347,6 +356,16 @@ def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
     elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
     others, others_failed = _lately(elsewhere, policy, scene.now)
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
+
+
+def _one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
+    """Whether hardly anything passed between the first and the last failure (it is down, or was), or all is past."""
+    answers = [answer for cell in cells for answer in cell.recent if answer[0] > now - policy.lossy_window]
+    failures = [at for at, ok in answers if not ok]
+    if not failures or max(failures) < now - policy.lossy_window / 3:
+        return True
+    between = [ok for at, ok in answers if min(failures) <= at <= max(failures)]
+    return between.count(False) > OUTAGE_FAILING * len(between)
 
 
 def _lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:

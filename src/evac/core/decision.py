@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict, answers
-from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Purpose, RegionId
+from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Guard, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement, RunKind
 from evac.core.run import RunId
@@ -34,11 +34,18 @@ class Flaps:
         """Return the points left at `now`."""
         return float(self.points * 0.5 ** ((now - self.at) / half_life))
 
+    def suppressed(self, now: Instant, guard: Guard) -> bool:
+        """Return whether the points once passed the limit and have not yet fallen to where it is free again."""
+        return self.points >= guard.flap_suppress and self.now(now, guard.flap_half_life) >= guard.flap_reuse
+
 
 TRIES_MAX = 3
 """After so many runs in a row that did not complete, a person is called."""
 TRY_AGAIN_AFTER = timedelta(seconds=10)
 """Twice as long after each further one."""
+
+LOST_AFTER = timedelta(seconds=10)
+"""A region that cannot be judged and has been silent for so long is told to a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +146,8 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
         return wait
     verdict = view.assessment.verdicts[placement.primary]
     trouble = _trouble(view, placement, verdict)
+    if not trouble and (lost := _lost(group, verdict)):
+        return lost
     if not trouble:
         return _rejoin(view, placement, now) or Hold(group=group, reasons=(_calm(verdict),))
     if now - verdict.since < _dwell(view, verdict):
@@ -149,7 +158,7 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
 def _dwell(view: View, verdict: Verdict) -> timedelta:
     """How long a verdict is watched before anything acts on it."""
     policy = view.estate.detection
-    return policy.ingress_dwell if verdict.diagnosis is Diagnosis.INGRESS_FAILED else policy.dwell
+    return policy.dwell if verdict.corroborated else policy.ingress_dwell
 
 
 def _after_failure(group: GroupId, tries: Tries, now: Instant) -> Decision | None:
@@ -164,6 +173,16 @@ def _after_failure(group: GroupId, tries: Tries, now: Instant) -> Decision | Non
             group=group, reasons=(f"the last run did not complete; tried again in {left:.0f} s",), watching=True
         )
     return None
+
+
+def _lost(group: GroupId, verdict: Verdict) -> CallPerson | None:
+    """A region that nobody can judge, and whose agent is silent: evac moves nothing that it cannot judge."""
+    age = verdict.heartbeat_age
+    if verdict.diagnosis is not Diagnosis.UNKNOWN or age is None or age < LOST_AFTER:
+        return None
+    silent = f"{verdict.region} cannot be judged, and its agent has been silent for {age.total_seconds():.0f} s"
+    advice = f"if {verdict.region} is gone: evac failover {verdict.region}; if evac itself is cut off: mend that first"
+    return CallPerson(group=group, reasons=(silent, advice))
 
 
 def _calm(verdict: Verdict) -> str:
@@ -256,9 +275,11 @@ def _permitted(view: View, move: Move, now: Instant) -> Decision:
         advice = f"moved {(now - last).total_seconds():.0f} s ago; nothing automatic for another {left:.0f} s"
         by_hand = f"by hand: evac failover {move.source} --to {move.target}"
         return CallPerson(group=group, reasons=(*move.reasons, advice, by_hand))
-    points = view.flaps.get(group, Flaps()).now(now, guard.flap_half_life)
-    if points >= guard.flap_suppress:
-        return CallPerson(group=group, reasons=(*move.reasons, f"flapping: {points:.0f} points, suppressed"))
+    flaps = view.flaps.get(group, Flaps())
+    if flaps.suppressed(now, guard):
+        points = flaps.now(now, guard.flap_half_life)
+        flapping = f"flapping: {points:.0f} points, nothing automatic above {guard.flap_reuse:.0f}"
+        return CallPerson(group=group, reasons=(*move.reasons, flapping))
     return move
 
 

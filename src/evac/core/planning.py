@@ -93,7 +93,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
 
 
 def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
-    """Return the plan that makes a returned region a standby again: traffic off first, then stop, rebuild, protect.
+    """Return the plan that makes a returned region a standby again: traffic off and stop at once, rebuild, protect.
 
     A component that the failover had to leave behind (it could not be fenced, and was merely wanted) is still primary
     there: now that its agent answers, it is switched over first.

@@ -1,0 +1,296 @@
+"""Stories for golden scenarios: a text says what happens to a world when, and the core says what it makes of it.
+
+One line an event, `time event arguments`; `look` prints verdicts, decisions and plans of that moment. Everybody looks
+at everything twice a second, and an agent of a region that is dead or cut off says nothing. Lines:
+
+    estate three|five|nine [acks=N] [cache_acks=N] [automation=manual]     (first)
+    T dead|back REGION          the region is gone, and returns
+    T cut|mend A B              nothing passes between two regions
+    T down|up SERVICE REGION    the service fails, from outside and inside
+    T ingress|open REGION       well inside, not reachable from outside
+    T gray|clear REGION         three of five client probes fail, from everywhere
+    T lossy|clear REGION        two of five probes of all kinds fail, from everywhere
+    T isolated|joined REGION    this observer sees everything down, and its agent still says it lives
+    T silent|heard REGION       the agent says nothing; the region itself is well
+    T lag REGION SECONDS        its copies are behind
+    T paused WHY... | T resumed
+    T moved | T rejoined        the last printed plan is done
+    T flapped POINTS AGO        so restless was the group so many seconds ago
+    T plan switchover|failback|failover TARGET [accept_loss]
+    T look
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from evac.core.assessment import Assessment, Diagnosis, Verdict, assess
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, View, decide
+from evac.core.detector import Detector, fold
+from evac.core.errors import UnsafePlan
+from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Purpose, RegionId, ServiceId
+from evac.core.observation import Instant, MemberSeen, Observation
+from evac.core.plan import Placement, Plan, RunKind, Term
+from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.sim.estates import FIVE, GROUP, NINE, THREE, placed, shop
+from fakes.estates import beat, member, probed, seconds
+
+STEP = 0.5
+SIZES = {"three": THREE, "five": FIVE, "nine": NINE}
+GRAY = (True, False, False, True, False)
+LOSSY = (True, False, True, True, False)
+
+
+@dataclass(slots=True)
+class Story:
+    """The world so far, and the controller's memory of it."""
+
+    estate: Estate
+    placement: Placement
+    detector: Detector
+    now: float = 0.0
+    ticks: int = 0
+    dead: set[RegionId] = field(default_factory=set)
+    links: set[frozenset[RegionId]] = field(default_factory=set)
+    down: set[tuple[ServiceId, RegionId]] = field(default_factory=set)
+    ingress: set[RegionId] = field(default_factory=set)
+    gray: set[RegionId] = field(default_factory=set)
+    lossy: set[RegionId] = field(default_factory=set)
+    isolated: set[RegionId] = field(default_factory=set)
+    silent: set[RegionId] = field(default_factory=set)
+    lag: dict[RegionId, float] = field(default_factory=dict)
+    primaries: dict[ComponentId, RegionId] = field(default_factory=dict)
+    paused: str = ""
+    last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
+    flaps: Flaps = field(default_factory=Flaps)
+    plan: Plan | None = None
+    told: list[str] = field(default_factory=list)
+
+    def upto(self, moment: float) -> None:
+        """Let everybody look until `moment`."""
+        while self.now < moment:
+            self.now += STEP
+            self.ticks += 1
+            self._see()
+
+    def _see(self) -> None:
+        mute = self.dead | self.silent
+        seen: list[Observation] = list(beat(self.now, *(r for r in self.estate.regions if r not in mute)))
+        for component in self.estate.group_components(GROUP, Purpose.STATE):
+            seen += [self._member(component, region) for region in component.members if region not in mute]
+        for probe in self.estate.probes:
+            for vantage in self.estate.regions:
+                if vantage in mute or (probe.as_client and vantage == probe.region):
+                    continue
+                ok = self._passes(vantage, probe.region, probe.service, as_client=probe.as_client)
+                seen.append(probed(self.now, vantage, probe.region, probe.service, ok=ok, as_client=probe.as_client))
+        self.detector = fold(self.detector, *seen)
+
+    def _member(self, component: Component, region: RegionId) -> MemberSeen:
+        primary = self.primaries.get(component.id, self.estate.home[GROUP])
+        seen = member(component.id, region, primary=primary, at=self.now)
+        if (component.service, region) in self.down:
+            return replace(seen, state=None, reason="does not answer within 1 s")
+        assert seen.state is not None
+        lag = self.lag.get(region)
+        return seen if lag is None else replace(seen, state=replace(seen.state, lag=seconds(lag)))
+
+    def _passes(self, vantage: RegionId, region: RegionId, service: ServiceId, *, as_client: bool) -> bool:
+        outside = vantage != region
+        pattern = self.ticks + sum(map(ord, service))
+        return not (
+            region in self.dead
+            or (service, region) in self.down
+            or (outside and region in self.ingress)
+            or (outside and vantage in self.isolated)
+            or frozenset((vantage, region)) in self.links
+            or (outside and as_client and region in self.gray and not GRAY[pattern % 5])
+            or (outside and region in self.lossy and not LOSSY[pattern % 5])
+        )
+
+    def happen(self, words: list[str]) -> None:
+        """Apply one event."""
+        match words:
+            case ["dead", region]:
+                self.dead.add(RegionId(region))
+            case ["back", region]:
+                self.dead.discard(RegionId(region))
+            case ["cut", a, b]:
+                self.links.add(frozenset((RegionId(a), RegionId(b))))
+            case ["mend", a, b]:
+                self.links.discard(frozenset((RegionId(a), RegionId(b))))
+            case ["down", service, region]:
+                self.down.add((ServiceId(service), RegionId(region)))
+            case ["up", service, region]:
+                self.down.discard((ServiceId(service), RegionId(region)))
+            case ["ingress", region]:
+                self.ingress.add(RegionId(region))
+            case ["open", region]:
+                self.ingress.discard(RegionId(region))
+            case ["gray", region]:
+                self.gray.add(RegionId(region))
+            case ["lossy", region]:
+                self.lossy.add(RegionId(region))
+            case ["clear", region]:
+                self.gray.discard(RegionId(region))
+                self.lossy.discard(RegionId(region))
+            case ["isolated", region]:
+                self.isolated.add(RegionId(region))
+            case ["joined", region]:
+                self.isolated.discard(RegionId(region))
+            case ["silent", region]:
+                self.silent.add(RegionId(region))
+            case ["heard", region]:
+                self.silent.discard(RegionId(region))
+            case ["lag", region, count]:
+                self.lag[RegionId(region)] = float(count)
+            case ["paused", *why]:
+                self.paused = " ".join(why)
+            case ["resumed"]:
+                self.paused = ""
+            case ["flapped", points, ago]:
+                self.flaps = Flaps(points=float(points), at=seconds(self.now - float(ago)))
+            case ["moved"] | ["rejoined"]:
+                self._done()
+            case ["plan", kind, target, *options]:
+                self._ask(RunKind(kind), RegionId(target), accept_loss="accept_loss" in options)
+            case ["look"]:
+                self._look()
+            case _:
+                raise ValueError(f"no such event: {' '.join(words)}")
+
+    def _done(self) -> None:
+        assert self.plan is not None, "something was planned before"
+        self.placement = self.plan.after
+        self.primaries |= {s.action.component: s.action.region for s in self.plan.steps if s.pivot}
+        if self.plan.kind is not RunKind.REJOIN:
+            now, half_life = seconds(self.now), self.estate.guard.flap_half_life
+            self.last_move_at[GROUP] = now
+            points = self.flaps.now(now, half_life) + self.estate.guard.flap_penalty
+            self.flaps = Flaps(points=points, at=now)
+
+    def _assess(self) -> Assessment:
+        return assess(self.detector, now=seconds(self.now), estate=self.estate)
+
+    def _situation(self, assessment: Assessment) -> Situation:
+        return Situation(
+            estate=self.estate, assessment=assessment, members=self.detector.members, placement=self.placement
+        )
+
+    def _look(self) -> None:
+        assessment = self._assess()
+        self.told.append(f"{self.now:g} s")
+        self.told += [line for v in assessment.verdicts.values() for line in tell_verdict(v)]
+        self.told += [f"  {region} has no vote: {why}" for region, why in assessment.voiceless.items()]
+        knows = View(
+            estate=self.estate,
+            assessment=assessment,
+            members=self.detector.members,
+            placements={GROUP: self.placement},
+            last_move_at=self.last_move_at,
+            flaps={GROUP: self.flaps},
+            heard_since=self.detector.fresh_since,
+            paused=self.paused,
+        )
+        for decision in decide(knows, now=assessment.at):
+            self.told += tell_decision(decision)
+            if isinstance(decision, Move | Rejoin):
+                self._plan(decision, assessment)
+
+    def _ask(self, kind: RunKind, target: RegionId, *, accept_loss: bool) -> None:
+        wish = Move(
+            group=GROUP,
+            kind=kind,
+            source=self.placement.primary,
+            target=target,
+            reasons=("asked for",),
+            decided_by="alice",
+            accept_loss=accept_loss,
+        )
+        self.told.append(f"{self.now:g} s  alice asks for a {kind} to {target}")
+        self._plan(wish, self._assess())
+
+    def _plan(self, decision: Move | Rejoin, assessment: Assessment) -> None:
+        term, before = Term(self.placement.term + 1), self.plan
+        try:
+            if isinstance(decision, Rejoin):
+                self.plan = plan_rejoin(decision, self._situation(assessment), term=term)
+            else:
+                self.plan = plan_move(decision, self._situation(assessment), term=term)
+        except UnsafePlan as refusal:
+            self.told += ["  no plan:", *(f"    {reason}" for reason in refusal.reasons)]
+        else:
+            same = before is not None and tell_plan(before) == tell_plan(self.plan)
+            self.told += ["  plan: as before"] if same else tell_plan(self.plan)
+
+
+def tell_verdict(verdict: Verdict) -> list[str]:
+    """Return a verdict in words; of a region that is well, one line."""
+    if verdict.diagnosis is Diagnosis.WELL:
+        return [f"  {verdict.region} well"]
+    said = f"  {verdict.region} {verdict.diagnosis}, {verdict.status} ({verdict.availability:.2f})"
+    said += f", since {_at(verdict.since)}, first sign {_at(verdict.symptom_at)}"
+    if verdict.services:
+        said += f": {', '.join(verdict.services)}"
+    return [said, *(f"    {e.vantage} {e.view}{'' if e.votes else ' (no vote)'}: {e.why}" for e in verdict.evidence)]
+
+
+def tell_decision(decision: Decision) -> list[str]:
+    match decision:
+        case Hold():
+            head = "hold, watching" if decision.watching else "hold"
+        case Move():
+            head = f"{decision.kind} {decision.group}: {decision.source} -> {decision.target}"
+        case Ask():
+            head = f"ask for {decision.move.kind} {decision.group}: {decision.move.source} -> {decision.move.target}"
+        case CallPerson():
+            head = "call a person"
+        case Rejoin():
+            head = f"rejoin {decision.region}"
+    rejected = decision.rejected if isinstance(decision, Move) else ()
+    return [
+        f"  decision: {head}",
+        *(f"    {reason}" for reason in decision.reasons),
+        *(f"    not {r.region}: {r.reason}" for r in rejected),
+    ]
+
+
+def tell_plan(plan: Plan) -> list[str]:
+    lines = [f"  plan: {plan.kind} {plan.source} -> {plan.target}, term {plan.term}"]
+    for step in plan.steps:
+        marks = [m for m, set_ in (("pivot", step.pivot), ("optional", step.optional)) if set_]
+        tail = f" ({', '.join(marks)})" if marks else ""
+        lines.append(f"    {step.phase}: {step.id}{tail}")
+        if step.action.args:
+            lines.append(f"      with {dict(step.action.args)}")
+        if step.needs:
+            lines.append(f"      after {', '.join(step.needs)}")
+    lines += [f"    note: {note}" for note in plan.notes]
+    sets = [f"{c} {s.acks} of {', '.join(s.standbys)}" for c, sets_ in sorted(plan.after.sync.items()) for s in sets_]
+    lines.append(f"    then: {plan.after.primary}; {'; '.join(sets) or 'nobody acknowledges'}")
+    if plan.after.awaiting_rejoin:
+        lines.append(f"    to be rebuilt: {', '.join(plan.after.awaiting_rejoin)}")
+    return lines
+
+
+def tell(text: str) -> str:
+    """Play a story and return what was said."""
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    (_, size, *options), *events = lines
+    given = {"automation": "automatic", "acks": "1", "cache_acks": "1"} | dict(o.split("=") for o in options)
+    estate = shop(
+        SIZES[size],
+        automation=Automation(given["automation"]),
+        acks=int(given["acks"]),
+        cache_acks=int(given["cache_acks"]),
+    )
+    story = Story(estate=estate, placement=placed(estate), detector=Detector(policy=estate.detection))
+    for moment, *words in events:
+        story.upto(float(moment))
+        story.happen(words)
+    return "\n".join(story.told) + "\n"
+
+
+def _at(instant: timedelta) -> str:
+    return f"{instant.total_seconds():g}"
