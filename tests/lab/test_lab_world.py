@@ -45,7 +45,7 @@ async def at(lab: world.Lab, site: str, *command: str) -> str:
     return (await process.run(lab.command(site, *command))).decode().strip()
 
 
-async def sql(lab: world.Lab, site: str, region: str, statement: str, *, wait_s: int = 3) -> str:
+async def sql(lab: world.Lab, site: str, region: str, statement: str, *, wait_s: int = 30) -> str:
     """Ask a region's PostgreSQL from a site. Raises `ServerError` when it does not answer in time."""
     status = await lab.status()
     password = (lab.folder / "secrets" / "pg").read_text()
@@ -110,7 +110,7 @@ async def test_a_cut_region_does_not_answer_until_it_is_healed(lab: world.Lab, k
     assert fault.at_s is not None
     assert before_s <= fault.at_s <= boot_s()
     with pytest.raises(process.ServerError):
-        await sql(lab, "ops", HOME, "select 1")
+        await sql(lab, "ops", HOME, "select 1", wait_s=2)
     assert await sql(lab, "ops", STANDBY, "select 1") == "1"
     assert await states(lab, HOME) == dict.fromkeys(ALL, "running")
     await lab.heal(HOME)
@@ -120,7 +120,7 @@ async def test_a_cut_region_does_not_answer_until_it_is_healed(lab: world.Lab, k
 async def test_a_cut_between_two_sites_is_between_those_two_only(lab: world.Lab) -> None:
     await lab.fault("cut", HOME, to="ops")
     with pytest.raises(process.ServerError):
-        await sql(lab, "ops", HOME, "select 1")
+        await sql(lab, "ops", HOME, "select 1", wait_s=2)
     assert await sql(lab, "clients", HOME, "select 1") == "1"
 
 
@@ -189,9 +189,9 @@ async def test_valkey_is_kept_down_and_started_again_by_its_operators_command(la
 async def test_a_full_disk_refuses_writes_and_recovers(lab: world.Lab) -> None:
     await lab.fault("disk-full", HOME)
     with pytest.raises(process.ServerError, match="No space left"):
-        await sql(lab, "ops", HOME, "create table big as select generate_series(1, 1000000)", wait_s=10)
+        await sql(lab, "ops", HOME, "create table big as select generate_series(1, 1000000)")
     await lab.heal(HOME)
-    assert await sql(lab, "ops", HOME, "create table small as select 1; select 1", wait_s=10) == "1"
+    assert await sql(lab, "ops", HOME, "create table small as select 1; select 1") == "1"
 
 
 def test_a_command_at_a_site_has_its_own_exit_code_and_hears_signals(lab: world.Lab) -> None:

@@ -53,6 +53,8 @@ class Server(Protocol):
 
     def pids(self) -> tuple[int, ...]: ...
 
+    def reap(self) -> None: ...
+
 
 class Region:
     """One region's servers."""
@@ -124,6 +126,11 @@ class Region:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(start(name, server)) for name, server in self.servers.items()]
         return tuple(problem for task in tasks if (problem := task.result()))
+
+    def reap(self) -> None:
+        """Take note of the servers that have ended, so that nobody who looks for them finds a zombie."""
+        for server in self.servers.values():
+            server.reap()
 
     def state(self, name: str) -> State:
         """Return what a server is doing."""

@@ -88,6 +88,11 @@ class Supervisor:
         await _sql(primary, f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
         await _sql(primary, "SELECT pg_reload_conf()")
 
+    def reap(self) -> None:
+        """Take note of servers that have ended: who killed them may be waiting for them to be gone."""
+        for region in self.regions.values():
+            region.reap()
+
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Do what an order says and return the answer. Raises `EvacError` for what cannot be done."""
         match order.get("do"):
@@ -204,6 +209,7 @@ async def serve(lab: Layout, *, tied: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.down.set)
+    loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
     if tied:
         loop.add_reader(sys.stdin.fileno(), supervisor.down.set)
     building = asyncio.create_task(supervisor.up())

@@ -118,6 +118,11 @@ class Balancer:
             here=f"    server here {here[0]}:{here[1]}" if here else "",
         )
 
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
+
     def pids(self) -> tuple[int, ...]:
         """Return its processes."""
         return self._process.pids() if self._process else ()

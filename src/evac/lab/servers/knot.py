@@ -123,6 +123,11 @@ class NameServer:
     def _zone_loaded(self) -> bool:
         return f"[{self.zone}.] loaded" in (self.folder / "knot.log").read_text(errors="replace")
 
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
+
     def pids(self) -> tuple[int, ...]:
         """Return its processes."""
         return self._process.pids() if self._process else ()

@@ -169,6 +169,11 @@ class Member:
             return False
         return len(lines) >= 8 and lines[7].strip() in {"ready", "standby"}
 
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
+
     def pids(self) -> tuple[int, ...]:
         """Return every process of this cluster, the postmaster first, whoever started it."""
         return process.living_in(self.data_dir)

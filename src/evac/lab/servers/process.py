@@ -48,6 +48,11 @@ class Process:
         """The process id while it lives."""
         return self._popen.pid if self._popen is not None and self._popen.poll() is None else None
 
+    def reap(self) -> None:
+        """Take note of its end, if it has ended."""
+        if self._popen is not None:
+            self._popen.poll()
+
     def pids(self) -> tuple[int, ...]:
         """Return the process and all its descendants."""
         return () if self.pid is None else tree(self.pid)

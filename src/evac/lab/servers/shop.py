@@ -37,6 +37,11 @@ class ShopServer:
         )  # fmt: skip
         await self._process.start(ready=lambda pid: process.listening(pid, self.port))
 
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
+
     def pids(self) -> tuple[int, ...]:
         """Return its processes."""
         return self._process.pids() if self._process else ()

@@ -55,11 +55,11 @@ case "$1" in
 stop)
     : > evac.stopped
     kill -9 "$(cat valkey.pid)" 2>/dev/null
-    while kill -0 "$(cat valkey.pid)" 2>/dev/null; do sleep 0.02; done
+    while readlink "/proc/$(cat valkey.pid)/exe" >/dev/null; do sleep 0.02; done # a zombie has none
     ;;
 start)
     rm -f evac.stopped
-    kill -0 "$(cat valkey.pid)" 2>/dev/null || setsid -f '{binary}' valkey.conf </dev/null >>valkey.log 2>&1
+    readlink "/proc/$(cat valkey.pid)/exe" >/dev/null || setsid -f '{binary}' valkey.conf </dev/null >>valkey.log 2>&1
     ;;
 esac
 """
@@ -125,6 +125,11 @@ class Member:
             address=self.address, port=self.port, folder=self.folder, password=self.password, lag_max=LAG_MAX_S
         )
         return text if self.primary is None else f"{text}replicaof {self.primary[0]} {self.primary[1]}\n"
+
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
 
     def pids(self) -> tuple[int, ...]:
         """Return its processes, whoever started it."""
