@@ -49,7 +49,7 @@ async def _up(folder: Path, *, estate: Path | None, mode: Mode, detach: bool, as
         else:
             _show(status)
             where = "" if folder == _DIR else f" --dir {folder}"
-            console().print(f"estate: {lab.estate}\nnext: evac lab fault power us-east-1{where}", markup=False)
+            console().print(f"estate: {lab.estate}\nnext: evac lab fault power {status['home']}{where}", markup=False)
         if not detach:
             await _interrupted()
     finally:

@@ -69,6 +69,8 @@ def run(command: Sequence[str]) -> int:
 
 def _become(command: Sequence[str]) -> None:
     """Be the command, in the child."""
+    own = Path(sys.executable).parent  # where `evac` itself is, also in a virtual environment that is not activated
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{own}"
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     try:
