@@ -22,7 +22,7 @@ import structlog
 
 from evac.core.errors import EvacError, StoreError
 from evac.core.estate import ComponentId, Estate, RegionId
-from evac.core.observation import MemberSeen, Observation, Probed
+from evac.core.observation import Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
 from evac.engine.views import encode_view, view_key
 from evac.ports import Clock, Driver, Place, ProbeKind, Store
@@ -61,6 +61,8 @@ class Agent:
         self._bad_news = asyncio.Event()
         self._blind = ""
         """Why the place gives no sign of life; empty when it does."""
+        self._seeing_since: Instant = timedelta()
+        """When the sign of life was asked for that ended the last blindness."""
         self._eyes = Eyes(
             region=region,
             estate=estate,
@@ -81,9 +83,16 @@ class Agent:
                 group.create_task(_as_coroutine(self._orders), name=f"orders {self._region}")
 
     def _note(self, seen: Observation) -> None:
+        if not self._was_seeing(seen):
+            return
         self._seen.append(seen)
         if (isinstance(seen, Probed) and not seen.ok) or (isinstance(seen, MemberSeen) and seen.state is None):
             self._bad_news.set()
+
+    def _was_seeing(self, seen: Observation) -> bool:
+        """Whether a look began when the place was there: a question that spans a blindness fails for its sake."""
+        began = seen.at - seen.took if isinstance(seen, Probed) else seen.at
+        return began >= self._seeing_since
 
     async def _tell_for_ever(self) -> None:
         while True:
@@ -120,7 +129,8 @@ class Agent:
         if self._blind:
             _log.info("place answers again", region=self._region)
             self._blind = ""
-            self._seen = deque((s for s in self._seen if s.at >= asked), maxlen=KEPT_MAX)
+            self._seeing_since = asked
+            self._seen = deque(filter(self._was_seeing, self._seen), maxlen=KEPT_MAX)
         return True
 
     async def _tell(self) -> None:
