@@ -155,9 +155,9 @@ def _of_the_server(member: Member, said: dict[str, Any]) -> list[Finding]:
             "set wal_retrieve_retry_interval = 500ms",
         ),
         _say(
-            not wants or bool(said["waits"]),
+            said["standby"] or naming.waits(said["waits"]).acks >= naming.waits(wants).acks,
             f"synchronous_standby_names: {said['waits'] or 'nobody'}",
-            f"the estate wants: ALTER SYSTEM SET synchronous_standby_names = '{wants}' (on every member)",
+            f"the estate wants: ALTER SYSTEM SET synchronous_standby_names = '{wants}'",
         ),
         _say(
             not wants or said["commit"] not in ("off", "local"),

@@ -48,6 +48,7 @@ echo 'local all all trust' > "$room/hba"; : > "$room/ident"
 rm -f "$data/standby.signal" "$data/recovery.signal"
 alone="-c listen_addresses= -c unix_socket_directories=$room -c port=5432 -c hba_file=$room/hba"
 alone="$alone -c ident_file=$room/ident -c synchronous_standby_names= -c archive_mode=off -c autovacuum=off"
+alone="$alone -c recovery_init_sync_method=syncfs"
 alone="$alone -c wal_keep_size=1000000 -c max_slot_wal_keep_size=-1 -c logging_collector=off -c ssl=off"
 "$bin/pg_ctl" start -s -w -t 3600 -D "$data" -l "$room/log" -o "$alone ${conf:+-c config_file=$conf}" ||
   { tail -n 5 "$room/log" >&2; exit 22; }

@@ -53,7 +53,7 @@ sync -f "$kept.part"; mv "$kept.part" "$kept"
 """
 _REWIND = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
 rm -f "$2/standby.signal"
-"$1/pg_rewind" -D "$2" --source-server="$3" ${4:+--config-file="$4"} 2>&1
+"$1/pg_rewind" -D "$2" --sync-method=syncfs --source-server="$3" ${4:+--config-file="$4"} 2>&1
 done=$?
 : > "$2/standby.signal"; sync "$2/standby.signal" "$2"
 exit "$done"
@@ -62,7 +62,8 @@ _CLONE = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
 bin=$1 data=$2 source=$3 slot=$4
 if [ -n "$(ls "$data/pg_tblspc" 2>/dev/null)" ]; then echo "it has tablespaces: copy it anew by hand" >&2; exit 41; fi
 find "$data" -mindepth 1 -maxdepth 1 -exec rm -rf {} + 2>/dev/null
-exec "$bin/pg_basebackup" -D "$data" -d "$source" --checkpoint=fast --wal-method=stream --slot="$slot" 2>&1
+exec "$bin/pg_basebackup" -D "$data" -d "$source" --checkpoint=fast --wal-method=stream --slot="$slot" \\
+  --sync-method=syncfs 2>&1
 """
 _AS_STANDBY = """data=$1 kept=$2/conf; umask 077
 for f in "$kept"/*; do
