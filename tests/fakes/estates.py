@@ -129,6 +129,7 @@ def member(component: ComponentId, region: RegionId, *, primary: RegionId, at: f
         upstream=None if leads else primary,
         streaming=True,
         lag=None if leads else timedelta(),
+        sync_acks=1 if leads else 0,
     )
     return MemberSeen(at=seconds(at), component=component, region=region, state=state)
 

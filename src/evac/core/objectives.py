@@ -1,10 +1,10 @@
-"""What a loss of the primary's region would cost at this very moment: the recovery time, and the data.
+"""RTO and RPO of this very moment: how long it would take, and what would be lost, if the region died now.
 
-Intuition: time to recover is time to be sure, plus the longest chain of steps until clients are served again. How
-long each step takes is known from those that ran before; until some have, from what was measured in the lab. What
-would be lost is read from the replication as it stands.
+Intuition: the time to recover is the time to be sure plus the longest chain of steps before clients are served again,
+each as long as it has lately been; what would be lost is what no standby holds. Both come with where they stem from:
+a figure that rests on nothing measured says so.
 
-What this is not: what a run achieved; that is measured from its journal (`evac.report`).
+What this is not: what was achieved in a run (the report), or a promise (`estate.Objectives`).
 """
 
 from __future__ import annotations
@@ -12,130 +12,200 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from statistics import median
+from enum import StrEnum
+from statistics import median, quantiles
+from typing import TypeAlias
 
-from evac.core.estate import Component, Detection, Estate, Purpose, ReplicationMode
-from evac.core.observation import MemberRole
-from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb, in_order
+from evac.core.assessment import Assessment
+from evac.core.decision import unstarvable
+from evac.core.estate import Component, ComponentId, Detection, Estate, Purpose, ReplicationMode
+from evac.core.observation import MemberRole, MemberState
+from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
 from evac.core.targets import Members
 
-SHIPPED: Mapping[Verb, timedelta] = {
-    Verb.PREPARE: timedelta(milliseconds=400),
-    Verb.STOP: timedelta(milliseconds=400),
-    Verb.REFUSE: timedelta(milliseconds=400),
-    Verb.CATCH_UP: timedelta(milliseconds=200),
-    Verb.PROMOTE: timedelta(milliseconds=500),
-    Verb.FOLLOW: timedelta(milliseconds=900),
-    Verb.PROTECT: timedelta(milliseconds=300),
-    Verb.SHIFT: timedelta(milliseconds=300),
-    Verb.VERIFY: timedelta(milliseconds=500),
-    Verb.REJOIN: timedelta(seconds=10),
-}
-"""What a step takes until this estate's own runs say better: medians of the lab's runs, rounded up."""
-TAIL = 1.5
-"""How much longer than the median the shipped figures say a bad run takes."""
-PHASE_BUDGET: Mapping[str, timedelta] = {
-    "detect": timedelta(seconds=30),
-    "decide": timedelta(seconds=60),
-    "dns": timedelta(minutes=2),
-    "restart": timedelta(minutes=2),
-    "total": timedelta(minutes=5),
-}
-"""The failover budget: how long each phase of a recovery may take at most."""
-SERVING = frozenset({Phase.FENCE, Phase.PREPARE, Phase.PROMOTE, Phase.SHIFT})
-"""The phases that clients wait for; what comes after proves or restores."""
+Durations: TypeAlias = Mapping[tuple[str, Verb], Sequence[timedelta]]
+"""How long a driver's verb lately took, newest last."""
 
-Durations = Mapping[tuple[str, Verb], Sequence[timedelta]]
-"""How long steps took, by driver and verb, oldest first."""
+SAMPLES_MIN = 3
+"""Fewer recorded durations than this are not trusted more than what is shipped."""
+SHIPPED: Mapping[Verb, tuple[timedelta, timedelta]] = {
+    Verb.PREPARE: (timedelta(seconds=0.3), timedelta(seconds=2)),
+    Verb.STOP: (timedelta(seconds=0.3), timedelta(seconds=2)),
+    Verb.REFUSE: (timedelta(seconds=0.2), timedelta(seconds=1)),
+    Verb.CATCH_UP: (timedelta(seconds=0.1), timedelta(seconds=1)),
+    Verb.PROMOTE: (timedelta(seconds=0.4), timedelta(seconds=2)),
+    Verb.FOLLOW: (timedelta(seconds=0.6), timedelta(seconds=3)),
+    Verb.PROTECT: (timedelta(seconds=0.2), timedelta(seconds=1)),
+    Verb.SHIFT: (timedelta(seconds=0.2), timedelta(seconds=1)),
+    Verb.VERIFY: (timedelta(seconds=0.3), timedelta(seconds=1)),
+    Verb.REJOIN: (timedelta(seconds=10), timedelta(minutes=10)),
+}
+"""Median and 95th percentile of each verb before anything was recorded."""
+SERVING = frozenset({Phase.PREPARE, Phase.FENCE, Phase.PROMOTE, Phase.SHIFT})
+"""The phases that clients wait for; the proof and the rebuilding come after."""
+SEEN_WITHIN = timedelta(seconds=10)
+"""What a member said longer ago than this says nothing of what would be lost now."""
+DECIDE = timedelta(milliseconds=100)
+"""Longest time until the controller looks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A part of a failover and how long it may take. `phases` are the plan's phases booked on it."""
+
+    name: str
+    limit: timedelta
+    phases: frozenset[Phase] = frozenset()
+
+
+BUDGETS: tuple[Budget, ...] = (
+    Budget(name="detect", limit=timedelta(seconds=30)),
+    Budget(name="decide", limit=timedelta(seconds=60)),
+    Budget(name="restart", limit=timedelta(minutes=2), phases=frozenset({Phase.PREPARE, Phase.FENCE, Phase.PROMOTE})),
+    Budget(name="dns", limit=timedelta(minutes=2), phases=frozenset({Phase.SHIFT})),
+    Budget(name="total", limit=timedelta(minutes=5), phases=SERVING),
+)
+"""What a failover may take, part by part. Requirement A5: the parts are limits each, not a sum."""
+
+
+class RpoBasis(StrEnum):
+    """Where a forecast of loss comes from."""
+
+    QUORUM = "quorum"
+    LAG = "lag"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What of one component would be lost. `time` and `size` (bytes) are None where that is not known."""
+
+    component: ComponentId
+    basis: RpoBasis
+    time: timedelta | None
+    size: int | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What to expect. `rpo` is None where nothing bounds it; `rpo_basis` says in words what it rests on."""
+    """What a plan would take and lose if it ran now. `rpo` is the worst component's; None: not known."""
 
     rto: timedelta
     rto_p95: timedelta
     critical_path: tuple[StepId, ...]
     rpo: timedelta | None
-    rpo_bytes: int | None
-    rpo_basis: str
+    rpo_basis: tuple[Loss, ...]
 
 
-def detection_bound(detection: Detection) -> timedelta:
-    """Return the longest time from a loss to its verdict: T = N * I + timeout + publishing + dwell."""
-    rows = detection.failures * detection.interval + detection.timeout
-    return max(rows, detection.heartbeat_stale) + detection.interval + detection.dwell
-
-
-def forecast(plan: Plan, estate: Estate, *, members: Members, durations: Durations) -> Forecast:
-    """Return what a plan leads to: when clients are served again, and what is lost until then."""
+def forecast(plan: Plan, *, estate: Estate, assessment: Assessment, members: Members, durations: Durations) -> Forecast:
+    """Return the forecast of a plan from what is known at the assessment's moment."""
+    usual = {s.id: _usual(s, estate, durations) for s in plan.steps}
+    path, middle = _longest(plan, {i: m for i, (m, _) in usual.items()})
+    _, high = _longest(plan, {i: p for i, (_, p) in usual.items()})
     sure = detection_bound(estate.detection)
-    typical, path = _longest(plan, estate, durations, share=0.5)
-    bad, _ = _longest(plan, estate, durations, share=0.95)
-    rpo, lost_bytes, basis = exposure(estate, plan.before, members)
+    losses = losses_now(plan.before, estate=estate, assessment=assessment, members=members)
+    times = [loss.time for loss in losses]
+    known = [t for t in times if t is not None]
     return Forecast(
-        rto=sure + typical,
-        rto_p95=sure + bad,
+        rto=sure + middle,
+        rto_p95=sure + high,
         critical_path=path,
-        rpo=rpo,
-        rpo_bytes=lost_bytes,
-        rpo_basis=basis,
+        rpo=max(known, default=timedelta()) if len(known) == len(times) else None,
+        rpo_basis=losses,
     )
 
 
-def _longest(plan: Plan, estate: Estate, durations: Durations, *, share: float) -> tuple[timedelta, tuple[StepId, ...]]:
-    """The longest chain of the steps that clients wait for, each taking as long as that share of its runs did."""
-    ends: dict[StepId, tuple[timedelta, tuple[StepId, ...]]] = {}
-    for step in in_order(plan.steps):
-        before = max((ends[n] for n in step.needs if n in ends), default=(timedelta(), ()))
-        took = _takes(step, estate, durations, share=share)
-        ends[step.id] = (before[0] + took, (*before[1], step.id))
-    serving = [ends[s.id] for s in plan.steps if s.phase in SERVING and not s.optional]
-    return max(serving, default=(timedelta(), ()))
+def detection_bound(policy: Detection) -> timedelta:
+    """Return the longest time from a region's death to the decision: N·max(I, τ) + I + dwell + one look.
 
-
-def _takes(step: Step, estate: Estate, durations: Durations, *, share: float) -> timedelta:
-    driver = estate.components[step.action.component].driver
-    known = sorted(durations.get((driver, step.action.verb), ()))
-    if not known:
-        return SHIPPED[step.action.verb] * (1.0 if share <= 0.5 else TAIL)
-    if share == 0.5:
-        return timedelta(seconds=median(d.total_seconds() for d in known))
-    return known[min(len(known) - 1, int(share * len(known)))]
-
-
-def exposure(estate: Estate, placement: Placement, members: Members) -> tuple[timedelta | None, int | None, str]:
-    """Return what would be lost now: the time and bytes of the worst component, and what that rests on, in words.
-
-    Services that are merely wanted do not count here; their loss is in their own component's report.
+    Questions are asked one after the other, so each of the N failures in a row may take the whole time limit.
     """
-    wanted = estate.wanted_only(placement.group)
-    parts = [
-        _exposed(component, placement, members)
+    down = policy.failures * max(policy.interval, policy.timeout) + policy.interval
+    return max(down, policy.heartbeat_stale + policy.interval) + policy.dwell + DECIDE
+
+
+def _usual(step: Step, estate: Estate, durations: Durations) -> tuple[timedelta, timedelta]:
+    """Median and 95th percentile of a step."""
+    driver = estate.components[step.action.component].driver
+    seen = [d.total_seconds() for d in durations.get((driver, step.action.verb), ())]
+    if len(seen) < SAMPLES_MIN:
+        return SHIPPED[step.action.verb]
+    high = quantiles(seen, n=20, method="inclusive")[-1]
+    return timedelta(seconds=median(seen)), timedelta(seconds=high)
+
+
+def _longest(plan: Plan, took: Mapping[StepId, timedelta]) -> tuple[tuple[StepId, ...], timedelta]:
+    """The chain of steps that clients wait for longest, and its length. A plan's steps come after what they need."""
+    best: dict[StepId, tuple[timedelta, tuple[StepId, ...]]] = {}
+    for step in plan.steps:
+        before = max((best[n] for n in step.needs if n in best), default=(timedelta(), ()))
+        if step.phase in SERVING and not step.optional:
+            best[step.id] = (before[0] + took[step.id], (*before[1], step.id))
+    length, path = max(best.values(), default=(timedelta(), ()))
+    return path, length
+
+
+def losses_now(placement: Placement, *, estate: Estate, assessment: Assessment, members: Members) -> tuple[Loss, ...]:
+    """Return what of each state component would be lost if its primary's region died at the assessment's moment."""
+    return tuple(
+        _loss(component, placement, estate, assessment, members)
         for component in estate.group_components(placement.group, Purpose.STATE)
-        if component.service not in wanted
-    ]
-    if not parts:
-        return timedelta(), 0, "0 (no state)"
-    return max(parts, key=lambda part: (part[0] is None, part[0] or timedelta()))
+    )
 
 
-def _exposed(component: Component, placement: Placement, members: Members) -> tuple[timedelta | None, int | None, str]:
+def _loss(component: Component, placement: Placement, estate: Estate, assessment: Assessment, members: Members) -> Loss:
     assert component.replication is not None, "state components are replicated, which loading checks"
-    standbys = [
+    if component.replication.mode is ReplicationMode.SYNC and not _waits_for_nobody(component, placement, members):
+        if why := unstarvable(component, estate, assessment, placement, members):
+            return Loss(component=component.id, basis=RpoBasis.UNKNOWN, time=None, size=None, why=why)
+        held = "every acknowledged write is held by a standby that would refuse the old primary"
+        return Loss(component=component.id, basis=RpoBasis.QUORUM, time=timedelta(), size=0, why=held)
+    standbys = _standbys(component, placement, assessment, members)
+    lags = [s.lag for s in standbys if s.lag is not None]
+    size = _behind(component, placement, members, standbys)
+    if not lags:
+        why = "no standby says how far behind it is"
+        return Loss(component=component.id, basis=RpoBasis.UNKNOWN, time=None, size=size, why=why)
+    if any(s.streaming for s in standbys):
+        why = "lag of the closest standby"
+    else:
+        why = "no standby streams: this grows until one does"
+    return Loss(component=component.id, basis=RpoBasis.LAG, time=min(lags), size=size, why=why)
+
+
+def _waits_for_nobody(component: Component, placement: Placement, members: Members) -> bool:
+    """Whether the primary itself says that it acknowledges alone, whatever was declared."""
+    seen = members.get((component.id, placement.primary))
+    return seen is not None and seen.state is not None and not seen.state.sync_acks
+
+
+def _standbys(
+    component: Component, placement: Placement, assessment: Assessment, members: Members
+) -> list[MemberState]:
+    """What the standbys said of themselves lately."""
+    return [
         seen.state
         for (c, region), seen in members.items()
-        if c == component.id and region != placement.primary and seen.state is not None
+        if c == component.id
+        and region != placement.primary
+        and seen.state is not None
+        and seen.state.role is MemberRole.STANDBY
+        and assessment.at - seen.at <= SEEN_WITHIN
     ]
-    streaming = [s for s in standbys if s.role is MemberRole.STANDBY and s.streaming]
-    sets = placement.sync.get(component.id, ())
-    if component.replication.mode is ReplicationMode.SYNC and sets:
-        if len(streaming) >= max(s.acks for s in sets):
-            return timedelta(), 0, "0 (quorum)"
-        return timedelta(), 0, "0 (quorum; writes wait, too few standbys stream)"
-    lags = [s.lag for s in streaming if s.lag is not None]
-    if not lags:
-        return None, None, f"unknown ({component.id}: no standby streams)"
-    behind = min((s.lag_bytes for s in streaming if s.lag_bytes is not None), default=None)
-    shown = "" if behind is None else f", {behind} bytes"
-    return min(lags), behind, f"{min(lags).total_seconds():.2f} s ({component.id} is asynchronous{shown})"
+
+
+def _behind(
+    component: Component, placement: Placement, members: Members, standbys: Sequence[MemberState]
+) -> int | None:
+    """By how many bytes the closest standby is behind; what it says itself, or the difference of the positions."""
+    seen = members.get((component.id, placement.primary))
+    written = seen.state.position if seen is not None and seen.state is not None else None
+    sizes = [size for s in standbys if (size := _size(s, written)) is not None]
+    return min(sizes, default=None)
+
+
+def _size(standby: MemberState, written: int | None) -> int | None:
+    if standby.lag_bytes is not None or standby.position is None or written is None:
+        return standby.lag_bytes
+    return max(0, written - standby.position)

@@ -17,7 +17,7 @@ from math import asin, cos, radians, sin, sqrt
 
 from evac.core.assessment import Assessment, Diagnosis
 from evac.core.estate import Component, ComponentId, Estate, GroupId, Purpose, Region, RegionId
-from evac.core.observation import Instant, MemberRole, MemberSeen
+from evac.core.observation import MemberRole, MemberSeen
 from evac.core.plan import Placement
 
 WEIGHTS: Mapping[str, float] = {
@@ -100,14 +100,12 @@ def obstacle(estate: Estate, assessment: Assessment, placement: Placement, membe
     if has and needed and has < 0.5 * needed:
         return f"can carry {has:g} requests/s, {needed:g} are served now"
     for component in estate.group_components(placement.group, Purpose.STATE):
-        if reason := _member_obstacle(component, placement, members, region, assessment.at):
+        if reason := _member_obstacle(component, placement, members, region):
             return f"{component.id} there {reason}"
     return ""
 
 
-def _member_obstacle(
-    component: Component, placement: Placement, members: Members, region: RegionId, now: Instant
-) -> str:
+def _member_obstacle(component: Component, placement: Placement, members: Members, region: RegionId) -> str:
     """Why this standby cannot be promoted; empty if it can."""
     seen = members.get((component.id, region))
     if seen is None:
@@ -121,7 +119,7 @@ def _member_obstacle(
         return f"follows {state.upstream}, not {placement.primary}"
     if state.free_disk is not None and state.free_disk < FREE_DISK_MIN:
         return f"has {state.free_disk:.1%} of its disk free, below {FREE_DISK_MIN:.0%}"
-    lag = lag_before_silence(seen, now)
+    lag = lag_before_silence(seen)
     assert component.replication is not None, "state components are replicated, which loading checks"
     if lag is not None and lag > component.replication.lag_max:
         limit = component.replication.lag_max.total_seconds()
@@ -129,7 +127,7 @@ def _member_obstacle(
     return ""
 
 
-def lag_before_silence(seen: MemberSeen, now: Instant) -> timedelta | None:
+def lag_before_silence(seen: MemberSeen) -> timedelta | None:
     """Return a standby's lag at the moment its upstream was last heard: a dead primary makes no standby laggard."""
     if seen.state is None or seen.state.lag is None:
         return None
