@@ -139,11 +139,18 @@ class Member:
         """Shut it down."""
         process.send(self.pids(), signal.SIGTERM)
         await process.until(lambda: not self.pids(), what=f"valkey {self.region} to end")
+        await self._reaped()
 
     async def kill(self) -> None:
         """SIGKILL it."""
         while found := self.pids():
             await process.kill(found)
+        await self._reaped()
+
+    async def _reaped(self) -> None:
+        """Wait for the end of a process that we started and that has ended: the kernel may take a moment to say so."""
+        if self._process:
+            await self._process.kill()
 
     def freeze(self) -> None:
         """SIGSTOP it."""
