@@ -250,3 +250,20 @@ async def test_changes_that_nobody_needs_any_more_are_dropped(tmp_path: Path) ->
     await store.commit(expect={}, put={"a": b"2"})
     assert store._reader.execute("SELECT count(*) FROM changes").fetchone() == (1,)
     await store.close()
+
+
+async def test_a_watch_that_is_overtaken_is_told_so() -> None:
+    store = MemoryStore()
+    for n in range(KEPT_MAX + 1):
+        await store.commit(expect={}, put={"n": str(n).encode()})
+    with pytest.raises(StoreUnavailable, match="no longer kept"):
+        await take(store, "", after=0, count=1)
+    assert len(await take(store, "", after=1, count=KEPT_MAX)) == KEPT_MAX
+
+
+async def test_a_look_for_other_processes_that_fails_is_made_again(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "evac.db")
+    broken = sqlite3.connect(tmp_path / "evac.db")
+    broken.close()
+    assert store._look(broken, 7) == 7
+    await store.close()

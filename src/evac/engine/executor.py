@@ -169,18 +169,25 @@ class _Execution:
         )
 
     async def _hear(self) -> None:
-        """Wait until an order is answered, or its time is over, and note that."""
-        at, _ = min((self._deadline(o), key) for key, o in self.waiting.items())
+        """Wait until an order is answered, and note all answers there are; or until an order's time is over."""
+        at = min(self._deadline(o) for o in self.waiting.values())
         try:
             async with asyncio.timeout((at - self.clock.now()).total_seconds()):
-                async with closing(self.journal.store.watch("answers/", after=self.journal.position)) as changes:
-                    async for change in changes:
-                        self.journal.position = change.revision
-                        order = self.waiting.pop(change.key, None) if change.record else None
-                        if order is not None and change.record is not None:
-                            return self._note_answer(order, change.record)
+                await self._news()
         except TimeoutError:
             self._give_up(at)
+            return
+        for record in await self.journal.store.list("answers/"):
+            if order := self.waiting.pop(record.key, None):
+                self._note_answer(order, record)
+
+    async def _news(self) -> None:
+        """Return when one of the awaited answers has been written."""
+        async with closing(self.journal.store.watch("answers/", after=self.journal.position)) as changes:
+            async for change in changes:
+                self.journal.position = change.revision
+                if change.record is not None and change.key in self.waiting:
+                    return
 
     def _deadline(self, order: Order) -> Instant:
         run = self.journal.run

@@ -119,6 +119,8 @@ class _Desk:
         self._taken: dict[str, int] = {}
         """Orders in hand or answered, by key, with the version taken."""
         self._busy = {component: asyncio.Lock() for component in members}
+        self._terms: dict[GroupId, int] = {}
+        """The highest terms obeyed, as far as read: this region's agent alone writes them."""
         self._term_lock = asyncio.Lock()
 
     async def listen(self, tasks: asyncio.TaskGroup) -> None:
@@ -164,13 +166,16 @@ class _Desk:
             self._taken.pop(record.key, None)
 
     async def _stands(self, order: Order, record: Record) -> bool:
-        """Whether the order is still there and unanswered."""
+        """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet."""
         now = await self._patiently(lambda: self._store.get(order.key))
-        answered = await self._patiently(lambda: self._store.get(order.answer_key))
-        return now is not None and now.version == record.version and answered is None
+        if now is None or now.version != record.version:
+            return False
+        return not order.doubt or await self._patiently(lambda: self._store.get(order.answer_key)) is None
 
     async def _admit(self, order: Order) -> Answer | None:
         """Refuse an order of a lower term than any obeyed before; else remember its term, durably."""
+        if order.term == self._terms.get(order.group):
+            return None
         key = f"terms-seen/{self._region}/{order.group}"
         async with self._term_lock:
             seen = await self._store.get(key)
@@ -178,8 +183,10 @@ class _Desk:
             if order.term < highest:
                 reason = f"the order's term {order.term} is over: {self._region} has obeyed term {highest}"
                 return Answer(failure=Failure.REJECTED, reason=reason)
+            self._terms[order.group] = highest
             if order.term > highest:
                 await self._store.commit(expect={key: seen.version if seen else 0}, put={key: encode(order.term)})
+                self._terms[order.group] = order.term
         return None
 
     async def _answer(self, order: Order, record: Record, answer: Answer) -> None:

@@ -30,15 +30,18 @@ class Feed:
         self._bell = asyncio.Event()
         self._closed = False
 
+    def reaches(self, after: int) -> bool:
+        """Return whether every change after a revision is kept."""
+        return after >= self._from
+
     def publish(self, changes: Sequence[Change], *, revision: int) -> None:
         """Add the changes up to a revision; what is known already is left out."""
         if revision <= self.revision:
             return
-        for change in changes:
-            if change.revision > self.revision:
-                if len(self._changes) == KEPT_MAX:
-                    self._from = self._changes[0].revision
-                self._changes.append(change)
+        for change in (c for c in changes if c.revision > self.revision):
+            if len(self._changes) == KEPT_MAX:
+                self._from = self._changes[0].revision
+            self._changes.append(change)
         self.revision = revision
         self._ring()
 
@@ -61,7 +64,7 @@ class Feed:
         while True:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
-            if after < self._from:
+            if not self.reaches(after):
                 raise StoreUnavailable(f"the changes after revision {after} are no longer kept: list, then watch again")
             bell = self._bell
             upto = self.revision

@@ -87,11 +87,12 @@ class SqliteStore:
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
         upto = self._feed.revision
-        if after < upto:
+        if not self._feed.reaches(after):
             for change in await self._read(lambda db: _changes(db, after=after, upto=upto)):
                 if change.key.startswith(prefix):
                     yield change
-        async for change in self._feed.follow(prefix, after=max(after, upto)):
+            after = upto
+        async for change in self._feed.follow(prefix, after=after):
             yield change
 
     async def revision(self) -> int:

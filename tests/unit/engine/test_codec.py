@@ -1,0 +1,42 @@
+"""Values survive their way through the store, and what does not fit is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from evac.core.plan import Plan
+from evac.core.run import Event, Receipt
+from evac.engine.codec import decode, encode, from_plain, plan_hash, to_plain
+from fakes.rehearsal import play
+from fakes.shapes import shapes
+
+
+def test_every_entry_of_every_shape_comes_back_as_it_was() -> None:
+    for shape in shapes():
+        for event in play(shape.plan, shape.world()).events:
+            assert decode(encode(event), Event) == event
+
+
+def test_the_same_value_is_the_same_bytes_and_another_plan_has_another_hash() -> None:
+    plan = shapes()[0].plan
+    again: Plan = decode(encode(plan), Plan)
+    assert encode(again) == encode(plan)
+    assert plan_hash(again) == plan_hash(plan) != plan_hash(replace(plan, notes=("other",)))
+    assert list(to_plain(plan)) == list(to_plain(again))
+
+
+def test_facts_are_kept_as_plain_data() -> None:
+    receipt = Receipt(kind="x", facts={"a": (1, {"b": [None, True]}), "c": 0.5})
+    assert encode(receipt) == b'{"facts":{"a":[1,{"b":[null,true]}],"c":0.5},"kind":"x"}'
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ValueError, match=r"not a Receipt: .*surplus"):
+        from_plain({"kind": "x", "surplus": 1}, Receipt)
+    with pytest.raises(ValueError, match="not a timedelta"):
+        from_plain(None, timedelta)
+    with pytest.raises(ValueError, match="value of that union"):
+        decode(b'{"is":"Unheard"}', Event)
