@@ -21,9 +21,9 @@ from fakes.standing import NotingStore, ScriptedMember, ScriptedPlace, ScriptedP
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
 QUICK = Detection(
     interval=timedelta(milliseconds=10),
-    timeout=timedelta(milliseconds=20),
+    timeout=timedelta(milliseconds=400),
     client_interval=timedelta(milliseconds=10),
-    client_timeout=timedelta(milliseconds=30),
+    client_timeout=timedelta(milliseconds=400),
 )
 PRIMARY = MemberState(role=MemberRole.PRIMARY, writable=True, position=7)
 
@@ -58,7 +58,7 @@ class Told:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.002)
 

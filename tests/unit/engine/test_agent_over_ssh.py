@@ -23,7 +23,7 @@ from fakes.loopback_ssh import loopback_host
 from fakes.standing import NotingStore
 
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
-DETECTION = Detection(interval=timedelta(milliseconds=50), timeout=timedelta(seconds=1))
+DETECTION = Detection(interval=timedelta(milliseconds=50), timeout=timedelta(seconds=5))
 
 
 def estate(port: int) -> Estate:
@@ -37,7 +37,7 @@ def estate(port: int) -> Estate:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 
