@@ -144,6 +144,12 @@ def _of_the_server(member: Member, said: dict[str, Any]) -> list[Finding]:
             "there are senders and slots enough for every member",
             f"set max_wal_senders and max_replication_slots to {2 * needed + 2} or more",
         ),
+        *_of_replication(wants, said),
+    ]
+
+
+def _of_replication(wants: str, said: dict[str, Any]) -> list[Finding]:
+    return [
         _say(
             said["keep_max"] != "-1",
             f"a lost standby cannot fill the disk (max_slot_wal_keep_size {said['keep_max']})",
