@@ -1,4 +1,4 @@
-"""The protocols between evac's core and the world. Whoever implements one passes its contract suite in `tests/contract`.
+"""The protocols between evac's core and the world. Whoever implements one passes its suite in `tests/contract`.
 
 A port has few methods (about six) and raises only the errors of `evac.core.errors`. Values that cross a port are the
 core's own frozen dataclasses, or plain bytes and numbers.
@@ -6,7 +6,7 @@ core's own frozen dataclasses, or plain bytes and numbers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,16 +60,17 @@ class Store(Protocol):
     async def list(self, prefix: str) -> tuple[Record, ...]:
         """Return all keys under a prefix, sorted by key."""
 
-    async def commit(
-        self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()
-    ) -> int:
+    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
         """Write and delete all or nothing, durably, if each key in `expect` has that version (0: does not exist).
 
         Returns the store's new revision. Raises `Conflict` when an expectation fails: nothing was written.
         """
 
-    def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
-        """Yield every change under a prefix with a revision greater than `after`, in order, without end."""
+    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        """Yield every change under a prefix with a revision greater than `after`, in order, without end.
+
+        A reader that falls too far behind gets `StoreUnavailable`: list, then watch again.
+        """
 
     async def revision(self) -> int:
         """Return the revision of the newest commit."""

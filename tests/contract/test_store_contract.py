@@ -9,7 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import cast
 
@@ -35,12 +36,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def take(store: Store, prefix: str, *, after: int, count: int) -> list[Change]:
     """Return the first changes of a watch."""
     changes: list[Change] = []
-    watch = cast(AsyncGenerator[Change, None], store.watch(prefix, after=after))
-    async for change in watch:
-        changes.append(change)
-        if len(changes) == count:
-            break
-    await watch.aclose()
+    async with aclosing(store.watch(prefix, after=after)) as watch:
+        async for change in watch:
+            changes.append(change)
+            if len(changes) == count:
+                break
     return changes
 
 
@@ -161,12 +161,15 @@ async def test_a_store_keeps_its_incarnation(store: Store) -> None:
 
 async def test_what_sqlite_was_given_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     first = await SqliteStore.open(tmp_path / "evac.db")
-    revision = await first.commit(expect={}, put={"a": b"1"})
+    revision = await first.commit(expect={}, put={"a": b"1", "b": b""})
     born = await first.incarnation()
     await first.close()
     second = await SqliteStore.open(tmp_path / "evac.db")
     assert (await second.revision(), await second.incarnation()) == (revision, born)
-    assert [c.key for c in await take(second, "", after=0, count=1)] == ["a"]
+    watching = asyncio.create_task(take(second, "a", after=0, count=2))
+    await asyncio.sleep(0.01)
+    await second.commit(expect={}, put={"a": b"2"})
+    assert [c.record and c.record.value for c in await watching] == [b"1", b"2"]
     await second.close()
     shutil.copy(tmp_path / "evac.db", tmp_path / "copy.db")
     copy = await SqliteStore.open(tmp_path / "copy.db")

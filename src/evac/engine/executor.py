@@ -13,8 +13,8 @@ What this is not: the agent's half (`engine.orders`), or when and why a run is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ from evac.core.run import Done, Event, Failed, Failure, Run, RunId, Settled, Sta
 from evac.engine.codec import decode, encode
 from evac.engine.journal import Journal, open_run, raised, take_journal
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
-from evac.ports import Change, Clock, Record, Store
+from evac.ports import Clock, Record, Store
 
 __all__ = ["execute", "open_run"]
 
@@ -183,7 +183,7 @@ class _Execution:
 
     async def _news(self) -> None:
         """Return when one of the awaited answers has been written."""
-        async with closing(self.journal.store.watch("answers/", after=self.journal.position)) as changes:
+        async with aclosing(self.journal.store.watch("answers/", after=self.journal.position)) as changes:
             async for change in changes:
                 self.journal.position = change.revision
                 if change.record is not None and change.key in self.waiting:
@@ -226,13 +226,3 @@ class _Execution:
                 undo=order.undo,
             )
         self.journal.note(event)
-
-
-@asynccontextmanager
-async def closing(changes: AsyncIterator[Change]) -> AsyncIterator[AsyncIterator[Change]]:
-    """End a watch when it is no longer read."""
-    try:
-        yield changes
-    finally:
-        if isinstance(changes, AsyncGenerator):
-            await changes.aclose()

@@ -6,7 +6,7 @@ death of the process that asked, `StoreUnavailable` for a store that did not ans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -48,7 +48,7 @@ class FailingStore:
         self._maybe(number, Moment.AFTER)
         return revision
 
-    def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
+    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         return self.store.watch(prefix, after=after)
 
     async def revision(self) -> int:

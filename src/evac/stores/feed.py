@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from evac.core.errors import StoreUnavailable
 from evac.ports import Change
@@ -56,7 +56,7 @@ class Feed:
         self._closed = True
         self._ring()
 
-    async def follow(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
+    async def follow(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         """Yield every change under a prefix after a revision, without end.
 
         Raises `StoreUnavailable` when the feed is closed, or no longer reaches back that far.

@@ -8,7 +8,7 @@ What this is not: durable.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Record
@@ -52,7 +52,7 @@ class MemoryStore:
         self._feed.publish(changes, revision=revision)
         return revision
 
-    def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
+    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         return self._feed.follow(prefix, after=after)
 
     async def revision(self) -> int:

@@ -19,7 +19,7 @@ import asyncio
 import sqlite3
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -85,7 +85,7 @@ class SqliteStore:
         # Otherwise another process's commits lie between: the listener brings them all, in order, within `POLL`.
         return revision
 
-    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         upto = self._feed.revision
         if not self._feed.reaches(after):
             for change in await self._read(lambda db: _changes(db, after=after, upto=upto)):

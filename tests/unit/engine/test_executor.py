@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,12 @@ import pytest
 from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePlan
 from evac.core.news import News
 from evac.core.plan import Placement, Plan, Term
-from evac.core.run import Event, Outcome, RunId, Settled
+from evac.core.run import Event, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
 from evac.engine.journal import at_term, fold_journal, open_run, raised, read_journal, read_run, read_runs, take_journal
 from evac.engine.leadership import lead
-from evac.engine.orders import obey
+from evac.engine.orders import Answer, Order, obey
 from evac.ports import Store
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
@@ -188,3 +190,26 @@ def test_an_interruption_after_a_commit_is_read_back_not_repeated() -> None:
     played = play(FAILOVER.plan, FAILOVER.world(), death=Death(commit=1, moment=Moment.AFTER, make=away))
     assert played.run.resumed
     assert set(played.systems.effects.values()) == {1}
+
+
+def test_time_limits_pass_one_by_one_and_other_runs_answers_are_left_alone() -> None:
+    first, *others = FAILOVER.plan.steps
+    quick = replace(first, timeout=timedelta(seconds=1), retries=0)
+    plan = replace(FAILOVER.plan, steps=(quick, *others))
+
+    async def tell() -> None:
+        store, run_id = await opened(plan)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(execute(run_id, store=store, clock=CLOCK, by="me"))
+            await asyncio.sleep(1)
+            orders = {r.key.replace("orders/", "answers/"): decode(r.value, Order) for r in await store.list("orders/")}
+            mine = next(key for key, o in orders.items() if o.step != quick.id)
+            await store.commit(expect={}, put={"answers/x/9.s.1": b"{}"})
+            await store.commit(expect={}, put={mine: encode(Answer(receipt=Receipt(kind="starved")))})
+            await asyncio.sleep(6)
+            run = await read_run(run_id, store=store)
+            assert run.does[quick.id].attempt == 2
+            assert [p.attempt for i, p in run.does.items() if i != quick.id] == [1] * (len(run.does) - 1)
+        assert await store.get("answers/x/9.s.1") is not None
+
+    time.run(tell())

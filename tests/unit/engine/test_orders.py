@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from evac.core.plan import Action, StepId, Term, Verb
 from evac.core.run import Failure, Receipt, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.orders import STORE_TRIES_MAX, Answer, Order, obey
-from evac.ports import Driver, Holds, Store, Truth
+from evac.ports import Change, Driver, Holds, Store, Truth
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
 from evac.sim.systems import Fault, Member, Node, Systems
@@ -227,3 +227,41 @@ def test_an_agent_whose_watch_broke_listens_again() -> None:
             return await super().list(prefix)
 
     assert asked(order(), systems(), store=Deaf()).receipt is not None
+
+
+def test_an_order_in_hand_is_not_taken_twice_when_the_watch_broke() -> None:
+    class Breaking(MemoryStore):
+        watches = 0
+
+        async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+            self.watches += 1
+            if self.watches == 1:
+                await asyncio.sleep(0.001)
+                raise StoreUnavailable("broken")
+            async for change in super().watch(prefix, after=after):
+                yield change
+
+    world = systems(Fault.HANGING)
+    answer = asked(order(), world, store=Breaking(), early=True)
+    assert answer.failure is Failure.INDETERMINATE
+
+
+def test_a_look_that_does_not_end_sees_nothing() -> None:
+    class Slow(Odd):
+        async def holds(self, action: Action) -> Holds:
+            await asyncio.sleep(10**5)
+            raise AssertionError
+
+    member: Driver = Slow(Member(systems=systems(), component=DB, region=WEST))  # type: ignore[assignment]
+    (answer,) = time.run(ask(MemoryStore(), order(look=True), members={DB: member}, early=False))
+    assert (answer.failure, answer.reason) == (Failure.INDETERMINATE, "a look took longer than 3 s")
+
+
+def test_a_repeated_order_of_an_obeyed_term_writes_no_term_again() -> None:
+    async def tell() -> list[str]:
+        store = FailingStore(store=MemoryStore(), trouble=lambda number, moment: None)
+        await ask(store, order(), members=dict(systems().members(WEST)))
+        await ask(store, order(attempt=2), order(attempt=3), members=dict(systems().members(WEST)))
+        return [k for keys in store.commits for k in keys if k.startswith("terms-seen/")]
+
+    assert len(time.run(tell())) == 1
