@@ -84,7 +84,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
                 if last is None or seen.at - last > detector.policy.heartbeat_stale:
                     fresh_since[seen.region] = seen.at
                 heartbeats[seen.region] = seen.at if last is None else max(last, seen.at)
-            case MemberSeen():
+            case MemberSeen():  # pragma: no branch (the union is closed)
                 known = members.get((seen.component, seen.region))
                 if known is None or known.at <= seen.at:
                     members[seen.component, seen.region] = seen

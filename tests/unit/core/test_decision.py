@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from evac.core.assessment import Assessment, Diagnosis
+from evac.core.decision import (
+    Ask,
+    CallPerson,
+    Decision,
+    Flaps,
+    Hold,
+    Move,
+    Rejoin,
+    Tries,
+    View,
+    decide,
+    is_standby,
+    unfenceable,
+    unstarvable,
+)
+from evac.core.estate import Automation, GroupId, Guard, RegionId, ServiceId
+from evac.core.plan import Placement, RunKind, SyncSet, Term
+from evac.core.run import RunId
+from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, WEST, placed, shop
+from fakes.estates import changed, dead, everywhere, judged, members, seconds, view
+
+ESTATE = shop()
+HERE = placed(ESTATE)
+DEAD = dead(ESTATE, EAST)
+
+
+def decided(knows: View, *, after: float = 0.0) -> Decision:
+    (decision,) = decide(knows, now=knows.assessment.at + seconds(after))
+    return decision
+
+
+def with_diagnosis(said: Assessment, diagnosis: Diagnosis, *services: ServiceId) -> Assessment:
+    verdict = replace(said.verdicts[EAST], diagnosis=diagnosis, services=services)
+    return replace(said, verdicts={**said.verdicts, EAST: verdict})
+
+
+def test_all_well_is_a_hold() -> None:
+    decision = decided(view(ESTATE, judged(ESTATE)))
+    assert decision == Hold(group=GROUP, reasons=("us-east-1 is well",))
+
+
+def test_a_dead_region_is_moved_away_from() -> None:
+    decision = decided(view(ESTATE, DEAD))
+    assert isinstance(decision, Move)
+    assert (decision.source, decision.target, decision.kind) == (EAST, WEST, RunKind.FAILOVER)
+    assert decision.symptom_at == DEAD.verdicts[EAST].symptom_at
+    assert [r.region for r in decision.rejected] == [EUROPE]
+
+
+def test_the_same_view_leads_to_the_same_decision() -> None:
+    assert decided(view(ESTATE, DEAD)) == decided(view(ESTATE, DEAD))
+
+
+def test_a_verdict_is_watched_for_the_dwell() -> None:
+    verdict = replace(DEAD.verdicts[EAST], since=DEAD.at)
+    decision = decided(view(ESTATE, replace(DEAD, verdicts={**DEAD.verdicts, EAST: verdict})), after=0.1)
+    assert isinstance(decision, Hold)
+    assert decision.watching
+
+
+def test_what_only_outside_views_say_is_watched_for_longer() -> None:
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST))
+    since = said.verdicts[EAST].since
+    dwell = ESTATE.detection.ingress_dwell
+    (early,) = decide(view(ESTATE, said), now=since + dwell - seconds(0.1))
+    (late,) = decide(view(ESTATE, said), now=since + dwell)
+    assert isinstance(early, Hold)
+    assert isinstance(late, Move)
+
+
+def test_one_run_at_a_time() -> None:
+    decision = decided(replace(view(ESTATE, DEAD), active={GROUP: RunId("r7")}))
+    assert decision == Hold(group=GROUP, reasons=("run r7 is under way",))
+
+
+def test_a_stuck_run_waits_for_a_person() -> None:
+    decision = decided(replace(view(ESTATE, DEAD), stuck={GROUP: RunId("r7")}))
+    assert decision == Hold(group=GROUP, reasons=("run r7 is stuck and waits for a person: evac report r7",))
+
+
+@pytest.mark.parametrize(("count", "ago", "kind"), [(1, 5, Hold), (1, 11, Move), (2, 15, Hold), (2, 21, Move)])
+def test_a_run_that_did_not_complete_is_tried_again_later_each_time(count: int, ago: float, kind: type) -> None:
+    tries = {GROUP: Tries(count=count, at=DEAD.at - seconds(ago))}
+    assert isinstance(decided(replace(view(ESTATE, DEAD), tries=tries)), kind)
+
+
+def test_and_not_for_ever() -> None:
+    decision = decided(replace(view(ESTATE, DEAD), tries={GROUP: Tries(count=3, at=seconds(0))}))
+    assert isinstance(decision, CallPerson)
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "services", "acts"),
+    [
+        (Diagnosis.SERVICE_DOWN, (ORDERS,), True),
+        (Diagnosis.SERVICE_DOWN, (CARTS,), False),
+        (Diagnosis.SERVICES_DOWN, (), True),
+        (Diagnosis.INGRESS_FAILED, (SHOP,), True),
+        (Diagnosis.INGRESS_FAILED, (CARTS,), False),
+        (Diagnosis.GRAY, (SHOP,), True),
+        (Diagnosis.GRAY, (ServiceId("mail"),), False),
+        (Diagnosis.LINK_CUT, (), False),
+        (Diagnosis.UNKNOWN, (ORDERS,), False),
+    ],
+)
+def test_which_troubles_moving_cures(diagnosis: Diagnosis, services: tuple[ServiceId, ...], acts: bool) -> None:
+    said = with_diagnosis(judged(ESTATE), diagnosis, *services)
+    decision = decided(view(ESTATE, said), after=1)
+    assert isinstance(decision, Move) is acts
+    assert acts or isinstance(decision, Hold)
+
+
+def test_nobody_can_judge_and_the_agent_is_silent() -> None:
+    nobody = judged(ESTATE, silent=tuple(ESTATE.regions), rounds=30)
+    decision = decided(view(ESTATE, nobody))
+    assert isinstance(decision, CallPerson)
+    assert "cannot be judged" in decision.reasons[0]
+
+
+def test_no_target_calls_a_person_with_each_reason() -> None:
+    known = changed(changed(members(ESTATE), ORDERS_DB, WEST, state=None), ORDERS_DB, EUROPE, state=None)
+    decision = decided(replace(view(ESTATE, DEAD), members=known))
+    assert isinstance(decision, CallPerson)
+    assert len(decision.reasons) == 4
+
+
+def test_an_asynchronous_primary_out_of_reach_calls_a_person() -> None:
+    estate = shop(acks=0)
+    decision = decided(view(estate, dead(estate, EAST)))
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[-1].endswith("evac failover us-east-1 --to us-west-2 --accept-loss")
+
+
+def test_a_silent_agent_is_not_asked_to_stop_anything() -> None:
+    estate = shop(acks=0)
+    said = with_diagnosis(judged(estate, silent=(EAST,)), Diagnosis.GRAY, SHOP)
+    assert isinstance(decided(view(estate, said), after=1), CallPerson)
+
+
+def test_paused() -> None:
+    decision = decided(replace(view(ESTATE, DEAD), paused="maintenance"))
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[-1] == "automation is paused: maintenance"
+
+
+@pytest.mark.parametrize(("automation", "kind"), [(Automation.MANUAL, CallPerson), (Automation.SEMI_AUTOMATIC, Ask)])
+def test_who_may_start_it(automation: Automation, kind: type) -> None:
+    estate = shop(automation=automation)
+    assert isinstance(decided(view(estate, dead(estate, EAST))), kind)
+
+
+def test_hold_down_after_a_move() -> None:
+    knows = replace(view(ESTATE, DEAD), last_move_at={GROUP: DEAD.at})
+    assert isinstance(decided(knows, after=60), CallPerson)
+    assert isinstance(decided(knows, after=1800), Move)
+
+
+def test_flaps_halve_suppress_and_are_free_again() -> None:
+    guard, half = Guard(), timedelta(minutes=15)
+    flaps = Flaps(points=2000, at=seconds(0))
+    assert flaps.now(half, half) == 1000
+    assert flaps.suppressed(half, guard)
+    assert not flaps.suppressed(2 * half, guard)
+    assert not Flaps(points=1999).suppressed(seconds(0), guard)
+    decision = decided(replace(view(ESTATE, DEAD), flaps={GROUP: Flaps(points=2500, at=DEAD.at)}))
+    assert isinstance(decision, CallPerson)
+    assert "flapping" in decision.reasons[-1]
+
+
+def test_the_worst_region_comes_first() -> None:
+    other = Placement(group=GroupId("a"), primary=WEST, term=Term(1))
+    shops = {s.id: s for s in ESTATE.services.values()}
+    mail = replace(shops[ORDERS], id=ServiceId("mail"), group=GroupId("a"))
+    estate = replace(ESTATE, services={**ESTATE.services, mail.id: mail})
+    knows = replace(view(estate, dead(estate, EAST)), placements={other.group: other, GROUP: HERE})
+    assert [d.group for d in decide(knows, now=knows.assessment.at)] == [GROUP, other.group]
+
+
+def returned(estate_rejoins: bool = True, *, paused: str = "", since: float = -10.0) -> Decision:
+    estate = replace(ESTATE, rejoin_automatic=estate_rejoins)
+    said = judged(estate)
+    where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
+    knows = replace(view(estate, said, where), heard_since={EAST: said.at + seconds(since)}, paused=paused)
+    return decided(knows)
+
+
+def test_a_returned_region_is_rebuilt_once_it_has_answered_for_a_while() -> None:
+    decision = returned()
+    assert isinstance(decision, Rejoin)
+    assert decision.region == EAST
+    assert isinstance(returned(since=-1), Hold)
+
+
+def test_unless_a_person_wants_otherwise() -> None:
+    assert isinstance(returned(False), Hold)
+    assert isinstance(returned(paused="wait"), Hold)
+
+
+def test_a_region_that_is_still_away_is_not_rebuilt() -> None:
+    where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
+    assert isinstance(decided(view(ESTATE, DEAD, where)), Hold)
+
+
+def starve(sets: tuple[SyncSet, ...], said: Assessment = DEAD, *, without: RegionId | None = None) -> str:
+    known = members(ESTATE)
+    if without is not None:
+        known = changed(known, ORDERS_DB, without, state=None)
+    where = replace(HERE, sync={ORDERS_DB: sets})
+    return unstarvable(ESTATE.components[ORDERS_DB], ESTATE, said, where, known)
+
+
+def test_enough_standbys_must_be_able_to_refuse() -> None:
+    both = SyncSet(acks=1, standbys=(WEST, EUROPE))
+    assert starve((both,)) == ""
+    assert starve((both,), without=WEST).endswith("1 can be reached")
+    assert starve((SyncSet(acks=2, standbys=(WEST, EUROPE)),), without=WEST) == ""
+    assert starve((SyncSet(acks=2, standbys=(WEST, EUROPE)), both), without=WEST) != ""
+    assert "asynchronous" in starve(())
+
+
+def test_a_standby_whose_agent_is_silent_cannot_refuse() -> None:
+    both = SyncSet(acks=1, standbys=(WEST, EUROPE))
+    said = judged(ESTATE, silent=(EAST, WEST), down=everywhere(ESTATE, EAST))
+    assert starve((both,), said).endswith("1 can be reached")
+
+
+def test_an_agent_that_answers_can_stop_what_it_hosts() -> None:
+    nobody = replace(HERE, sync={})
+    assert unfenceable(ESTATE, judged(ESTATE), nobody, members(ESTATE)) == ""
+    assert unfenceable(ESTATE, DEAD, nobody, members(ESTATE)) != ""
+
+
+def test_what_is_merely_wanted_needs_no_fence() -> None:
+    only_orders = replace(HERE, sync={ORDERS_DB: HERE.sync[ORDERS_DB]})
+    assert unfenceable(ESTATE, DEAD, only_orders, members(ESTATE)) == ""
+
+
+def test_who_is_a_standby() -> None:
+    known = members(ESTATE)
+    assert is_standby(known, ORDERS_DB, WEST)
+    assert not is_standby(known, ORDERS_DB, EAST)
+    assert not is_standby({}, ORDERS_DB, WEST)
+    assert not is_standby(changed(known, CARTS_CACHE, WEST, state=None), CARTS_CACHE, WEST)

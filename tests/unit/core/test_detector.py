@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from evac.core.detector import Cell, Detector, Sight, fold
+from evac.core.estate import Detection
+from evac.sim.estates import EAST, ORDERS, ORDERS_DB, WEST
+from fakes.estates import beat, member, probed, seconds
+
+EMPTY = Detector(policy=Detection())
+SIGHT = Sight(WEST, ORDERS, EAST, False)
+
+
+def answered(*answers: bool, step: float = 0.5) -> Detector:
+    """A detector that was told these answers, one every half second."""
+    seen = (probed(count * step, WEST, EAST, ORDERS, ok=ok) for count, ok in enumerate(answers))
+    return fold(EMPTY, *seen)
+
+
+def cell(detector: Detector) -> Cell:
+    return detector.cells[SIGHT]
+
+
+def test_one_success_is_enough_to_be_up_at_first() -> None:
+    assert cell(answered(True)).up is True
+
+
+def test_nothing_is_known_after_too_few_failures_at_first() -> None:
+    assert cell(answered(False, False)).up is None
+
+
+def test_a_row_of_failures_turns_a_cell_down_and_less_does_not() -> None:
+    assert cell(answered(True, False, False, True, False, False)).up is True
+    down = cell(answered(True, False, False, False))
+    assert down.up is False
+    assert down.since == seconds(1.5)
+
+
+def test_one_lucky_answer_does_not_turn_a_cell_up() -> None:
+    assert cell(answered(False, False, False, True)).up is False
+    assert cell(answered(False, False, False, True, True)).up is True
+
+
+def test_the_first_symptom_is_when_the_first_failing_question_was_asked() -> None:
+    assert cell(answered(True, False, False, False)).first_failure == seconds(0.4)
+    assert cell(answered(True, False, True)).first_failure is None
+
+
+def test_an_answer_that_is_told_twice_counts_once() -> None:
+    seen = probed(1, WEST, EAST, ORDERS, ok=False)
+    assert fold(EMPTY, seen, seen, seen) == fold(EMPTY, seen)
+
+
+def test_an_answer_older_than_the_last_one_changes_nothing() -> None:
+    new = fold(EMPTY, probed(2, WEST, EAST, ORDERS))
+    assert fold(new, probed(1, WEST, EAST, ORDERS, ok=False)) == new
+
+
+def test_the_window_forgets_and_counts() -> None:
+    policy = replace(Detection(), gray_window=timedelta(seconds=2))
+    seen = (probed(count, WEST, EAST, ORDERS, ok=count > 1) for count in range(4))
+    kept = fold(Detector(policy=policy), *seen).cells[SIGHT]
+    assert [at for at, _ in kept.recent] == [seconds(2), seconds(3)]
+    assert kept.failed == 0
+    long_after = fold(Detector(policy=policy), probed(0, WEST, EAST, ORDERS), probed(60, WEST, EAST, ORDERS, ok=False))
+    assert long_after.cells[SIGHT].failing_share() == 1.0
+
+
+def test_a_cell_without_answers_fails_in_no_part() -> None:
+    nothing = replace(cell(answered(True)), recent=())
+    assert nothing.failing_share() == 0.0
+
+
+def test_a_heartbeat_after_a_gap_begins_anew() -> None:
+    steady = fold(EMPTY, *beat(0, EAST), *beat(1, EAST), *beat(2, EAST))
+    assert steady.fresh_since[EAST] == seconds(0)
+    returned = fold(steady, *beat(10, EAST))
+    assert (returned.fresh_since[EAST], returned.heartbeats[EAST]) == (seconds(10), seconds(10))
+
+
+def test_a_late_heartbeat_does_not_turn_time_back() -> None:
+    assert fold(EMPTY, *beat(5, EAST), *beat(4, EAST)).heartbeats[EAST] == seconds(5)
+
+
+def test_what_a_member_said_last_is_kept() -> None:
+    old, new = (member(ORDERS_DB, EAST, primary=EAST, at=at) for at in (1, 2))
+    assert fold(EMPTY, new, old).members[ORDERS_DB, EAST] is new
+    assert fold(EMPTY, old, new).members[ORDERS_DB, EAST] is new

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evac.core.decision import Rejoin
+from evac.core.errors import UnsafePlan
+from evac.core.estate import RegionId
+from evac.core.plan import Phase, Plan, RunKind, StepId, SyncSet, Term, Verb
+from evac.core.planning import Situation, plan_move, plan_rejoin, sync_after
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
+from fakes.estates import changed, dead, judged, members, move, situation
+
+ESTATE = shop()
+TERM = Term(2)
+
+
+def failover(here: Situation | None = None, *, accept_loss: bool = False) -> Plan:
+    return plan_move(
+        move(EAST, WEST, accept_loss=accept_loss), here or situation(ESTATE, dead(ESTATE, EAST)), term=TERM
+    )
+
+
+def verbs(plan: Plan, verb: Verb) -> list[StepId]:
+    return [s.id for s in plan.steps if s.action.verb is verb]
+
+
+def test_a_failover_starves_the_old_primary_before_it_promotes() -> None:
+    plan = failover()
+    promote = plan.step(StepId("promote:orders-db@us-west-2"))
+    assert {"refuse:orders-db@us-west-2", "refuse:orders-db@eu-west-1"} <= set(promote.needs)
+    assert promote.pivot
+    assert not verbs(plan, Verb.STOP)
+
+
+def test_a_failover_shifts_clients_once_what_they_need_is_promoted() -> None:
+    shift = failover().step(StepId("shift:shop-lb@us-west-2"))
+    assert shift.needs == ("promote:orders-db@us-west-2",)
+    assert shift.action.args["weights"] == {"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0}
+
+
+def test_routers_that_cannot_be_reached_are_named() -> None:
+    plan = failover()
+    assert "shop-lb in us-east-1 cannot be reached: it is mended when the region answers" in plan.notes
+    assert len(verbs(plan, Verb.SHIFT)) == 4
+
+
+def test_after_a_failover_the_old_region_waits_to_be_rebuilt() -> None:
+    plan = failover()
+    assert (plan.after.primary, plan.after.term, plan.after.awaiting_rejoin) == (WEST, TERM, (EAST,))
+    assert plan.after.sync[ORDERS_DB] == (SyncSet(acks=1, standbys=(EUROPE,)),)
+
+
+def test_a_source_that_answers_is_stopped_too() -> None:
+    plan = failover(situation(ESTATE, judged(ESTATE)))
+    stop = plan.step(StepId("stop:orders-db@us-east-1"))
+    assert stop.optional
+    assert plan.step(StepId("shift:shop-lb@us-east-1")).optional is False
+
+
+def test_an_asynchronous_source_that_answers_must_be_stopped() -> None:
+    estate = shop(acks=0, cache_acks=0)
+    plan = plan_move(move(EAST, WEST), situation(estate, judged(estate)), term=TERM)
+    stop = StepId("stop:orders-db@us-east-1")
+    assert not plan.step(stop).optional
+    assert stop in plan.step(StepId("promote:orders-db@us-west-2")).needs
+    assert plan.after.sync == {}
+
+
+def test_an_asynchronous_source_out_of_reach_needs_a_persons_word() -> None:
+    estate = shop(acks=0, cache_acks=0)
+    here = situation(estate, dead(estate, EAST))
+    with pytest.raises(UnsafePlan, match="nothing proves it stopped"):
+        failover(here)
+    forced = failover(here, accept_loss=True)
+    assert forced.step(StepId("promote:orders-db@us-west-2")).action.args["forced"] == "evac"
+
+
+def test_what_is_merely_wanted_and_cannot_be_fenced_stays_behind() -> None:
+    estate = shop(cache_acks=0)
+    plan = failover(situation(estate, dead(estate, EAST)))
+    assert not [s for s in plan.steps if s.action.component == CARTS_CACHE]
+    assert any(note.startswith("carts-cache stays where it is") for note in plan.notes)
+    assert CARTS_CACHE not in plan.after.sync
+
+
+def test_what_stays_behind_keeps_whom_it_waits_for() -> None:
+    here = situation(ESTATE, dead(ESTATE, EAST))
+    known = changed(here.members, CARTS_CACHE, EUROPE, state=None)
+    plan = failover(replace(here, members=known))
+    assert plan.after.sync[CARTS_CACHE] == here.placement.sync[CARTS_CACHE]
+
+
+def test_a_dead_standby_is_not_asked_to_refuse() -> None:
+    estate = shop(acks=2, cache_acks=2)
+    known = changed(members(estate), ORDERS_DB, EUROPE, state=None)
+    plan = failover(replace(situation(estate, dead(estate, EAST)), members=known))
+    assert "refuse:orders-db@eu-west-1" not in verbs(plan, Verb.REFUSE)
+
+
+def test_a_primary_that_nobody_stands_by_writes_alone_and_the_plan_says_so() -> None:
+    two = shop((EAST, WEST))
+    plan = failover(situation(two, dead(two, EAST)))
+    assert any("no standby is left to acknowledge" in note for note in plan.notes)
+    assert plan.step(StepId("promote:orders-db@us-west-2")).action.args["sync"] == {"acks": 0, "standbys": []}
+
+
+def test_followers_without_whom_writes_wait_are_required() -> None:
+    plan = failover()
+    assert not plan.step(StepId("follow:orders-db@eu-west-1")).optional
+    four = shop((EAST, WEST, EUROPE, RegionId("sa-east-1")))
+    easy = failover(situation(four, dead(four, EAST)))
+    assert easy.step(StepId("follow:orders-db@eu-west-1")).optional
+
+
+def test_a_waiting_region_does_not_follow() -> None:
+    four = shop((EAST, WEST, EUROPE, RegionId("sa-east-1")))
+    where = replace(placed(four), awaiting_rejoin=(EUROPE,))
+    plan = failover(situation(four, dead(four, EAST), where))
+    assert "follow:orders-db@eu-west-1" not in verbs(plan, Verb.FOLLOW)
+    assert plan.after.awaiting_rejoin == (EUROPE, EAST)
+
+
+def switchover(here: Situation | None = None) -> Plan:
+    wish = move(EAST, WEST, kind=RunKind.SWITCHOVER)
+    return plan_move(wish, here or situation(ESTATE, judged(ESTATE)), term=TERM)
+
+
+def test_a_switchover_promotes_nothing_before_all_is_stopped_and_caught_up() -> None:
+    plan = switchover()
+    for promote in (plan.step(s) for s in verbs(plan, Verb.PROMOTE)):
+        assert {*verbs(plan, Verb.STOP), *verbs(plan, Verb.CATCH_UP)} <= set(promote.needs)
+    for stop in (plan.step(s) for s in verbs(plan, Verb.STOP)):
+        assert set(verbs(plan, Verb.PREPARE)) <= set(stop.needs)
+
+
+def test_a_switchover_ends_with_the_old_primary_standing_by() -> None:
+    plan = switchover()
+    assert plan.steps[-1].phase is Phase.RESTORE
+    assert plan.after.awaiting_rejoin == ()
+    assert plan.after.sync[ORDERS_DB] == (SyncSet(acks=1, standbys=(EAST, EUROPE)),)
+
+
+def test_a_planned_move_needs_a_source_that_answers() -> None:
+    with pytest.raises(UnsafePlan, match="use evac failover"):
+        switchover(situation(ESTATE, dead(ESTATE, EAST)))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "reason"),
+    [(WEST, EUROPE, "are in us-east-1"), (EAST, EAST, "already holds"), (EAST, RegionId("mars"), "not a region")],
+)
+def test_what_is_no_move(source: RegionId, target: RegionId, reason: str) -> None:
+    with pytest.raises(UnsafePlan, match=reason):
+        plan_move(move(source, target), situation(ESTATE, judged(ESTATE)), term=TERM)
+
+
+def test_a_move_raises_the_term() -> None:
+    with pytest.raises(AssertionError):
+        plan_move(move(EAST, WEST), situation(ESTATE, judged(ESTATE)), term=Term(1))
+
+
+def returned(estate_members: dict[object, object] | None = None, *, cache_acks: int = 1) -> Plan:
+    estate = shop(cache_acks=cache_acks)
+    sync = {c: (SyncSet(acks=1, standbys=(EUROPE,)),) for c in placed(estate).sync}
+    where = replace(placed(estate), primary=WEST, awaiting_rejoin=(EAST,), sync=sync)
+    here = situation(estate, judged(estate), where)
+    if estate_members is not None:
+        here = replace(here, members={**here.members, **estate_members})  # type: ignore[dict-item]
+    rejoin = Rejoin(group=GROUP, region=EAST, reasons=("is back",))
+    return plan_rejoin(rejoin, here, term=TERM)
+
+
+def test_a_returned_region_is_stopped_rebuilt_and_waited_for() -> None:
+    plan = returned()
+    assert plan.step(StepId("rejoin:orders-db@us-east-1")).needs == ("stop:orders-db@us-east-1",)
+    assert plan.step(StepId("protect:orders-db@us-west-2")).action.args == {
+        "acks": 1,
+        "standbys": ["us-east-1", "eu-west-1"],
+    }
+    assert {s.action.region for s in plan.steps if s.action.verb is Verb.SHIFT} == {EAST}
+    assert (plan.after.awaiting_rejoin, plan.after.primary) == ((), WEST)
+
+
+def test_what_was_left_behind_is_switched_over_when_its_region_returns() -> None:
+    estate = shop(cache_acks=0)
+    old = {key: seen for key, seen in members(estate).items() if key[0] == CARTS_CACHE}
+    plan = returned(dict(old), cache_acks=0)
+    promote = plan.step(StepId("promote:carts-cache@us-west-2"))
+    assert "stop:carts-cache@us-east-1" in promote.needs
+    assert plan.step(StepId("stop:carts-cache@us-east-1")).action.args["mode"] == "clean"
+    assert plan.step(StepId("rejoin:carts-cache@us-east-1")).needs == (promote.id,)
+    assert CARTS_CACHE not in plan.after.sync
+
+
+def test_a_component_that_never_was_there_is_not_rebuilt() -> None:
+    elsewhere = replace(ESTATE.components[CARTS_CACHE], members=dict.fromkeys((WEST, EUROPE)))
+    estate = replace(ESTATE, components={**ESTATE.components, CARTS_CACHE: elsewhere})
+    where = replace(placed(estate), primary=WEST, awaiting_rejoin=(EAST,))
+    plan = plan_rejoin(
+        Rejoin(group=GROUP, region=EAST, reasons=()), situation(estate, judged(estate), where), term=TERM
+    )
+    assert not [s for s in plan.steps if s.action.component == CARTS_CACHE]
+
+
+def test_as_many_acknowledge_as_are_declared_and_left() -> None:
+    component = shop(acks=2).components[ORDERS_DB]
+    assert sync_after(component, [WEST, EUROPE]) == SyncSet(acks=2, standbys=(WEST, EUROPE))
+    assert sync_after(component, [WEST]) == SyncSet(acks=1, standbys=(WEST,))
+    assert sync_after(component, []) is None
+
+
+def test_weights_reach_every_region_the_service_can_run_in() -> None:
+    narrow = replace(ESTATE.components[SHOP_LB], members=dict.fromkeys((EUROPE,)))
+    estate = replace(ESTATE, components={**ESTATE.components, SHOP_LB: narrow})
+    plan = failover(situation(estate, dead(estate, EAST)))
+    weights = plan.step(StepId("shift:shop-lb@eu-west-1")).action.args["weights"]
+    assert weights == {"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0}
+    assert estate.services[SHOP].regions[0] == EAST

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from evac.core.estate import Capacity, Estate, RegionId
+from evac.core.readiness import Readiness, readiness
+from evac.sim.estates import EAST, ORDERS_DB, WEST, placed, shop
+from fakes.estates import changed, dead, judged, members, seconds
+
+ESTATE = shop()
+
+
+@dataclass(frozen=True)
+class Found:
+    ok: bool
+    what: str
+    remedy: str = ""
+
+
+GOOD = {r: (Found(True, "connects"), Found(True, "may promote")) for r in ESTATE.regions}
+
+
+def ready(
+    region: RegionId,
+    *,
+    estate: Estate = ESTATE,
+    checks: Mapping[RegionId, tuple[Found, ...]] | None = None,
+    **about: object,
+) -> Readiness:
+    known = changed(members(estate), ORDERS_DB, region, **about) if about else members(estate)
+    all_of_them = readiness(estate, judged(estate), placed(estate), known, checks=GOOD if checks is None else checks)
+    return next(r for r in all_of_them if r.region == region)
+
+
+@pytest.mark.parametrize("region", [EAST, WEST])
+def test_all_in_order(region: RegionId) -> None:
+    said = ready(region)
+    assert said.score == pytest.approx(1.0)
+    assert said.ready
+    assert not said.recommendations
+
+
+def test_a_silent_region_is_not_ready_and_says_so_once() -> None:
+    away = readiness(ESTATE, dead(ESTATE, WEST), placed(ESTATE), members(ESTATE), checks=GOOD)
+    said = next(r for r in away if r.region == WEST)
+    assert said.score == pytest.approx(0.2)
+    assert len(said.blocking) == 1
+    assert not said.ready
+
+
+def test_what_would_stop_a_plan_is_blocking() -> None:
+    said = ready(WEST, state=None)
+    assert said.blocking == ("orders-db there does not answer: connection refused",)
+    assert said.score == pytest.approx(0.7)
+
+
+def test_a_failed_check_is_blocking_and_comes_with_its_remedy() -> None:
+    checks = {WEST: (Found(True, "connects"), Found(False, "may not promote", "GRANT it"), Found(False, "no slot"))}
+    said = ready(WEST, checks=checks)
+    assert said.blocking == ("may not promote", "no slot")
+    assert said.recommendations == ("GRANT it",)
+
+
+def test_a_region_that_was_never_checked_should_be() -> None:
+    without = readiness(ESTATE, judged(ESTATE), placed(ESTATE), members(ESTATE))
+    assert all("evac check" in r.recommendations[0] for r in without)
+
+
+def test_what_could_stand_in_the_way_soon() -> None:
+    said = ready(WEST, free_disk=0.1, lag=seconds(6))
+    assert said.ready
+    assert said.recommendations == (
+        "orders-db has 10% of its disk free: make room",
+        "orders-db lags 6.0 s, more than half of what a move allows",
+    )
+    bare = replace(ESTATE, regions={**ESTATE.regions, WEST: replace(ESTATE.regions[WEST], capacity=Capacity())})
+    assert "declare its capacity" in ready(WEST, estate=bare).recommendations[0]
