@@ -24,7 +24,9 @@ async def main(path: str, target: str) -> int:
             print("refused:", *refusal.reasons, sep="\n  ")
             return 3
         forecast = await estate.forecast(plan)
-        print(f"{len(plan.steps)} steps, RTO {forecast.rto.total_seconds():.1f} s, RPO {forecast.rpo_basis}")
+        print(f"{len(plan.steps)} steps, RTO {forecast.rto.total_seconds():.1f} s")
+        for loss in forecast.rpo_basis:
+            print(f"{loss.component} would lose: {loss.why}")
         run = await estate.switchover(target, reason="the example")
         report = await estate.report(run.id)
         print(report.did)

@@ -27,6 +27,7 @@ from evac.core.news import Announce, News, RunNews
 from evac.core.objectives import Forecast, forecast
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import Situation, plan_move
+from evac.core.readiness import Readiness, readiness
 from evac.core.run import Done, Event, Run, RunId, Settled
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.targets import choose
@@ -114,10 +115,14 @@ class OpenEstate:
 
     async def forecast(self, plan: Plan) -> Forecast:
         """Return what a plan leads to, by the steps this estate has run before."""
-        snapshot = await self.last_known()
-        members = {(m.component, m.region): m for m in snapshot.members}
-        durations = durations_of(await read_runs(self._store), self.loaded.estate)
-        return forecast(plan, self.loaded.estate, members=members, durations=durations)
+        situation = self._situation(await self.last_known(), plan.group)
+        return forecast(
+            plan,
+            estate=self.loaded.estate,
+            assessment=situation.assessment,
+            members=situation.members,
+            durations=durations_of(await read_runs(self._store), self.loaded.estate),
+        )
 
     async def objectives(self) -> dict[GroupId, Forecast]:
         """Return for each group what the loss of its primary region would cost now.
@@ -131,6 +136,11 @@ class OpenEstate:
             except EvacError:
                 continue
         return found
+
+    async def readiness(self, group: str | None = None) -> tuple[Readiness, ...]:
+        """Return for each region how ready it is to hold a group's primaries, what blocks it, what would help."""
+        situation = self._situation(await self.health(), group)
+        return readiness(self.loaded.estate, situation.assessment, situation.placement, situation.members)
 
     def _situation(self, snapshot: Snapshot, group: str | None) -> Situation:
         placements = {p.group: p for p in snapshot.placements}

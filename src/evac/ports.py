@@ -60,10 +60,19 @@ class Store(Protocol):
     async def list(self, prefix: str) -> tuple[Record, ...]:
         """Return all keys under a prefix, sorted by key."""
 
-    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
         """Write and delete all or nothing, durably, if each key in `expect` has that version (0: does not exist).
 
-        Returns the store's new revision. Raises `Conflict` when an expectation fails: nothing was written.
+        What is not `lasting` may be undone by a power cut of the store's machine, until a lasting commit follows: for
+        views and snapshots, which are written anew all the time. Returns the store's new revision. Raises `Conflict`
+        when an expectation fails: nothing was written.
         """
 
     def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:

@@ -118,7 +118,14 @@ class NotingStore:
     down: bool = False
     written: list[Mapping[str, bytes]] = field(default_factory=list)
 
-    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
         if self.down:
             raise StoreUnavailable("the store is down")
         self.written.append(dict(put))

@@ -27,6 +27,7 @@ from evac.core.snapshot import Snapshot
 from evac.daemon import open_store
 from evac.engine.leadership import is_led
 from evac.opened import SNAPSHOT_FRESH, OpenEstate, state_folder
+from evac.report.plans import rpo
 from evac.report.words import span
 
 
@@ -81,7 +82,7 @@ def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, 
     said += [_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts]
     for group, forecast in forecasts.items():
         rto = f"{forecast.rto.total_seconds():.1f} s (p95 {forecast.rto_p95.total_seconds():.1f})"
-        said.append(f"if {group}'s primary region were lost now: RTO {rto}   RPO {forecast.rpo_basis}")
+        said.append(f"if {group}'s primary region were lost now: RTO {rto}   RPO {rpo(forecast)}")
     return said
 
 

@@ -139,7 +139,7 @@ class Agent:
         record = encode_view(self._region, telling, now=self._clock.now())
         try:
             async with asyncio.timeout(self._detection.timeout.total_seconds()):
-                await self._store.commit(expect={}, put={view_key(self._region): record})
+                await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
         except (TimeoutError, StoreError) as error:
             _log.warning("store did not take the view: told again with the next", region=self._region, why=str(error))
             self._seen = deque((*telling, *self._seen), maxlen=KEPT_MAX)

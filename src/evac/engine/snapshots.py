@@ -20,7 +20,7 @@ EVERY = timedelta(seconds=1)
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Write a snapshot each `EVERY`, without end."""
     while True:
-        await store.commit(expect={}, put={KEY: encode(take(controller, clock=clock))})
+        await store.commit(expect={}, put={KEY: encode(take(controller, clock=clock))}, lasting=False)
         await clock.sleep(EVERY)
 
 

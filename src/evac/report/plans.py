@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from evac.core.objectives import Forecast
 from evac.core.plan import Phase, Plan, Step, StepId, in_order
@@ -17,8 +18,17 @@ def plan_lines(plan: Plan, forecast: Forecast) -> list[str]:
     lines += ["", *(f"note: {note}" for note in plan.notes)]
     path = " > ".join(str(numbers[s]) for s in forecast.critical_path)
     rto = f"RTO {span(forecast.rto)}, p95 {span(forecast.rto_p95)}, critical path: steps {path}"
-    lines += [f"forecast: {rto}", f"          RPO {forecast.rpo_basis}"]
+    lines += [f"forecast: {rto}", f"          RPO {rpo(forecast)}"]
     return lines
+
+
+def rpo(forecast: Forecast) -> str:
+    """Return the forecast loss in words: `0 (quorum)`, or the worst component's with its reason."""
+    if forecast.rpo == timedelta():
+        return "0 (quorum)" if forecast.rpo_basis else "0 (no state)"
+    value = "unknown" if forecast.rpo is None else span(forecast.rpo)
+    worst = [f"{loss.component}: {loss.why}" for loss in forecast.rpo_basis if loss.time is None or loss.time]
+    return f"{value} ({'; '.join(worst)})"
 
 
 def _step(step: Step, numbers: Mapping[StepId, int]) -> str:

@@ -40,11 +40,18 @@ class FailingStore:
     async def list(self, prefix: str) -> tuple[Record, ...]:
         return await self.store.list(prefix)
 
-    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
         self.commits.append(tuple(put))
         number = len(self.commits)
         self._maybe(number, Moment.BEFORE)
-        revision = await self.store.commit(expect=expect, put=put, delete=delete)
+        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
         self._maybe(number, Moment.AFTER)
         return revision
 

@@ -33,7 +33,14 @@ class MemoryStore:
         self._need_open()
         return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))
 
-    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
         self._need_open()
         check_commit(put=put, delete=delete)
         for key, version in expect.items():

@@ -76,10 +76,17 @@ class SqliteStore:
     async def list(self, prefix: str) -> tuple[Record, ...]:
         return await self._read(lambda db: _list(db, prefix))
 
-    async def commit(self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str] = ()) -> int:
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
         check_commit(put=put, delete=delete)
         wanted, values, gone = dict(expect), dict(put), tuple(delete)
-        revision, changes = await self._write(lambda db: _commit(db, wanted, values, gone))
+        revision, changes = await self._write(lambda db: _commit(db, wanted, values, gone, lasting=lasting))
         if revision == self._feed.revision + 1:
             self._feed.publish(changes, revision=revision)
         # Otherwise another process's commits lie between: the listener brings them all, in order, within `POLL`.
@@ -226,9 +233,19 @@ def _changes(db: sqlite3.Connection, *, after: int, upto: int) -> list[Change]:
 
 
 def _commit(
-    db: sqlite3.Connection, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str]
+    db: sqlite3.Connection,
+    expect: Mapping[str, int],
+    put: Mapping[str, bytes],
+    delete: Collection[str],
+    *,
+    lasting: bool,
 ) -> tuple[int, list[Change]]:
-    """One transaction: check, write, count. On any error nothing of it stays."""
+    """One transaction: check, write, count. On any error nothing of it stays.
+
+    What need not last is left to the system to write (`synchronous = NORMAL`); the next lasting commit's sync is of the
+    same file and takes it along.
+    """
+    db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
     db.execute("BEGIN IMMEDIATE")
     try:
         for key, version in expect.items():
