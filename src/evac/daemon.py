@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evac.config import Loaded
+from evac.core.errors import StoreUnavailable
 from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.news import Announce
 from evac.drivers import driver_kinds, probe_kinds
@@ -46,8 +47,16 @@ class World:
 
 @asynccontextmanager
 async def open_store(state: Path) -> AsyncIterator[Store]:
-    """Open the estate's store in its state folder, which is made if it is not there."""
-    await asyncio.to_thread(state.mkdir, parents=True, exist_ok=True, mode=0o700)
+    """Open the estate's store in its state folder, which is made if it is not there.
+
+    Raises `StoreUnavailable`, saying what to look at.
+    """
+    try:
+        await asyncio.to_thread(state.mkdir, parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the state folder {state} cannot be made ({error.strerror}): mend that, or name another with --state"
+        ) from error
     store = await SqliteStore.open(state / DATABASE)
     try:
         yield store

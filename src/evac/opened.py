@@ -21,7 +21,7 @@ from pathlib import Path
 from evac.config import Loaded, load
 from evac.core.assessment import Assessment
 from evac.core.decision import Move
-from evac.core.errors import EvacError, UnsafePlan
+from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import GroupId, RegionId
 from evac.core.news import Announce, News, RunNews
 from evac.core.objectives import Forecast, forecast
@@ -31,7 +31,7 @@ from evac.core.readiness import Readiness, readiness
 from evac.core.run import Done, Event, Run, RunId, Settled
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.targets import choose
-from evac.daemon import open_store, running
+from evac.daemon import DATABASE, open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of
@@ -284,7 +284,7 @@ class OpenEstate:
         try:
             return await read_journal(run, store=self._store)
         except KeyError:
-            raise EvacError(f"there is no run {run}; evac runs lists them") from None
+            raise NotThere(f"there is no run {run}; evac runs lists them") from None
 
     async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
         """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
@@ -340,6 +340,32 @@ async def open_estate(
         if not led:
             await _until_ready(estate)
         yield estate
+
+
+@asynccontextmanager
+async def read_estate(
+    path: str | Path, *, environment: str | None = None, state: Path | None = None
+) -> AsyncIterator[OpenEstate]:
+    """Open an estate to look at what is remembered of it. No controller is started, and nothing is made.
+
+    Raises `EstateError`, and `EvacError` when nothing is remembered.
+    """
+    loaded = load(Path(path), environment=environment)
+    folder = state_folder(Path(path), state)
+    if not await asyncio.to_thread(_exists, folder / DATABASE):
+        raise EvacError(
+            f"nothing is known of {loaded.estate.name} yet, there is no store in {folder}: start evac serve"
+        )
+    async with open_store(folder) as store:
+        yield OpenEstate(loaded=loaded, store=store, by=getpass.getuser())
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; what cannot be looked at is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 async def _until_ready(estate: OpenEstate) -> None:

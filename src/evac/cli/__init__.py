@@ -6,21 +6,24 @@ Exit codes, the same for every command:
     2  the command line or the estate is wrong; nothing was started
     3  evac refused, because it would not be safe; nothing was changed
     4  what was needed could not be reached (no controller, no store)
+   70  evac itself has a defect: what it said is in a file it names
   130  interrupted
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+import traceback
 
 import typer
 
 from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, status
 from evac.cli.logs import speak_plainly
 from evac.cli.terminal import complain
-from evac.core.errors import EstateError, EvacError, UnsafePlan
+from evac.core.errors import EstateError, EvacError, NotThere, UnsafePlan
 
-DONE, BROKEN, WRONG, REFUSED, UNREACHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, BROKEN, WRONG, REFUSED, UNREACHED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
 app = typer.Typer(
     name="evac",
@@ -53,11 +56,14 @@ def main() -> None:
         sys.exit(_tell(error))
     except BaseExceptionGroup as errors:
         told = _only_ours(errors)
-        if told is None:
-            raise
-        sys.exit(_tell(told))
+        sys.exit(_own_up() if told is None else _tell(told))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        complain("could not be done", f"{error.filename or 'this machine'}: {error.strerror or error}")
+        sys.exit(UNREACHED)
+    except Exception:
+        sys.exit(_own_up())
 
 
 def _tell(error: EvacError) -> int:
@@ -66,12 +72,27 @@ def _tell(error: EvacError) -> int:
         case EstateError():
             complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
             return WRONG
+        case NotThere():
+            complain("the command line is wrong; nothing was changed", str(error))
+            return WRONG
         case UnsafePlan():
             complain("refused; nothing was changed", "\n".join(error.reasons))
             return REFUSED
         case _:  # the tree is open below EvacError: whatever else it is, its message says what to do
             complain("could not be done", str(error))
             return UNREACHED
+
+
+def _own_up() -> int:
+    """Say that evac itself is at fault, keep the trace for whoever mends it, and return the exit code."""
+    with tempfile.NamedTemporaryFile("w", prefix="evac-defect-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    complain(
+        "a defect in evac itself",
+        f"{sys.exception()!r}\nwhat evac manages runs on as it is; a running evac serve is not touched by this",
+        next_step=f"report it with {file.name}",
+    )
+    return DEFECT
 
 
 def _only_ours(errors: BaseExceptionGroup[BaseException]) -> EvacError | None:

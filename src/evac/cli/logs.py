@@ -1,4 +1,4 @@
-"""Logs on standard error: one line each, the same form for evac's own and for the libraries', warnings and worse only."""
+"""Logs on standard error: one line each, the same form for evac's own and the libraries', warnings and worse only."""
 
 from __future__ import annotations
 

@@ -10,9 +10,7 @@ from typing import Annotated
 import typer
 
 from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption, print_json
-from evac.config import load
-from evac.daemon import open_store
-from evac.opened import OpenEstate, state_folder
+from evac.opened import read_estate
 from evac.report.html import to_html
 from evac.report.markdown import to_markdown
 from evac.report.value import Report
@@ -39,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Show a run's report: timeline, evidence, receipts, what was reached and what was lost."""
-        made = asyncio.run(_make(estate, environment, state_folder(estate, state), run))
+        made = asyncio.run(_make(estate, environment, state, run))
         if as_json:
             print_json(made)
             return
@@ -51,7 +49,6 @@ def add_to(app: typer.Typer) -> None:
             print(f"wrote {out}")
 
 
-async def _make(path: Path, environment: str | None, folder: Path, run: str) -> Report:
-    loaded = load(path, environment=environment)
-    async with open_store(folder) as store:
-        return await OpenEstate(loaded=loaded, store=store, by="report").report(run)
+async def _make(path: Path, environment: str | None, state: Path | None, run: str) -> Report:
+    async with read_estate(path, environment=environment, state=state) as opened:
+        return await opened.report(run)

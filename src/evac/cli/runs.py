@@ -8,20 +8,31 @@ from pathlib import Path
 
 import typer
 
-from evac.cli.terminal import ESTATE_DEFAULT, EstateOption, JsonOption, StateOption, console, print_json
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StateOption,
+    console,
+    print_json,
+)
 from evac.core.run import Run
-from evac.daemon import open_store
-from evac.engine.journal import read_runs
-from evac.opened import state_folder
+from evac.opened import read_estate
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("runs")
-    def runs(estate: EstateOption = ESTATE_DEFAULT, state: StateOption = None, as_json: JsonOption = False) -> None:
+    def runs(
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
         """List every run, oldest first."""
-        found = asyncio.run(_read(state_folder(estate, state)))
+        found = asyncio.run(_read(estate, environment, state))
         if as_json:
             print_json([_row(run) for run in found])
             return
@@ -37,9 +48,9 @@ def add_to(app: typer.Typer) -> None:
             out.print("no runs yet", markup=False)
 
 
-async def _read(state: Path) -> Sequence[Run]:
-    async with open_store(state) as store:
-        return await read_runs(store)
+async def _read(path: Path, environment: str | None, state: Path | None) -> Sequence[Run]:
+    async with read_estate(path, environment=environment, state=state) as opened:
+        return await opened.runs()
 
 
 def _row(run: Run) -> dict[str, object]:

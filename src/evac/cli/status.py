@@ -17,16 +17,13 @@ from evac.cli.terminal import (
     console,
     print_json,
 )
-from evac.config import load
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
-from evac.core.errors import EvacError
 from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
 from evac.core.snapshot import Snapshot
-from evac.daemon import open_store
 from evac.engine.leadership import is_led
-from evac.opened import SNAPSHOT_FRESH, OpenEstate, state_folder
+from evac.opened import SNAPSHOT_FRESH, read_estate, state_folder
 from evac.report.plans import rpo
 from evac.report.words import span
 
@@ -43,26 +40,22 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Say whether all is fine, what evac is doing, and what it needs from you. Exits with 1 if not."""
         folder = state_folder(estate, state)
-        snapshot, forecasts = asyncio.run(_read(estate, environment, folder))
-        fine = _fine(snapshot)
+        snapshot, forecasts = asyncio.run(_read(estate, environment, state))
+        led = is_led(folder)
+        fine = led and _fine(snapshot)
         if as_json:
-            print_json({"fine": fine, "led": is_led(folder), "snapshot": snapshot, "forecasts": forecasts})
+            print_json({"fine": fine, "led": led, "snapshot": snapshot, "forecasts": forecasts})
         else:
             out = console()
-            for line in lines(snapshot, forecasts, led=is_led(folder), wall=datetime.now(UTC)):
+            for line in lines(snapshot, forecasts, led=led, wall=datetime.now(UTC)):
                 out.print(line, markup=False)
         if not fine:
             raise typer.Exit(1)
 
 
-async def _read(path: Path, environment: str | None, folder: Path) -> tuple[Snapshot, dict[GroupId, Forecast]]:
-    loaded = load(path, environment=environment)
-    if not (folder / "evac.db").exists():
-        raise EvacError(f"nothing is known of {loaded.estate.name} yet: start evac serve")
-    async with open_store(folder) as store:
-        opened = OpenEstate(loaded=loaded, store=store, by="status")
-        snapshot = await opened.last_known()
-        return snapshot, await opened.objectives()
+async def _read(path: Path, environment: str | None, state: Path | None) -> tuple[Snapshot, dict[GroupId, Forecast]]:
+    async with read_estate(path, environment=environment, state=state) as opened:
+        return await opened.last_known(), await opened.objectives()
 
 
 def _fine(snapshot: Snapshot) -> bool:

@@ -3,6 +3,7 @@
     EvacError
     ├── EstateError          the estate is wrong: file, line, reason; nothing was started
     ├── UnsafePlan           no plan keeps the promises; says which and what a person could do
+    ├── NotThere             what was named does not exist: a run, a region; nothing was started
     ├── IllegalEvent         a journal says something that cannot follow what it said before
     ├── StoreError
     │   ├── Conflict         somebody else wrote first; nothing was written
@@ -42,6 +43,10 @@ class UnsafePlan(EvacError):
         assert reasons, "a refusal carries its reasons"
         super().__init__("; ".join(reasons))
         self.reasons = reasons
+
+
+class NotThere(EvacError):
+    """What was named does not exist; the message says how to list what does."""
 
 
 class IllegalEvent(EvacError):
