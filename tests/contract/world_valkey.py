@@ -120,10 +120,12 @@ async def trio(folder: Path) -> AsyncIterator[Trio]:
 
 
 async def _until_synced(made: Trio) -> None:
+    deadline = asyncio.get_running_loop().time() + 30
     while True:
         primary, *replicas = [await made.look(region) for region in REGIONS]
         if primary.writable and all(r.link_up and r.offset >= primary.offset for r in replicas):
             return
+        assert asyncio.get_running_loop().time() < deadline, (primary, replicas)
         await asyncio.sleep(0.05)
 
 

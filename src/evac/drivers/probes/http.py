@@ -94,7 +94,7 @@ class HttpLine:
         except h11.ProtocolError as error:
             raise Broken(f"not HTTP: {error}") from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.transport.abort()
 
     def _send(self) -> None:

@@ -42,7 +42,7 @@ class Line(Protocol):
     async def settle(self) -> None:
         """Read what is still owed to a question that was given up."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close at once, without waiting for the other end."""
 
 
@@ -87,7 +87,7 @@ class Asker:
         around, self._around = self._around, AsyncExitStack()
         self._owed_since = None
         if line is not None:
-            line.close()
+            await line.close()
         await around.aclose()
 
     def _owed_too_long(self) -> bool:

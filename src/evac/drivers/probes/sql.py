@@ -90,7 +90,7 @@ class SqlLine:
     async def settle(self) -> None:
         await self._results()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._connection.finish()
 
     async def _read(self) -> tuple[str, bool]:

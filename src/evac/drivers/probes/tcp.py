@@ -74,7 +74,7 @@ class TcpLine:
     async def settle(self) -> None:
         raise Broken("given up")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.transport.abort()
 
 

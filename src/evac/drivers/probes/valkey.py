@@ -71,10 +71,8 @@ class ValkeyLine:
         while self._owed:
             await self._reply()
 
-    def close(self) -> None:
-        writer = self._connection._writer
-        if writer is not None:
-            writer.transport.abort()
+    async def close(self) -> None:
+        await self._connection.disconnect(nowait=True)
 
     async def _reply(self) -> object:
         try:
@@ -112,9 +110,10 @@ async def _connect(settings: ValkeySettings, host: str, port: int) -> ValkeyLine
     except AuthenticationError as error:
         raise Broken(f"the password is refused: {error}") from error
     except ValkeyError as error:
-        raise Broken("connection refused" if "refused" in str(error) else str(error)) from error
+        refused = "refused" in str(error) or "Connect call failed" in str(error)
+        raise Broken("connection refused" if refused else str(error)) from error
     except BaseException:
-        line.close()
+        await line.close()
         raise
     return line
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +49,7 @@ async def rejoin(member: Member, action: Action) -> Receipt:
             await guard(member, look, action)
             look = await member.session.look()
         kept = await _keep(member, look, action)
-        _note(member, kept)
+        await asyncio.to_thread(_note, member, kept)
     if look.primary != primary or look.notes.term != action.term or look.notes.state:
         # first a replica, then without the guard: at no moment a primary that takes writes
         await member.session.keep(
@@ -127,8 +128,13 @@ def _path(member: Member) -> Path:
 
 
 def _note(member: Member, kept: Kept) -> None:
-    _path(member).parent.mkdir(parents=True, exist_ok=True)
-    _path(member).write_text(json.dumps(asdict(kept)), encoding="utf-8")
+    path = _path(member)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".new").open("w", encoding="utf-8") as file:
+        json.dump(asdict(kept), file)
+        file.flush()
+        os.fsync(file.fileno())
+    path.with_suffix(".new").replace(path)
 
 
 def _noted(member: Member, action: Action) -> Kept | None:

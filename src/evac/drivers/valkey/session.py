@@ -185,7 +185,7 @@ def _short(error: Exception) -> str:
     text = str(error)
     if isinstance(error, TimedOut):
         return f"no answer within {ANSWER_MAX_S:g} s"
-    return "connection refused; is it running?" if "refused" in text else text or type(error).__name__
+    return "connection refused; is it running?" if "refused" in text or "Connect call failed" in text else text
 
 
 def _look(said: Mapping[str, Any], configured: Mapping[str, str], notes: Notes, *, durable: bool) -> Look:
