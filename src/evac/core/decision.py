@@ -69,6 +69,9 @@ class View:
     last_move_at: Mapping[GroupId, Instant] = field(default_factory=dict)
     flaps: Mapping[GroupId, Flaps] = field(default_factory=dict)
     tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Moves in a row that did not complete."""
+    rejoin_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Rebuilds in a row that did not complete; they never keep a group from being moved."""
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
@@ -325,10 +328,13 @@ def is_standby(members: Members, component: ComponentId, region: RegionId) -> bo
     return seen is not None and seen.state is not None and seen.state.role is MemberRole.STANDBY
 
 
-def _rejoin(view: View, placement: Placement, now: Instant) -> Rejoin | None:
+def _rejoin(view: View, placement: Placement, now: Instant) -> Decision | None:
     """A region that held a primary and has answered for a while is rebuilt."""
-    if not view.estate.rejoin_automatic or view.paused:
+    if not view.estate.rejoin_automatic or view.paused or not placement.awaiting_rejoin:
         return None
+    tries = view.rejoin_tries.get(placement.group)
+    if tries and (wait := _after_failure(placement.group, tries, now)):
+        return wait
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)
         fresh = region not in view.assessment.voiceless

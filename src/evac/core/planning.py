@@ -105,7 +105,8 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
         group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
     )
     shifts, _ = _shifts(shift, situation, term=term, needs=(), only=rejoin.region)
-    steps += shifts
+    # Never undone: traffic must not go back to a region that is being rebuilt.
+    steps += [replace(step, undoable=False, optional=True) for step in shifts]
     for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
         if rejoin.region not in component.members:
             continue
@@ -149,21 +150,26 @@ Chain = tuple[Step, ...]
 
 
 def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> tuple[list[Chain], list[str]]:
-    """One chain a state component; what cannot be fenced of the merely wanted is left out, with a note."""
+    """One chain a state component; what cannot be fenced of the merely wanted is left out, with a note.
+
+    In a failover the merely wanted never stands in the way: if its chain fails that is a finding, and what was left
+    behind is moved when the lost region answers again.
+    """
     chains: list[Chain] = []
     notes: list[str] = []
     wanted = situation.estate.wanted_only(move.group)
     for component in situation.estate.group_components(move.group, Purpose.STATE):
         if planned:
             chains.append(_switch_chain(component, move, situation, term=term))
+        elif component.service not in wanted:
+            chains.append(_failover_chain(component, move, situation, term=term))
         else:
             try:
-                chains.append(_failover_chain(component, move, situation, term=term))
+                chain = _failover_chain(component, move, situation, term=term)
             except UnsafePlan as refusal:
-                if component.service not in wanted:
-                    raise
                 notes.append(f"{component.id} stays where it is: {refusal}")
                 continue
+            chains.append(tuple(replace(step, optional=True) for step in chain))
         if _unguarded(component, _followers(component, move, situation)):
             notes.append(
                 f"{component.id}: no standby is left to acknowledge; the new primary writes alone until one is"
@@ -183,12 +189,22 @@ def _followers(component: Component, move: Move, situation: Situation) -> list[R
 
 
 def _failover_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
-    """Refuse (and stop what still answers), catch up, promote, follow."""
+    """Refuse (and stop what still answers), catch up, promote; the others turn to the target meanwhile.
+
+    They follow it as soon as they refuse the old primary, while the target is still a standby: a stream over a long
+    link takes longer to open than a promotion takes, and goes on across it.
+    """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
     catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts)
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
-    return (*fences, catch_up, promote, *_followings(component, move, situation, promote, term=term))
+    refused = {s.action.region: (s.id,) for s in fences if s.action.verb is Verb.REFUSE}
+    return (
+        *fences,
+        catch_up,
+        promote,
+        *_followings(component, move, situation, Phase.PROMOTE, after=refused, term=term),
+    )
 
 
 def _fences(component: Component, move: Move, situation: Situation, *, term: Term) -> list[Step]:
@@ -211,34 +227,39 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
         term=term,
         args={"mode": "kill"},
         undoable=False,
-        optional=not lost,
+        optional=not lost or move.accept_loss,
     )
     return [*refusals, stop]
 
 
 def _switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
-    """Prepare, stop cleanly, catch up, promote, follow."""
+    """Prepare, turn the other standbys to the target, stop cleanly, catch up, promote.
+
+    The others follow the target before anything is stopped, so that the new primary has whom it waits for at once.
+    """
     prepare = _step(
         component, move.source, Verb.PREPARE, Phase.PREPARE, term=term, args={"target": move.target}, undoable=False
     )
+    prepared = dict.fromkeys(component.members, (prepare.id,))
+    follows = _followings(component, move, situation, Phase.PREPARE, after=prepared, term=term)
     stop = _step(
         component,
         move.source,
         Verb.STOP,
         Phase.FENCE,
         term=term,
-        needs=(prepare.id,),
+        needs=(prepare.id, *(s.id for s in follows)),
         args={"mode": "clean", "target": move.target},
         retries=0,
     )
     catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=(stop.id,))
     promote = _promotion(component, move, situation, term=term, needs=(stop.id, catch_up.id))
-    return (prepare, stop, catch_up, promote, *_followings(component, move, situation, promote, term=term))
+    return (prepare, *follows, stop, catch_up, promote)
 
 
 def _with_barrier(steps: Sequence[Step]) -> list[Step]:
     """Nothing is stopped before all is prepared, and nothing promoted before all is fenced and caught up."""
-    prepared = tuple(s.id for s in steps if s.action.verb is Verb.PREPARE)
+    prepared = tuple(s.id for s in steps if s.phase is Phase.PREPARE)
     ready = tuple(s.id for s in steps if s.action.verb in (Verb.STOP, Verb.CATCH_UP))
     ordered: list[Step] = []
     for step in steps:
@@ -277,8 +298,16 @@ def _promotion(
     )
 
 
-def _followings(component: Component, move: Move, situation: Situation, promote: Step, *, term: Term) -> list[Step]:
-    """The other standbys follow the new primary. Where it waits for them, writes wait too, so they are required."""
+def _followings(
+    component: Component,
+    move: Move,
+    situation: Situation,
+    phase: Phase,
+    *,
+    after: Mapping[RegionId, tuple[StepId, ...]],
+    term: Term,
+) -> list[Step]:
+    """The other standbys follow the target. Where it will wait for them, writes wait too, so they are required."""
     assert component.replication is not None, "state components are replicated, which loading checks"
     followers = _followers(component, move, situation)
     required = len(followers) <= component.replication.acks
@@ -287,9 +316,9 @@ def _followings(component: Component, move: Move, situation: Situation, promote:
             component,
             r,
             Verb.FOLLOW,
-            Phase.PROMOTE,
+            phase,
             term=term,
-            needs=(promote.id,),
+            needs=after[r],
             args={"primary": move.target},
             retries=3,
             optional=not required,
@@ -346,7 +375,7 @@ def _verifications(
     wanted = situation.estate.wanted_only(move.group)
     for chain in chains:
         promote = next(s for s in chain if s.pivot)
-        follows = tuple(s.id for s in chain if s.action.verb is Verb.FOLLOW and not s.optional)
+        follows = tuple(s.id for s in chain if s.action.verb is Verb.FOLLOW and s.optional == promote.optional)
         component = situation.estate.components[promote.action.component]
         needs = (promote.id, *follows, *(s.id for s in shifts if not s.optional))
         steps.append(
@@ -366,12 +395,15 @@ def _verifications(
 
 
 def _returns(move: Move, situation: Situation, steps: Sequence[Step], *, term: Term) -> list[Step]:
-    """After a planned move the old primary becomes a standby in the same run."""
+    """After a planned move the old primary becomes a standby in the same run.
+
+    That it fails is a finding: the move is done, and the region is rebuilt later like any that returns.
+    """
     verified = tuple(s.id for s in steps if s.action.verb is Verb.VERIFY)
     rebuilt: list[Step] = []
     for component in situation.estate.group_components(move.group, Purpose.STATE):
         rebuilt += _rebuild(component, move.source, move.target, situation, verified, term=term)
-    return rebuilt
+    return [replace(step, optional=True) for step in rebuilt]
 
 
 def _rebuild(

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import structlog
+
 from evac.core.assessment import Assessment, Diagnosis, assess
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View, decide
 from evac.core.detector import Detector, fold
@@ -20,7 +22,7 @@ from evac.core.estate import Estate, GroupId
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
-from evac.core.run import RunId
+from evac.core.run import Run, RunId
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain
 from evac.engine.executor import execute, open_run
@@ -34,8 +36,12 @@ EVALUATE_EVERY = timedelta(milliseconds=100)
 
 PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
 """Verdicts that are often a station on the way to another one."""
+STORE_AGAIN = timedelta(seconds=1)
 LASTING = timedelta(seconds=1)
 """How long such a verdict stands before it is told."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class Controller:
@@ -110,6 +116,7 @@ class Controller:
             last_move_at=known.last_move_at,
             flaps=known.flaps,
             tries=known.tries,
+            rejoin_tries=known.rejoin_tries,
             heard_since=known.detector.fresh_since,
             paused=known.paused,
         )
@@ -202,6 +209,17 @@ class Controller:
         self._runs.create_task(self._drive(decision.group, run))
         return run
 
+    async def _executed(self, run_id: RunId) -> Run:
+        """Execute a run, again for as long as the store stays away: a run that was begun is never given up."""
+        while True:
+            try:
+                return await execute(
+                    run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce
+                )
+            except StoreUnavailable as trouble:
+                _log.warning("the store does not answer: the run waits for it", run=run_id, why=str(trouble))
+                await self._clock.sleep(STORE_AGAIN)
+
     async def _tell_opening(self, run: RunId) -> None:
         """Tell a run's first entry: the executor tells those it writes itself."""
         opened = (await read_journal(run, store=self._store))[0]
@@ -209,7 +227,7 @@ class Controller:
 
     async def _drive(self, group: GroupId, run_id: RunId) -> None:
         """See a run through to its settlement, and remember what came of it."""
-        run = await execute(run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce)
+        run = await self._executed(run_id)
         record = await self._store.get(f"placement/{group}")
         assert record is not None, "a run has a placement"
         self.known.placements[group] = decode(record.value, Placement)

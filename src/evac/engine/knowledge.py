@@ -33,6 +33,7 @@ class Knowledge:
     last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
     flaps: dict[GroupId, Flaps] = field(default_factory=dict)
     tries: dict[GroupId, Tries] = field(default_factory=dict)
+    rejoin_tries: dict[GroupId, Tries] = field(default_factory=dict)
     verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
     """The verdicts that were told last."""
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
@@ -58,12 +59,13 @@ class Knowledge:
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
         """Fold a run's end: what it means for the next decision."""
         assert run.settled is not None, "only a settled run has an end"
+        if run.plan.kind not in MOVES:
+            return self._rebuilt(group, run.settled.outcome, now)
         self.stuck.pop(group, None)
         match run.settled.outcome:
             case Outcome.COMPLETED:
                 self.tries.pop(group, None)
-                if run.plan.kind in MOVES:
-                    self.last_move_at[group] = now
+                self.last_move_at[group] = now
                 if run.plan.kind is RunKind.FAILOVER:
                     points = self.flaps.get(group, Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
                     self.flaps[group] = Flaps(points=points, at=now)
@@ -71,16 +73,27 @@ class Knowledge:
                 self.failed_try(group, now)
             case Outcome.STUCK:
                 self.stuck[group] = run.id
+        return None
+
+    def _rebuilt(self, group: GroupId, outcome: Outcome, now: Instant) -> None:
+        """Fold a rebuild's end. One that is stuck is begun again from what is there: its steps look before they act."""
+        if outcome is Outcome.COMPLETED:
+            self.rejoin_tries.pop(group, None)
+        else:
+            self.rejoin_tries[group] = _one_more(self.rejoin_tries.get(group), now)
 
     def failed_try(self, group: GroupId, now: Instant) -> None:
-        """Count one more try in a row that did not complete."""
-        before = self.tries.get(group)
-        self.tries[group] = Tries(count=before.count + 1 if before else 1, at=now)
+        """Count one more move in a row that did not complete."""
+        self.tries[group] = _one_more(self.tries.get(group), now)
 
     def is_news(self, decision: Decision) -> bool:
         """Return whether a decision differs from the last one of its group in more than its numbers."""
         last = self.decisions.get(decision.group)
         return last is None or type(last) is not type(decision) or _gist(last) != _gist(decision)
+
+
+def _one_more(before: Tries | None, now: Instant) -> Tries:
+    return Tries(count=before.count + 1 if before else 1, at=now)
 
 
 def _gist(decision: Decision) -> tuple[str, ...]:

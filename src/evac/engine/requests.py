@@ -58,6 +58,7 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
         case Wish.RESUME:
             controller.known.paused = ""
             controller.known.tries.clear()
+            controller.known.rejoin_tries.clear()
             await store.commit(expect={}, put={}, delete=("pause",))
         case Wish.APPROVE:
             asked = controller.known.decisions.get(wished_group(controller, request))

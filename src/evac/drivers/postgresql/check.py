@@ -156,9 +156,9 @@ def _of_replication(wants: str, said: dict[str, Any]) -> list[Finding]:
             "set max_slot_wal_keep_size to what the disk can spare",
         ),
         _say(
-            said["retry"] <= 1000,
+            said["retry"] <= 500,
             f"a standby tries again soon (wal_retrieve_retry_interval {said['retry']} ms)",
-            "set wal_retrieve_retry_interval = 500ms",
+            "set wal_retrieve_retry_interval = 100ms: a failover waits up to so long for a standby",
         ),
         _say(
             said["standby"] or naming.waits(said["waits"]).acks >= naming.waits(wants).acks,
