@@ -37,12 +37,12 @@ CLIENT_FAILURES_MIN = 5
 """So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
 RECOVERED_AFTER = 4
 """So many successes in a row, and what clients met before is history."""
-LOSSY_ANSWERS_MIN = 12
+LOSSY_ANSWERS_MIN = 18
 """Fewer answers than this, of all probes together, do not show that a path loses packets."""
 
 OUTAGE_FAILING = 0.9
 """Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
-LOSSY_AGAINST_OTHERS = 3
+LOSSY_AGAINST_OTHERS = 5
 """A path is lossy only if it fails so many times as often as all else its vantage point looks at: a vantage point
 that finds everything worse has a problem of its own."""
 
@@ -254,7 +254,7 @@ def _say(views: Views, failing: Views) -> str:
         return "has not looked lately"
     if not failing:
         return f"{len(views)} of {len(views)} services answer"
-    service, cell = max(failing.items(), key=lambda item: item[1].failures)
+    service, cell = max(sorted(failing.items()), key=lambda item: item[1].failures)
     return f"{len(failing)} of {len(views)} services fail; {service} {cell.failures} in a row: {cell.reason}"
 
 

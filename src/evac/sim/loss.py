@@ -7,7 +7,7 @@ per packet and way, independent, on every link of one region, or on all links.
 
 Months must pass in minutes. So an answer that repeats what its cell already holds (up, and up again) is only noted,
 and folded when it matters; and nothing is assessed while `calm` says that nothing could come of it. Neither changes
-any verdict: `plain` runs without either, for the test that compares them.
+a decision, and by little its moment: `plain` does without either, and the test that compares them draws the same fates.
 
 What this is not: bursts, congestion, or one-way loss.
 
@@ -161,13 +161,10 @@ class World:
         self.tally.questions += 1
         at, sight = target.next_ask, target.sight
         resting = not self._awake and sight not in self._restless
-        if resting and target.quick(at) and self._passes(target):
-            self._notes[sight].append(at + target.link.round_trip + target.place.link.round_trip)
-            target.next_ask = at + target.interval
-            return
-        begun, ended, ok = target.ask()
+        begun, ended, ok = target.ask_quickly() if target.quick(at) else target.ask()
         if resting and ok:
-            self._notes[sight].append(ended)
+            if not target.place.was_deaf(begun, ended):
+                self._notes[sight].append(ended)
         else:
             self._restless.add(sight)
             self._later(ended, begun, sight, ok=ok)
@@ -175,10 +172,6 @@ class World:
     def _later(self, ended: float, begun: float, what: Sight | RegionId, *, ok: bool) -> None:
         self._count += 1
         heappush(self._open, (ended, self._count, what, begun, ok))
-
-    def _passes(self, target: Target) -> bool:
-        clean = target.clean()
-        return clean >= 1.0 or self.random.random() < clean
 
     def _digest(self, begin: float, end: float) -> None:
         """Fold what ended in this slot, and look at it as the controller would."""
@@ -238,7 +231,7 @@ class World:
             harmless = False
             if self._is_new(f"{region} {verdict.diagnosis}", now):
                 self.tally.verdicts[verdict.diagnosis] += 1
-        self._pace = SLOT if harmless and not self.plain else TICK
+        self._pace = SLOT / 2 if harmless and not self.plain else TICK
         for decision in decide(self._view(assessment), now=assessment.at):
             if isinstance(decision, Move) and self._is_new("move", now):
                 self.tally.moves.append(now)

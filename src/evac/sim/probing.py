@@ -13,12 +13,12 @@ for `SILENCE_MAX` is connected to again (`places.ssh`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, prod
 from random import Random
 
 from evac.core.detector import Sight
 from evac.core.estate import RegionId
-from evac.sim.tcp import Connection, Link, connect
+from evac.sim.tcp import Connection, Link, Way, connect
 
 OWED_MAX = 2.0
 SILENCE_MAX = 5.0
@@ -108,17 +108,28 @@ class Target:
 
     def clean(self) -> float:
         """Return the probability that one question on an open line meets no loss at all."""
-        return ((1 - self.link.loss) * (1 - self.place.link.loss)) ** 2 if not self.fresh else 0.0
+        return ((1 - self.link.loss) * (1 - self.place.link.loss)) ** 2
 
     def quick(self, at: float) -> bool:
         """Return whether nothing stands in the way of a question: an open line, nothing owed, no stall."""
         return (
-            self._line is not None
+            not self.fresh
+            and self._line is not None
             and self._reply_at is None
             and self._connections == self.place.connections
             and not self._line.stalled(at)
             and not self.place.line.stalled(at)
         )
+
+    def ask_quickly(self) -> tuple[float, float, bool]:
+        """Ask where `quick` holds. One draw tells whether any packet is lost; only then the rest is worked out."""
+        assert self._line is not None, "only an open line is quick"
+        at = self.next_ask
+        if self.random.random() < self.clean():
+            done = at + self.link.round_trip + self.place.link.round_trip
+            return self._ended(at, done, done, ok=True)
+        done = self._exchanged(at, first_lost=self._which_is_lost())
+        return self._judged(at, done)
 
     def ask(self) -> tuple[float, float, bool]:
         """Ask once. Return when the question began, when it ended, and whether the answer came in time."""
@@ -136,7 +147,11 @@ class Target:
                 return self._ended(at, deadline, deadline, ok=False)
             self._line = Connection(self.link)
             self._connections = self.place.connections
-        done = self._exchanged(done)
+        return self._judged(at, self._exchanged(done))
+
+    def _judged(self, at: float, done: float) -> tuple[float, float, bool]:
+        """The end of a question whose answer comes at `done`; later than its time limit, it stays owed."""
+        deadline = at + self.timeout
         if done > deadline:
             self._reply_at, self._owed_since = done, deadline
             return self._ended(at, deadline, deadline, ok=False)
@@ -155,10 +170,20 @@ class Target:
         there = connect(self.link, there, self.random)
         return inf if there == inf else self.place.line.back.send(there, self.random)
 
-    def _exchanged(self, at: float) -> float:
+    def _ways(self) -> tuple[Way, Way, Way, Way]:
         assert self._line is not None, "a question needs a line"
-        for way in (self.place.line.out, self._line.out, self._line.back, self.place.line.back):
-            at = way.send(at, self.random)
+        return self.place.line.out, self._line.out, self._line.back, self.place.line.back
+
+    def _which_is_lost(self) -> int:
+        """Which packet is the first to be lost, given that one is."""
+        losses = [way.link.loss for way in self._ways()]
+        weights = [loss * prod(1 - earlier for earlier in losses[:i]) for i, loss in enumerate(losses)]
+        return self.random.choices(range(len(losses)), weights)[0]
+
+    def _exchanged(self, at: float, *, first_lost: int | None = None) -> float:
+        for count, way in enumerate(self._ways()):
+            known = None if first_lost is None or count > first_lost else count == first_lost
+            at = way.send(at, self.random, lost=known)
             if at == inf:
                 break
         return at

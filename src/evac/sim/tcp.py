@@ -45,13 +45,13 @@ class Way:
     link: Link
     blocked_until: float = -inf
 
-    def send(self, at: float, random: Random) -> float:
-        """Return when a segment sent at `at` arrives; infinity when nothing passes."""
+    def send(self, at: float, random: Random, *, lost: bool | None = None) -> float:
+        """Return when a segment sent at `at` arrives; infinity when nothing passes. `lost` may tell its fate."""
         link = self.link
         if self.blocked_until > at:
             return self.blocked_until + link.round_trip / 2
-        if random.random() < link.loss:
-            at += _retransmitted_after(link, RTO_VARIATION + link.round_trip, random)
+        if random.random() < link.loss if lost is None else lost:
+            at += _repeated(RTO_VARIATION + link.round_trip, link.loss, random)
             self.blocked_until = at
         return at + link.round_trip / 2
 
@@ -74,22 +74,17 @@ class Connection:
 
 def connect(link: Link, at: float, random: Random) -> float:
     """Return when a connection that is begun at `at` is established: its first packet and the answer passed."""
-    through = (1 - link.loss) ** 2
-    if random.random() < through:
-        return at + link.round_trip
-    return at + _repeated(RTO_FIRST, through, random) + link.round_trip
+    lost = 1 - (1 - link.loss) ** 2
+    waited = _repeated(RTO_FIRST, lost, random) if random.random() < lost else 0.0
+    return at + waited + link.round_trip
 
 
-def _retransmitted_after(link: Link, rto: float, random: Random) -> float:
-    return _repeated(rto, 1 - link.loss, random)
-
-
-def _repeated(wait: float, through: float, random: Random) -> float:
-    """How long until a try succeeds, the first one having failed; waits double."""
-    if through <= 0.0:
+def _repeated(wait: float, lost: float, random: Random) -> float:
+    """How long until a try is not lost, the first one having been; waits double."""
+    if lost >= 1.0:
         return inf
     after = wait
-    while random.random() >= through:
+    while random.random() < lost:
         wait = min(2 * wait, RTO_MAX)
         after += wait
     return after
