@@ -204,6 +204,16 @@ def test_unless_a_person_wants_otherwise() -> None:
     assert isinstance(returned(paused="wait"), Hold)
 
 
+def test_a_rebuild_that_did_not_complete_waits_and_a_move_does_not() -> None:
+    said = judged(ESTATE)
+    where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
+    tried = {GROUP: Tries(count=1, at=said.at)}
+    knows = replace(view(ESTATE, said, where), heard_since={EAST: seconds(-10)}, rejoin_tries=tried)
+    assert isinstance(decided(knows), Hold)
+    assert isinstance(decided(knows, after=10), Rejoin)
+    assert isinstance(decided(replace(view(ESTATE, DEAD), rejoin_tries=tried)), Move)
+
+
 def test_a_region_that_is_still_away_is_not_rebuilt() -> None:
     where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
     assert isinstance(decided(view(ESTATE, DEAD, where)), Hold)
