@@ -68,6 +68,15 @@ def from_plain(plain: Any, kind: Any) -> Any:
         raise ValueError(f"not a {name}: " + "; ".join(said)) from error
 
 
+def warm(*kinds: Any) -> None:
+    """Build the converters of some kinds now: cattrs compiles them at first use, which is no work for an emergency."""
+    for kind in (Event, Decision, Observation, News, Plan, *kinds):
+        _converter().get_structure_hook(kind)
+        for member in get_args(kind) or (kind,):
+            _converter().get_unstructure_hook(member)
+        _converter().get_unstructure_hook(kind)
+
+
 def plan_hash(plan: Plan) -> str:
     """Return the SHA-256 of a plan's canonical form: what a run's journal pins."""
     return hashlib.sha256(encode(plan)).hexdigest()

@@ -24,10 +24,11 @@ from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
 from evac.core.run import Run, RunId
 from evac.engine.bootstrap import first_placement
-from evac.engine.codec import decode, encode, to_plain
+from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import execute, open_run
 from evac.engine.journal import read_journal
 from evac.engine.knowledge import Knowledge
+from evac.engine.orders import Answer, Order
 from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
 
@@ -70,6 +71,7 @@ class Controller:
 
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
+        warm(Order, Answer, Placement)
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
     async def _listen(self) -> None:
