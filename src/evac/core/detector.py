@@ -70,7 +70,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     """Return the detector after these observations, in this order.
 
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
-    two failures. (So a cell is asked by one probe only: loading refuses two of one kind of look at one target.)
+    two failures. (Two probes that ask the same of the same target would mix in one cell: declare one.)
     """
     cells, members = dict(detector.cells), dict(detector.members)
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
