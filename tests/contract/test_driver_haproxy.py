@@ -193,17 +193,14 @@ async def test_a_lesser_user_is_told_what_to_give_it(world: World) -> None:
 
 
 async def test_a_state_file_brings_the_weights_back_but_not_the_term(world: World) -> None:
-    state = world.folder / "servers.state"
-    loads = ("global\n", f"global\n    server-state-file {state}\n")
-    reads = ("backend shop\n", "backend shop\n    load-server-state-from-file global\n")
-    async with _changed(world, loads, reads) as changed:
-        driver = await opened(world.folder, {"api": world.api, "state_file": str(state)})
-        await driver.do(shift({"us-west-2": 60, "eu-west-1": 40}))
-        await changed.kill()
-        await _start(world, changed)
-        seen = await driver.observe()
-        assert seen.term is None
-        assert seen.detail["weights"] == {"us-east-1": 0, "us-west-2": 60, "eu-west-1": 40}
+    """The lab's HAProxy loads one at its start."""
+    driver = await opened(world.folder, {"api": world.api, "state_file": str(world.running.state_file)})
+    await driver.do(shift({"us-west-2": 60, "eu-west-1": 40}))
+    await world.running.kill()
+    await world.running.start()
+    seen = await driver.observe()
+    assert seen.term is None
+    assert seen.detail["weights"] == {"us-east-1": 0, "us-west-2": 60, "eu-west-1": 40}
 
 
 async def test_a_static_algorithm_and_a_cookie_are_findings(world: World) -> None:
@@ -215,7 +212,7 @@ async def test_a_static_algorithm_and_a_cookie_are_findings(world: World) -> Non
 
 async def test_a_socket_is_reached_by_socat(world: World) -> None:
     socket = world.folder / "api.sock"
-    async with _changed(world, ("global\n", f"global\n    stats socket {socket} level admin\n")):
+    async with _changed(world, ("stats timeout 10s\n", f"stats timeout 10s\n    stats socket {socket} level admin\n")):
         driver = await opened(world.folder, {"api": str(socket)})
         if shutil.which("socat"):
             assert (await driver.observe()).detail["weights"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
