@@ -40,9 +40,10 @@ EVAC = str(Path(sys.executable).parent / "evac")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A lab under evac's care. `dns` says whether there are name servers."""
+    """A lab under evac's care. `dns` says whether there are name servers, `evac` is the process that serves."""
 
     lab: Lab
+    evac: Process
     layout: Layout
     estate: OpenEstate
     dns: bool
@@ -105,22 +106,28 @@ def _flowing(folder: Path, workload: Workload) -> bool:
 async def stage(folder: Path, *, mode: Mode) -> AsyncIterator[Stage]:
     """Bring a lab up with evac serving it, both only for as long as the context lives. Raises `EvacError`."""
     async with world.lab(folder, mode=mode) as lab:
-        evac = Process(
-            name="evac serve",
-            argv=lab.command("ops", EVAC, "serve", "--estate", str(lab.estate)),
-            log=lab.folder / "evac.log",
-        )
+        evac = serving(lab, lab.estate)
         await evac.start(ready=lambda _: True)
         try:
             async with open_store(state_folder(lab.estate)) as store:
                 yield Stage(
                     lab=lab,
+                    evac=evac,
                     layout=layout.load(folder=lab.folder, mode=mode),
                     estate=OpenEstate(loaded=load(lab.estate), store=store, by="bench"),
                     dns=(await lab.status())["dns"] == "knot",
                 )
         finally:
             await evac.stop()
+
+
+def serving(lab: Lab, estate: Path) -> Process:
+    """Return the process, not started yet, that serves an estate from the site `ops` of a lab."""
+    return Process(
+        name="evac serve",
+        argv=lab.command("ops", EVAC, "serve", "--estate", str(estate)),
+        log=lab.folder / "evac.log",
+    )
 
 
 def serves_well(snapshot: Snapshot, region: str) -> bool:
