@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from driver_world import Stage, Story
@@ -48,7 +49,7 @@ async def opened(folder: Path, settings: dict[str, object]) -> Driver:
 
 class HaproxyWorld:
     kind = KIND
-    stories = ("shift",)
+    stories = ("prepare", "shift")
     refusals = ("nowhere", "unknown region")
 
     @asynccontextmanager
@@ -63,9 +64,13 @@ class HaproxyWorld:
                 return (await driver.observe()).detail["weights"]
 
             move = shift({"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0})
+            asked = replace(move, verb=Verb.PREPARE)
             yield Stage(
                 observed=(driver,),
-                stories={"shift": Story(driver=driver, action=move, look=look)},
+                stories={
+                    "prepare": Story(driver=driver, action=asked, look=look, settled=True),
+                    "shift": Story(driver=driver, action=move, look=look),
+                },
                 silent=silent,
                 silent_action=move,
                 refused={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,15 @@ async def opened(folder: Path, *ports: int, secret: str = SECRET, key: str = KEY
 
 class Rfc2136World:
     kind = KIND
-    stories = ("shift",)
-    refusals = ("nothing left", "unknown region", "wrong key", "key without rights", "zone not there")
+    stories = ("prepare", "shift")
+    refusals = (
+        "nothing left",
+        "unknown region",
+        "wrong key",
+        "asked with a wrong key",
+        "key without rights",
+        "zone not there",
+    )
 
     @asynccontextmanager
     async def raised(self, folder: Path) -> AsyncIterator[Stage]:
@@ -76,15 +84,24 @@ class Rfc2136World:
                 return (await driver.observe()).detail["weights"]
 
             move = shift({"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0})
+            asked = replace(move, verb=Verb.PREPARE)
             yield Stage(
                 observed=(driver,),
-                stories={"shift": Story(driver=driver, action=move, look=look)},
+                stories={
+                    "prepare": Story(driver=driver, action=asked, look=look, settled=True),
+                    "shift": Story(driver=driver, action=move, look=look),
+                },
                 silent=await opened(folder / "silent", dead),
                 silent_action=move,
                 refused={
                     "nothing left": (driver, shift({"us-east-1": 0}), "never left empty"),
                     "unknown region": (driver, shift({"mars": 100}), "has no addresses for mars"),
                     "wrong key": (await opened(folder / "1", running.port, secret=wrong), move, "the key is refused"),
+                    "asked with a wrong key": (
+                        await opened(folder / "4", running.port, secret=wrong),
+                        asked,
+                        "the key is refused",
+                    ),
                     "key without rights": (await opened(folder / "2", running.port, tsig=None), move, "may this key"),
                     "zone not there": (
                         await opened(folder / "3", running.port, zone="other.example", name="api.other.example"),

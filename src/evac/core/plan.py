@@ -25,7 +25,8 @@ Term = NewType("Term", int)
 class Verb(StrEnum):
     """What a step asks of a member. A driver declares which it supports; every one is idempotent and absolute.
 
-    PREPARE   make a planned switch quick (checkpoint, warm-up); changes nothing a client sees
+    PREPARE   make a planned switch quick (checkpoint, warm-up), or see that it would be taken (a router's rights);
+              changes nothing a client sees
     STOP      the member can acknowledge no write from now on, and stays down: a fence
     REFUSE    this standby durably refuses the old primary: enough of them starve it, a fence
     CATCH_UP  this standby holds everything that any refusing standby, or the stopped primary, holds

@@ -67,13 +67,13 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
     planned = move.kind is not RunKind.FAILOVER
     chains, left_out = _chains(move, situation, term=term, planned=planned)
     steps = [s for chain in chains for s in chain]
-    if planned:
-        steps = _with_barrier(steps)
     wanted = situation.estate.wanted_only(move.group)
     gate = tuple(
         s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
     )
     shifts, notes = _shifts(move, situation, term=term, needs=gate)
+    if planned:
+        steps = _with_barrier([*map(_readiness, shifts), *steps])
     steps += shifts
     steps += _verifications(move, situation, chains, shifts, term=term)
     if planned:
@@ -362,6 +362,20 @@ def _shifts(
                 )
             )
     return steps, notes
+
+
+def _readiness(shift: Step) -> Step:
+    """The step that asks a router, before anything is stopped, whether it would take its shift."""
+    return replace(
+        shift,
+        id=StepId(f"{Verb.PREPARE}:{shift.action.component}@{shift.action.region}"),
+        action=replace(shift.action, verb=Verb.PREPARE),
+        phase=Phase.PREPARE,
+        needs=(),
+        timeout=LIMITS[Verb.PREPARE],
+        retries=1,
+        undoable=False,
+    )
 
 
 def _verifications(

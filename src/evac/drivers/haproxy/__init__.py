@@ -1,9 +1,9 @@
 """HAProxy: which region's servers a backend sends clients to, by the runtime API.
 
-Supports `shift`, with undo. Each region is a server of the backend. Weights are absolute (0 to 256; evac's percent are
-taken as they are): a weight in percent would be of the weight in HAProxy's file, and of 0 that is nothing. A region
-at 0 is drained (or put into maintenance, `at_zero`) and its sessions are closed, since a client on an old connection
-would stay in the old region.
+Supports `shift`, with undo, and `prepare`: whether a shift would be taken. Each region is a server of the backend.
+Weights are absolute (0 to 256; evac's percent are taken as they are): a weight in percent would be of the weight in
+HAProxy's file, and of 0 that is nothing. A region at 0 is drained (or put into maintenance, `at_zero`) and its sessions
+are closed, since a client on an old connection would stay in the old region.
 
 What HAProxy forgets: all of this, when it restarts, unless it loads a state file (`state_file`). The term is kept in
 a process variable, which no state file holds: after a restart `observe` says so by a term of None.

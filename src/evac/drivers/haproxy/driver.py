@@ -34,7 +34,7 @@ class HaproxyKind:
     name = "haproxy"
     settings = HaproxySettings
     support = Support(
-        verbs=frozenset({Verb.SHIFT}),
+        verbs=frozenset({Verb.PREPARE, Verb.SHIFT}),
         undoable=frozenset({Verb.SHIFT}),
         verified_on="HAProxy 2.8.25, a real server",
     )
@@ -86,6 +86,8 @@ class HaproxyDriver:
         )
 
     async def holds(self, action: Action) -> Holds:
+        if action.verb is Verb.PREPARE:
+            return Holds(truth=Truth.NO, reason="a question leaves nothing to look at")
         try:
             looks = await self._looks()
             weights = self._wanted(action)
@@ -99,10 +101,12 @@ class HaproxyDriver:
         return Holds(truth=Truth.YES, receipt=_receipt(weights, before))
 
     async def do(self, action: Action) -> Receipt:
-        assert action.verb is Verb.SHIFT, f"haproxy supports shift only, not {action.verb}"
+        assert action.verb in (Verb.PREPARE, Verb.SHIFT), f"haproxy supports prepare and shift, not {action.verb}"
         weights = self._wanted(action)
         looks = await self._looks()
         self._refuse(looks, weights, action)
+        if action.verb is Verb.PREPARE:
+            return await self._prepared(looks)
         now = self._weights(next(iter(looks.values())))
         noted = await self._remembered.started(weights=weights, now=now)
         await self._apply(looks, weights, action)
@@ -126,6 +130,13 @@ class HaproxyDriver:
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+    async def _prepared(self, looks: Mapping[RuntimeApi, Look]) -> Receipt:
+        """See that every instance lets evac change weights."""
+        for api in looks:
+            if refusal := await api.allowed(backend=self._settings.backend):
+                raise Rejected(f"HAProxy at {api.address}: {refusal}; give the runtime API `level admin`")
+        return Receipt(kind=str(Verb.PREPARE), facts={"instances": [api.address for api in looks]})
 
     async def _before(self, action: Action) -> dict[str, int] | None:
         """What to go back to: the receipt's word, else our own note; None if the shift never started."""

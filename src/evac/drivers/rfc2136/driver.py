@@ -26,7 +26,7 @@ class Rfc2136Kind:
     name = "rfc2136"
     settings = Rfc2136Settings
     support = Support(
-        verbs=frozenset({Verb.SHIFT}),
+        verbs=frozenset({Verb.PREPARE, Verb.SHIFT}),
         undoable=frozenset({Verb.SHIFT}),
         verified_on="Knot 3.2.6, a real server",
     )
@@ -86,6 +86,8 @@ class Rfc2136Driver:
         )
 
     async def holds(self, action: Action) -> Holds:
+        if action.verb is Verb.PREPARE:
+            return Holds(truth=Truth.NO, reason="a question leaves nothing to look at")
         try:
             weights = self._wanted(action.args.get("weights"))
             looks = await self._looks()
@@ -102,11 +104,13 @@ class Rfc2136Driver:
         return Holds(truth=Truth.YES, receipt=_receipt(weights, before))
 
     async def do(self, action: Action) -> Receipt:
-        assert action.verb is Verb.SHIFT, f"rfc2136 supports shift only, not {action.verb}"
+        assert action.verb in (Verb.PREPARE, Verb.SHIFT), f"rfc2136 supports prepare and shift, not {action.verb}"
         weights = self._wanted(action.args.get("weights"))
         looks = await self._looks()
         for server, served in looks.items():
             _refuse_stale(server, served, term=action.term)
+        if action.verb is Verb.PREPARE:
+            return await self._prepared(looks)
         now = self._settings.weights(next(iter(looks.values())).addresses)
         noted = await self._remembered.started(weights=weights, now=now)
         await self._apply(looks, weights, term=action.term)
@@ -124,6 +128,18 @@ class Rfc2136Driver:
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+    async def _prepared(self, looks: Mapping[NameServer, Served]) -> Receipt:
+        """See that every server would take an update, by one that changes nothing."""
+        for server in looks:
+            try:
+                async with server.talk() as talk:
+                    await talk.try_nothing()
+            except Overtaken as error:
+                raise Rejected(f"{server.address} answers a true prerequisite as false") from error
+            except Indeterminate as error:
+                raise Unavailable(str(error)) from error
+        return Receipt(kind=str(Verb.PREPARE), facts={"servers": [server.address for server in looks]})
 
     async def _before(self, action: Action) -> dict[str, int] | None:
         """What to go back to: the receipt's word, else our own note; None if the shift never started."""
