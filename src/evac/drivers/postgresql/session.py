@@ -200,7 +200,9 @@ async def _send(connection: Connection, statements: Sequence[Statement]) -> list
         for statement in statements:
             query = statement.encode() if isinstance(statement, str) else statement.as_bytes(connection)
             cursors.append(await connection.execute(query))
-            await pipeline.sync()
+            # `pipeline.sync()` would wait for the answers so far: a round trip for each statement. This only sends the
+            # message that ends the statement's transaction; all answers are awaited once, when the pipeline is left.
+            pipeline._enqueue_sync()
     return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
