@@ -33,7 +33,7 @@ from evac.drivers.postgresql.session import Session
 from evac.drivers.postgresql.upkeep import Upkeep
 from evac.ports import Finding, Holds, Truth
 
-DISK_EACH = timedelta(seconds=30)
+DISK_EACH = timedelta(seconds=5)
 DOWN_EACH = timedelta(seconds=1)
 
 Do: TypeAlias = Callable[[Member, Action], Awaitable[Receipt]]
