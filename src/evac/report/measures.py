@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from evac.core.estate import Estate, GroupId, Objectives
+from evac.core.estate import ComponentId, Estate, GroupId, Objectives, ReplicationMode
 from evac.core.fence import unfenced
 from evac.core.observation import Instant
 from evac.core.plan import Phase, RunKind, Step, StepId, Verb
@@ -233,9 +233,10 @@ def loss(events: Sequence[Event], found: Sequence[Loss], estate: Estate | None) 
     if not any(s.pivot for s in opened.plan.steps):
         return _rpo("0 writes", target, Judgement.MET, "nothing was promoted in this run")
     counted = [entry for entry in found if entry.orphans is not None]
-    proved, unproved = _proofs(events)
+    proved, unproved, aside = _proofs(events, estate)
+    beside = f". Not counted here: {listed(aside)}" if aside else ""
     if not unproved:
-        return _rpo("0 writes", target, Judgement.MET, f"proved before the promotion: {listed(proved)}")
+        return _rpo("0 writes", target, Judgement.MET, f"proved before the promotion: {listed(proved)}{beside}")
     if counted and all(entry.exact for entry in counted):
         number = sum(entry.orphans or 0 for entry in counted)
         where = listed(sorted({entry.region for entry in counted}))
@@ -258,29 +259,41 @@ def _rpo(value: str, target: timedelta | None, judgement: Judgement, how: str) -
     return Measure(name="RPO", value=value, target=_at_most(target), judgement=judgement, how=how)
 
 
-def _proofs(events: Sequence[Event]) -> tuple[list[str], list[str]]:
-    """For each promoted component, why nothing acknowledged can be missing, or why that is not known."""
+def _proofs(events: Sequence[Event], estate: Estate | None) -> tuple[list[str], list[str], list[str]]:
+    """For each promoted component, why nothing acknowledged can be missing, or why that is not known.
+
+    The third list is what may be missing of components that the group merely wants: no promise covers them.
+    """
     opened, done = opening(events), receipts(events)
     plan = opened.plan
     proved: list[str] = []
     unproved: list[str] = []
+    aside: list[str] = []
     for pivot in (s for s in plan.steps if s.pivot):
         component = pivot.action.component
         mine = {s.id: done[s.id][1] for s in plan.steps if s.action.component == component and s.id in done}
-        if pivot.id not in done:
+        if pivot.optional:
+            aside.append(f"{component}, which is merely wanted and may lack its last writes")
+        elif pivot.id not in done:
             unproved.append(f"{component} has no receipt of its promotion")
         elif any(r.kind == "stopped" and r.facts.get("clean") for r in mine.values()):
             proved.append(f"{component} was stopped cleanly and its standby holds its last write")
         elif forced := pivot.action.args.get("forced"):
             unproved.append(f"{component} was promoted without a fence, on the word of {forced}")
-        elif component not in plan.before.sync:
+        elif component not in plan.before.sync or _acknowledges_first(estate, component):
             unproved.append(f"{component} was asynchronous, so its last writes may be in the old region only")
         elif lacking := unfenced(plan, pivot, {i: r.kind for i, r in mine.items() if r.kind == "starved"}):
             unproved.append(lacking)
         else:
             by = listed(sorted(plan.step(i).action.region for i, r in mine.items() if r.kind == "starved"))
             proved.append(f"{component} was starved by {by}, and what any of them held was promoted")
-    return proved, unproved
+    return proved, unproved, aside
+
+
+def _acknowledges_first(estate: Estate | None, component: ComponentId) -> bool:
+    """Whether a component acknowledges a write before any standby has it; starving bounds that, and no more."""
+    declared = estate.components.get(component) if estate else None
+    return bool(declared and declared.replication and declared.replication.mode is ReplicationMode.ASYNC)
 
 
 def _judge(took: timedelta, target: timedelta | None) -> Judgement:
