@@ -112,7 +112,7 @@ def _parts(world: World, controller: Controller) -> list[Coroutine[Any, Any, Non
     return [
         *(_agent(world, region).run() for region in world.places),
         controller.run(),
-        requests.attend(controller, store=world.store),
+        requests.attend(controller, store=world.store, clock=world.clock),
         snapshots.publish(controller, store=world.store, clock=world.clock),
     ]
 

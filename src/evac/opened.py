@@ -37,6 +37,7 @@ from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of
 from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
+from evac.engine.requests import ANSWERED_WITHIN
 from evac.engine.snapshots import KEY
 from evac.ports import Store
 from evac.report.value import Report, report_of
@@ -234,7 +235,7 @@ class OpenEstate:
         after = await self._store.revision()
         await self._store.commit(expect={}, put={f"requests/{request.id}": encode(request)})
         try:
-            async with asyncio.timeout(READY_WITHIN.total_seconds()):
+            async with asyncio.timeout(ANSWERED_WITHIN.total_seconds()):
                 async for change in self._store.watch(reply_key, after=after):
                     if change.record is not None:
                         break

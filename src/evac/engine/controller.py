@@ -57,12 +57,15 @@ class Controller:
         self._name = name
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
+        self.recalled = asyncio.Event()
+        """Set once it knows what the store remembers: before that nothing can be asked of it."""
 
     async def run(self) -> None:
         """Watch, decide and act. Runs that an earlier controller left behind go on first."""
         await self._recall()
         async with asyncio.TaskGroup() as tasks:
             self._runs = tasks
+            self.recalled.set()
             for group, run in dict(self.known.active).items():
                 await self._tell_opening(run)
                 tasks.create_task(self._drive(group, run))
@@ -191,8 +194,8 @@ class Controller:
             return plan_rejoin(decision, situation, term=term)
         return plan_move(decision, situation, term=term)
 
-    async def start(self, decision: Move | Rejoin, assessment: Assessment) -> RunId:
-        """Plan, journal and begin a run.
+    async def start(self, decision: Move | Rejoin, assessment: Assessment, *, request: str | None = None) -> RunId:
+        """Plan, journal and begin a run; the `request` that asked for it is answered by the same commit.
 
         Raises `UnsafePlan`, `Conflict`, `StoreUnavailable`; then nothing was begun.
         """
@@ -204,6 +207,7 @@ class Controller:
             decided_by=decision.decided_by if isinstance(decision, Move) else "evac",
             symptom_at=decision.symptom_at if isinstance(decision, Move) else assessment.at,
             decision=to_plain(decision),
+            request=request,
         )
         self.known.active[decision.group] = run
         await self._tell_opening(run)

@@ -23,6 +23,7 @@ from evac.core.observation import Instant, Json
 from evac.core.placement import advance
 from evac.core.plan import Placement, Plan, Term
 from evac.core.run import Event, Opened, Resumed, Run, RunId
+from evac.core.snapshot import Reply
 from evac.engine.codec import decode, encode, plan_hash
 from evac.ports import Clock, Store
 
@@ -37,8 +38,11 @@ async def open_run(
     decided_by: str,
     symptom_at: Instant,
     decision: Mapping[str, Json],
+    request: str | None = None,
 ) -> RunId:
     """Pin a plan as a run, at the group's next free term when its own was used. Nothing is ordered yet.
+
+    A person's `request` is answered by the same commit, so that it is carried out once, whoever dies in between.
 
     Raises `UnsafePlan` when another run of the group is under way or the group is not where the plan says,
     `Conflict` when that changed just now, and `StoreUnavailable`.
@@ -53,6 +57,9 @@ async def open_run(
     if placement is None or decode(placement.value, Placement) != plan.before:
         raise UnsafePlan((f"group {group} is no longer as this plan found it; plan anew",))
     plan = at_term(plan, Term(max(plan.term, highest + 1)))
+    asked = await store.get(f"requests/{request}") if request else None
+    if request and asked is None:
+        raise UnsafePlan(("the request was taken back before it was begun",))
     counter = await store.get(COUNTER)
     run = RunId(str(decode(counter.value, int) + 1 if counter else 1))
     opened = Opened(
@@ -72,13 +79,16 @@ async def open_run(
             f"terms/{group}": term_record.version if term_record else 0,
             f"placement/{group}": placement.version,
             f"active/{group}": 0,
+            **({asked.key: asked.version} if asked else {}),
         },
         put={
             entry_key(run, 1): encode(opened),
             COUNTER: encode(int(run)),
             f"terms/{group}": encode(plan.term),
             f"active/{group}": run.encode(),
+            **({f"replies/{request}": encode(Reply(request=request, run=run))} if request else {}),
         },
+        delete=(asked.key,) if asked else (),
     )
     return run
 

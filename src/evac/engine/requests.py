@@ -1,10 +1,13 @@
 """What people ask of a running controller, through the store like everything else.
 
 Intuition: a request is a record; the controller takes it, does it or refuses it with reasons, and writes the reply in
-its place. A controller that dies in between leaves the request where it was; the next one takes it.
+its place. A controller that dies in between leaves the request where it was; the next one takes it, unless it is so old
+that nobody waits for the answer: what was wished for an hour ago may be wrong now.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from evac.core.assessment import Assessment
 from evac.core.decision import Ask, Move, Rejoin
@@ -16,28 +19,43 @@ from evac.core.snapshot import Reply, Request, Wish
 from evac.core.targets import choose
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
-from evac.ports import Store
+from evac.ports import Clock, Store
+
+ANSWERED_WITHIN = timedelta(seconds=20)
+"""How long whoever asks waits for the answer."""
 
 
-async def attend(controller: Controller, *, store: Store) -> None:
+async def attend(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Answer every request, those left from before first, without end."""
+    await controller.recalled.wait()
     after = await store.revision()
     for record in await store.list("requests/"):
-        await _answer(controller, store, decode(record.value, Request))
+        await _answer(controller, store, clock, decode(record.value, Request))
     async for change in store.watch("requests/", after=after):
         if change.record is not None:
-            await _answer(controller, store, decode(change.record.value, Request))
+            await _answer(controller, store, clock, decode(change.record.value, Request))
 
 
-async def _answer(controller: Controller, store: Store, request: Request) -> None:
-    """Do what is asked, and write the reply while taking the request away."""
+async def _answer(controller: Controller, store: Store, clock: Clock, request: Request) -> None:
+    """Do what is asked, and write the reply while taking the request away; opening a run has done both already."""
     try:
-        reply = Reply(request=request.id, run=await _do(controller, store, request))
+        _still_wanted(request, age=clock.wall() - request.wall)
+        if await _do(controller, store, request) is not None:
+            return
+        reply = Reply(request=request.id)
     except UnsafePlan as refusal:
         reply = Reply(request=request.id, refused=refusal.reasons)
     except (Conflict, StoreUnavailable) as trouble:
         reply = Reply(request=request.id, refused=(f"the store did not take it: {trouble}; ask again",))
     await store.commit(expect={}, put={f"replies/{request.id}": encode(reply)}, delete=(f"requests/{request.id}",))
+
+
+def _still_wanted(request: Request, *, age: timedelta) -> None:
+    """Refuse a request that its asker has given up. Raises `UnsafePlan`."""
+    if age > ANSWERED_WITHIN:
+        raise UnsafePlan(
+            (f"{request.by} asked for it {age.total_seconds():.0f} s ago; ask again if it is still right",)
+        )
 
 
 async def _do(controller: Controller, store: Store, request: Request) -> RunId | None:
@@ -46,12 +64,12 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
     match request.wish:
         case Wish.FAILOVER | Wish.SWITCHOVER | Wish.FAILBACK:
             move = wished_move(controller, request, assessment)
-            return await controller.start(move, assessment)
+            return await controller.start(move, assessment, request=request.id)
         case Wish.REJOIN:
             group = wished_group(controller, request)
             region = wished_region(controller, group, request)
             rejoin = Rejoin(group=group, region=region, reasons=(f"asked for by {request.by}",))
-            return await controller.start(rejoin, assessment)
+            return await controller.start(rejoin, assessment, request=request.id)
         case Wish.PAUSE:
             controller.known.paused = request.reason or f"paused by {request.by}"
             await store.commit(expect={}, put={"pause": controller.known.paused.encode()})
@@ -64,7 +82,7 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             asked = controller.known.decisions.get(wished_group(controller, request))
             if not isinstance(asked, Ask):
                 raise UnsafePlan(("nothing waits for approval",))
-            return await controller.start(asked.move, assessment)
+            return await controller.start(asked.move, assessment, request=request.id)
         case Wish.RESOLVE:
             group = wished_group(controller, request)
             run = controller.known.stuck.pop(group, None)
