@@ -14,7 +14,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | one service down | fresh | well | ingress failed, for that service |
 | quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
 | many client probes of a service fail, from a quorum | any | any | gray |
-| many probes of all kinds fail and some pass, from a quorum | any | any | gray |
+| many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`decision`).
@@ -42,6 +42,8 @@ LOSSY_ANSWERS_MIN = 18
 
 OUTAGE_FAILING = 0.9
 """Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
+LOSSY_CLIENT_FAILURES_MIN = 2
+"""So many client probes of the gray window must have failed as well before a path counts as lossy."""
 LOSSY_AGAINST_OTHERS = 5
 """A path is lossy only if it fails so many times as often as all else its vantage point looks at: a vantage point
 that finds everything worse has a problem of its own."""
@@ -345,9 +347,15 @@ def _clients_fail(cell: Cell, policy: Detection) -> bool:
 
 
 def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
-    """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else."""
+    """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else.
+
+    Where there are client probes, they must have met it too: what no client feels is no reason to move.
+    """
     policy = scene.detector.policy
     here = scene.failing[vantage, region].values()
+    clients = [c.failed for s, c in scene.failing[vantage, region].items() if s.as_client]
+    if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
+        return False
     if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or _one_outage(here, policy, scene.now):
         return False
     answers, failed = _lately(here, policy, scene.now)

@@ -193,6 +193,11 @@ def test_a_lossy_path_is_gray_by_all_its_probes() -> None:
     assert (verdict.diagnosis, set(verdict.services)) == (Diagnosis.GRAY, set(ALL))
 
 
+def test_loss_that_no_client_feels_is_no_reason() -> None:
+    assert diagnosis(*grayed(kept=PATTERN, client=(True,))) is Diagnosis.WELL
+    assert diagnosis(*grayed(kept=PATTERN, client=PATTERN)) is Diagnosis.GRAY
+
+
 def test_an_observer_to_whom_all_is_lossy_is_not_believed() -> None:
     assert diagnosis(*grayed(kept=PATTERN, elsewhere=PATTERN)) is Diagnosis.WELL
 
