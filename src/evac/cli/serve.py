@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Watch the estate from every region, and act. Ends on SIGTERM or SIGINT; what it manages runs on."""
         loaded = load(estate, environment=environment)
-        teller = Teller(as_json=as_json)
+        teller = Teller(as_json=as_json, estate=loaded.estate)
         for warning in loaded.warnings:
             teller.say(f"warning: {warning}")
         asyncio.run(_serve(loaded, state_folder(estate, state), teller))

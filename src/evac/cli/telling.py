@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from evac.core.estate import Estate
 from evac.core.news import News
 from evac.report.lines import Line, Speaker, Word
 
@@ -28,8 +29,8 @@ COLOURS = {
 class Teller:
     """Prints news as it comes. It is an `Announce`: it returns at once, and what it cannot print is not worth a run."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._speaker = Speaker()
+    def __init__(self, *, as_json: bool, estate: Estate | None = None) -> None:
+        self._speaker = Speaker(estate)
         self._as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
 

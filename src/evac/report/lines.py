@@ -80,7 +80,7 @@ class Speaker:
         """Return the lines of one piece of news; none where nothing is worth one."""
         match news:
             case VerdictNews(verdict=verdict):
-                if verdict.diagnosis not in (Diagnosis.WELL, Diagnosis.UNKNOWN):
+                if not self._journals and verdict.diagnosis not in (Diagnosis.WELL, Diagnosis.UNKNOWN):
                     self._since = verdict.symptom_at
                 return verdict_lines(news, since=news.at if self._since is None else self._since)
             case DecisionNews():
