@@ -263,7 +263,9 @@ def rejoin(*, orphans: int = 0) -> tuple[Event, ...]:
     plan = rejoin_plan(failover_plan().after)
     stop, back, protect = plan.steps
     reasons: Mapping[str, Json] = {"reasons": ["us-east-1 answers again since 5 s"], "region": "us-east-1"}
-    kept: dict[str, Json] = {"orphans_file": ".evac/kept/shop/orders-db/8.jsonl", "lost_bytes": 48200} if orphans else {}
+    kept: dict[str, Json] = (
+        {"orphans_file": ".evac/kept/shop/orders-db/8.jsonl", "lost_bytes": 48200} if orphans else {}
+    )
     body = in_time(
         did(stop, 40.10, 40.30, "stopped", position=50379848, clean=False),
         did(back, 40.31, 46.92, orphans=orphans, orphans_exact=True, method="rewind" if orphans else "follow", **kept),
