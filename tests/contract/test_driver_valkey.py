@@ -38,7 +38,8 @@ class Writer:
     refused: int = 0
 
     async def run(self) -> None:
-        client = Valkey(host="127.0.0.1", port=self.port, password=PASSWORD, socket_timeout=1)
+        # with a socket_timeout the client may swallow its own cancellation (see the driver's session)
+        client = Valkey(host="127.0.0.1", port=self.port, password=PASSWORD, socket_timeout=None)
         try:
             for number in range(1_000_000):
                 key = f"{self.name}.{number}"

@@ -6,6 +6,7 @@ refuses is `Rejected`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class Session:
     async def _run(self, commands: tuple[tuple[str | int, ...], ...], *, changing: bool) -> list[Any]:
         client = await self._connected()
         try:
-            async with client.pipeline(transaction=False) as pipe:
+            async with asyncio.timeout(ANSWER_MAX_S), client.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
@@ -171,8 +172,10 @@ class Session:
                 username=settings.username,
                 password=settings.password.read() if settings.password else None,
                 decode_responses=True,
-                socket_timeout=ANSWER_MAX_S,
-                socket_connect_timeout=ANSWER_MAX_S,
+                # no socket_timeout: with it the client sends under asyncio.wait_for, which in Python 3.11 may swallow
+                # the cancellation of whoever waits (seen: a step that went on after its time limit)
+                socket_timeout=None,
+                socket_connect_timeout=None,
                 max_connections=4,
             )
             around.push_async_callback(client.aclose)
@@ -183,7 +186,7 @@ class Session:
 
 def _short(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, TimedOut):
+    if isinstance(error, TimedOut | TimeoutError):
         return f"no answer within {ANSWER_MAX_S:g} s"
     return "connection refused; is it running?" if "refused" in text or "Connect call failed" in text else text
 
