@@ -8,7 +8,7 @@
   done is undone in reverse order. After that it only goes forward, as far as it can, and such a failure leaves it
   stuck;
 - a required step that may have happened and cannot be seen leaves the run stuck: a person decides, evac does not
-  guess;
+  guess; unless its verb changes nothing that a client sees (`run.HARMLESS`), which is no reason not to turn back;
 - an optional step that finally fails is a finding: required steps that need it go on without it, optional ones are left
   out, so that a chain of optional steps ends where it breaks.
 

@@ -196,7 +196,7 @@ def _failover_chain(component: Component, move: Move, situation: Situation, *, t
     """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
-    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts)
+    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
     refused = {s.action.region: (s.id,) for s in fences if s.action.verb is Verb.REFUSE}
     return (
@@ -252,7 +252,7 @@ def _switch_chain(component: Component, move: Move, situation: Situation, *, ter
         args={"mode": "clean", "target": move.target},
         retries=0,
     )
-    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=(stop.id,))
+    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=(stop.id,), undoable=False)
     promote = _promotion(component, move, situation, term=term, needs=(stop.id, catch_up.id))
     return (prepare, *follows, stop, catch_up, promote)
 

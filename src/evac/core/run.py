@@ -244,8 +244,8 @@ class Run:
 
     @property
     def turned(self) -> bool:
-        """Return whether the run goes back: it is halted, and all that failed is known not to have happened."""
-        return self.halted and not any(self.unknown(s) for s in self.broken)
+        """Return whether the run goes back: it is halted, and whatever failed has not happened, or would do no harm."""
+        return self.halted and not any(self.unknown(s) and s.action.verb not in HARMLESS for s in self.broken)
 
     @property
     def under_way(self) -> tuple[tuple[StepId, bool, Progress], ...]:
