@@ -217,7 +217,7 @@ class Detection:
 class Guard:
     """What keeps automation from acting too often or onto a bad target.
 
-    `hold_down` is how long after a run nothing automatic follows; a target must score at least `target_score_min`.
+    `hold_down` is how long after a failover nothing automatic follows; a target must score at least `target_score_min`.
     Flaps follow RFC 2439: `flap_penalty` points each, halved every `flap_half_life`, suppressed above
     `flap_suppress`, free again below `flap_reuse`.
     """

@@ -65,8 +65,9 @@ class Knowledge:
         match run.settled.outcome:
             case Outcome.COMPLETED:
                 self.tries.pop(group, None)
-                self.last_move_at[group] = now
+                # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
+                    self.last_move_at[group] = now
                     points = self.flaps.get(group, Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
                     self.flaps[group] = Flaps(points=points, at=now)
             case Outcome.ROLLED_BACK:
