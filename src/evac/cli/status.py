@@ -17,6 +17,7 @@ from evac.cli.terminal import (
     console,
     print_json,
 )
+from evac.core.assessment import Diagnosis
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Forecast
@@ -61,7 +62,8 @@ async def _read(path: Path, environment: str | None, state: Path | None) -> tupl
 def _fine(snapshot: Snapshot) -> bool:
     calm = all(isinstance(d, Hold) and not d.watching for d in snapshot.decisions)
     known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck
-    return calm and known and not any(p.awaiting_rejoin for p in snapshot.placements)
+    well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
+    return calm and known and well and not any(p.awaiting_rejoin for p in snapshot.placements)
 
 
 def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, wall: datetime) -> list[str]:
