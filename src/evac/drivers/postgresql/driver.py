@@ -122,10 +122,10 @@ class PostgresqlDriver:
         except Unavailable as silence:
             return await self._stopped(now, silence)
         if state.role is not MemberRole.PRIMARY:
-            self._upkeep.rest()
+            problem = await self._upkeep.stand_by(now=now)
             await self._keep_ready()
-            return state
-        problem = await self._upkeep.keep(now=now)
+        else:
+            problem = await self._upkeep.keep(now=now)
         return replace(state, detail={**state.detail, "upkeep": problem}) if problem else state
 
     async def holds(self, action: Action) -> Holds:

@@ -63,6 +63,9 @@ _SLOTS = """DO $evac$
 DECLARE wanted text;
 BEGIN
   FOREACH wanted IN ARRAY {slots}::text[] LOOP
+    -- one that was made while this was a standby, and that nobody has used, keeps no log: made anew, it does
+    PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+      WHERE slot_name = wanted AND restart_lsn IS NULL AND NOT active;
     IF NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = wanted) THEN
       PERFORM pg_create_physical_replication_slot(wanted, true);
     END IF;

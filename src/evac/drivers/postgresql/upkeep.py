@@ -25,6 +25,7 @@ from evac.drivers.postgresql.session import Session
 
 BEAT_EACH = timedelta(seconds=1)
 ADVANCE_EACH = timedelta(seconds=5)
+SLOTS_EACH = timedelta(seconds=20)
 STALE_MAX_MS = 1500
 
 TABLE = (
@@ -56,6 +57,18 @@ BEGIN
 END $evac$"""
 
 
+_STANDBY_SLOTS = """DO $evac$
+DECLARE wanted text;
+BEGIN
+  FOREACH wanted IN ARRAY {slots}::text[] LOOP
+    IF pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = wanted) THEN
+      PERFORM pg_create_physical_replication_slot(wanted, false);
+    END IF;
+  END LOOP;
+END $evac$"""
+"""The others' slots on a standby: before a planned switch they turn to it while it is one still. These hold no log."""
+
+
 class Upkeep:
     """Does the chores of one member when they are due; a session of its own, so that nothing else waits for them."""
 
@@ -64,6 +77,7 @@ class Upkeep:
         self.session = session
         self._beat_at: Instant | None = None
         self._advanced_at: Instant | None = None
+        self._slots_at: Instant | None = None
 
     async def keep(self, *, now: Instant) -> str:
         """Do what is due on a primary; return "" or why a chore failed."""
@@ -80,9 +94,20 @@ class Upkeep:
             return str(error)
         return ""
 
-    def rest(self) -> None:
-        """Forget: the member is no primary now."""
+    async def stand_by(self, *, now: Instant) -> str:
+        """Do what is due on a standby; return "" or why it failed."""
         self._beat_at = self._advanced_at = None
+        if not _due(self._slots_at, now, SLOTS_EACH):
+            return ""
+        self._slots_at = now
+        member = self._member
+        names = [naming.slot_name(region, member.peers[region]) for region in member.others]
+        try:
+            slots = sql.SQL(_STANDBY_SLOTS).format(slots=sql.Literal(names))
+            await self.session.change(slots, within=member.settings.answer_timeout)
+        except DriverError as error:
+            return str(error)
+        return ""
 
     def _chores(self) -> tuple[sql.Composable, ...]:
         member = self._member
