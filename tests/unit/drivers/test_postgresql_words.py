@@ -13,6 +13,7 @@ from evac.drivers.postgresql.naming import (
     Waits,
     forks,
     lsn,
+    passfile_lines,
     position,
     regions_of,
     slot_name,
@@ -141,3 +142,12 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, object], words: st
 def test_settings_never_show_the_password() -> None:
     assert "hush" not in repr(settings(password={"value": "hush"}))
     assert "hush" not in repr(Secret(value=SecretStr("hush")))
+
+
+def test_a_password_that_a_file_names_stands_in_no_setting() -> None:
+    peers = {A: settings(), B: settings(host="10.77.3.1", replication_password={"value": "it:s"})}
+    followed = upstream_conninfo(A, B, peers, passfile="/srv/evac.pgpass")
+    assert "passfile=/srv/evac.pgpass" in followed
+    assert "it:s" not in followed
+    assert "10.77.3.1:" in passfile_lines(A, peers)
+    assert "it\\:s" in passfile_lines(A, peers)

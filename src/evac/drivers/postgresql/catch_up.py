@@ -20,7 +20,6 @@ from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.postgresql.guard import RELOAD, Must, guard, setting, store_term, wait_until
 from evac.drivers.postgresql.member import GRACE, Member, number, receipts, told
-from evac.drivers.postgresql.naming import upstream_conninfo
 from evac.drivers.postgresql.observe import POSITION
 from evac.drivers.postgresql.session import UNAVAILABLE
 from evac.drivers.postgresql.starve import ARMED, WHERE, receiver_gone
@@ -75,7 +74,7 @@ async def _stream_from(member: Member, action: Action, source: RegionId, highest
     away: tuple[sql.Composable | str, ...] = (setting("primary_conninfo", ""), RELOAD, receiver_gone(member))
     answers = await member.session.change(
         guard(action.term, Must.STANDBY),
-        setting("primary_conninfo", upstream_conninfo(member.region, source, member.peers)),
+        setting("primary_conninfo", member.conninfo(source)),
         setting("primary_slot_name", ""),
         RELOAD,
         wait_until(reached, within=within, failing=f"{source} did not send what is missing here", code=UNAVAILABLE),

@@ -6,7 +6,7 @@ What this is not: the driver (`driver.py`), which chooses the verb; nothing here
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +29,13 @@ GRACE = timedelta(seconds=3)
 """How much longer than the server's own wait evac waits for its answer."""
 
 
+@dataclass(slots=True)
+class Credentials:
+    """Where on the member's own host the passwords of the others are; empty until evac has put them there."""
+
+    passfile: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """What a verb works with."""
@@ -43,6 +50,7 @@ class Member:
     place: Place
     clock: Clock
     keep: Path
+    credentials: Credentials = field(default_factory=Credentials)
 
     @property
     def others(self) -> tuple[RegionId, ...]:
@@ -85,10 +93,14 @@ class Member:
         names = self.armed_names()
         return (setting("synchronous_standby_names", names),) if names else ()
 
+    def conninfo(self, upstream: RegionId) -> str:
+        """Return the `primary_conninfo` by which this member follows another."""
+        return naming.upstream_conninfo(self.region, upstream, self.peers, passfile=self.credentials.passfile)
+
     def following(self, upstream: RegionId) -> tuple[sql.Composable, ...]:
         """Return what makes this member follow another, with its own slot there."""
         return (
-            setting("primary_conninfo", naming.upstream_conninfo(self.region, upstream, self.peers)),
+            setting("primary_conninfo", self.conninfo(upstream)),
             setting("primary_slot_name", naming.slot_name(self.region, self.settings)),
         )
 

@@ -72,15 +72,22 @@ def regions_of(names: Sequence[str], peers: Mapping[RegionId, PostgresqlSettings
     return tuple(by_name[name] for name in names if name in by_name)
 
 
-def upstream_conninfo(own: RegionId, upstream: RegionId, peers: Mapping[RegionId, PostgresqlSettings]) -> str:
-    """Return the `primary_conninfo` by which a member follows another. It holds the password: never log it."""
+def upstream_conninfo(
+    own: RegionId, upstream: RegionId, peers: Mapping[RegionId, PostgresqlSettings], *, passfile: str = ""
+) -> str:
+    """Return the `primary_conninfo` by which a member follows another.
+
+    A server writes a changed setting to its log, so the password is named by a file there; without one it stands in
+    the text: never log it.
+    """
     there, here = peers[upstream], peers[own]
     secret = there.replication_password or there.password
     return make_conninfo(
         host=there.host,
         port=there.port,
         user=there.replication_user or there.user,
-        password=secret.read() if secret else None,
+        password=secret.read() if secret and not passfile else None,
+        passfile=passfile or None,
         application_name=application_name(own, here),
         connect_timeout=2,
         keepalives_idle=5,
@@ -88,6 +95,17 @@ def upstream_conninfo(own: RegionId, upstream: RegionId, peers: Mapping[RegionId
         keepalives_count=3,
         **there.tls,
     )
+
+
+def passfile_lines(own: RegionId, peers: Mapping[RegionId, PostgresqlSettings]) -> str:
+    """Return a password file by which a member can follow each of the others (libpq, "The Password File")."""
+    lines = []
+    for region, there in peers.items():
+        secret = there.replication_password or there.password
+        if region != own and secret is not None:
+            fields = (there.host, str(there.port), "*", there.replication_user or there.user, secret.read())
+            lines.append(":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def upstream_region(conninfo: str, peers: Mapping[RegionId, PostgresqlSettings]) -> RegionId | None:

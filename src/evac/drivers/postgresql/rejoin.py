@@ -247,7 +247,7 @@ async def _prepare_source(member: Member, source: Session) -> None:
 
 
 def _auto_conf(member: Member, action: Action, primary: RegionId) -> str:
-    conninfo = naming.upstream_conninfo(member.region, primary, member.peers)
+    conninfo = member.conninfo(primary)
     lines = {
         "evac.term": str(int(action.term)),
         "primary_conninfo": conninfo,

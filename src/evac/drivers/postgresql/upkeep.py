@@ -25,6 +25,7 @@ from evac.drivers.postgresql.session import Session
 
 BEAT_EACH = timedelta(seconds=1)
 ADVANCE_EACH = timedelta(seconds=5)
+PUT_WITHIN = timedelta(seconds=10)
 SLOTS_EACH = timedelta(seconds=20)
 STALE_MAX_MS = 1500
 
@@ -69,6 +70,9 @@ END $evac$"""
 """The others' slots on a standby: before a planned switch they turn to it while it is one still. These hold no log."""
 
 
+_PUT = """umask 077; cat > "$1.new" && sync "$1.new" && mv "$1.new" "$1" """
+
+
 class Upkeep:
     """Does the chores of one member when they are due; a session of its own, so that nothing else waits for them."""
 
@@ -99,15 +103,28 @@ class Upkeep:
         self._beat_at = self._advanced_at = None
         if not _due(self._slots_at, now, SLOTS_EACH):
             return ""
-        self._slots_at = now
         member = self._member
         names = [naming.slot_name(region, member.peers[region]) for region in member.others]
         try:
             slots = sql.SQL(_STANDBY_SLOTS).format(slots=sql.Literal(names))
             await self.session.change(slots, within=member.settings.answer_timeout)
+            await self._put_passwords()
         except DriverError as error:
+            self._slots_at = now
             return str(error)
+        self._slots_at = now  # not before: an observation that is given up in the middle is begun again by the next
         return ""
+
+    async def _put_passwords(self) -> None:
+        """Put the others' passwords on the member's host, once: whoever it must follow, no server logs one."""
+        member = self._member
+        lines = naming.passfile_lines(member.region, member.peers)
+        if member.credentials.passfile or not lines:
+            return
+        path = f"{member.settings.workshop}.pgpass"
+        done = await member.hands.as_owner(_PUT, path, stdin=lines.encode(), within=PUT_WITHIN)
+        if done.code == 0:
+            member.credentials.passfile = path
 
     def _chores(self) -> tuple[sql.Composable, ...]:
         member = self._member
