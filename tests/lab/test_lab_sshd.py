@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,6 +73,7 @@ async def test_a_command_dies_with_its_connection_and_what_left_its_session_live
         child = await connection.create_process("setsid sleep 60 & echo $! $$; exec sleep 60")
         away, own = (int(word) for word in (await child.stdout.readline()).split())
         assert process.alive(own)
+        await process.until(lambda: os.getsid(away) == away, what="its child to have a session of its own")
         connection.abort()
     try:
         await process.until(lambda: not process.alive(own), what="the command to end")
