@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from evac.config import Loaded, load
-from evac.core.assessment import Assessment
+from evac.core.assessment import Assessment, Diagnosis
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import GroupId, RegionId
@@ -46,6 +46,8 @@ STRATEGIES = ("immediate",)
 """How traffic can be shifted so far: all at once, after the promotion. Gradual and canary shifts are not built yet."""
 SNAPSHOT_FRESH = timedelta(seconds=5)
 READY_WITHIN = timedelta(seconds=20)
+WELL_WITHIN = timedelta(seconds=8)
+"""How much longer a controller that was just started may take to see every region well and every member."""
 
 
 def state_folder(estate: Path, state: Path | None = None) -> Path:
@@ -370,21 +372,27 @@ def _exists(path: Path) -> bool:
 
 
 async def _until_ready(estate: OpenEstate) -> None:
-    """Wait until the controller has judged every region and placed every group, or the time is up."""
-    try:
-        async with asyncio.timeout(READY_WITHIN.total_seconds()):
+    """Wait until the controller knows where every group is, then a little longer for all to look well."""
+    await _until(estate, _placed, within=READY_WITHIN)
+    await _until(estate, _well, within=WELL_WITHIN)
+
+
+async def _until(estate: OpenEstate, holds: Callable[[OpenEstate, Snapshot], bool], *, within: timedelta) -> None:
+    """Wait until the newest view holds something, or the time is up."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within.total_seconds()):
             async for _ in estate.changes(KEY):
-                if await _ready(estate):
-                    return
-    except TimeoutError:
-        return
+                with suppress(EvacError):
+                    if holds(estate, await estate.health()):
+                        return
 
 
-async def _ready(estate: OpenEstate) -> bool:
-    try:
-        snapshot = await estate.health()
-    except EvacError:
-        return False
-    return (
-        not snapshot.unplaced and bool(snapshot.placements) and all(v.diagnosis != "unknown" for v in snapshot.verdicts)
-    )
+def _placed(_: OpenEstate, snapshot: Snapshot) -> bool:
+    judged = all(v.diagnosis is not Diagnosis.UNKNOWN for v in snapshot.verdicts)
+    return judged and bool(snapshot.placements) and not snapshot.unplaced
+
+
+def _well(estate: OpenEstate, snapshot: Snapshot) -> bool:
+    members = sum(len(c.members) for c in estate.loaded.estate.components.values())
+    well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
+    return well and sum(m.state is not None for m in snapshot.members) == members
