@@ -64,17 +64,18 @@ async def _play(folder: Path) -> Ending:
 def _table(snapshot: Snapshot) -> Table:
     """The estate and its health."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("region", "health", *sorted({m.component for m in snapshot.members if _holds_state(m)})):
+    components = sorted({m.component for m in snapshot.members if _holds_state(m)})
+    for name in ("region", "health", *components):
         table.add_column(name)
     for verdict in snapshot.verdicts:
-        members = {m.component: m for m in snapshot.members if m.region == verdict.region and _holds_state(m)}
+        members = {m.component: m for m in snapshot.members if m.region == verdict.region}
         health = verdict.status.value if verdict.diagnosis == "well" else verdict.diagnosis.value
-        table.add_row(verdict.region, health, *(_member(members.get(c.header)) for c in table.columns[2:]))  # type: ignore[call-overload]
+        table.add_row(verdict.region, health, *(_member(members.get(c)) for c in components))
     return table
 
 
 def _holds_state(member: MemberSeen) -> bool:
-    return member.state is None or member.state.timeline is not None or member.state.position is not None
+    return member.state is not None and member.state.position is not None
 
 
 def _member(member: MemberSeen | None) -> str:
