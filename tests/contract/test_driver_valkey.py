@@ -53,12 +53,11 @@ class Writer:
             await client.aclose()
 
 
-async def switched(made: Trio) -> None:
-    """The steps of a planned switch up to the promotion, in a plan's order."""
+async def switched(made: Trio) -> dict[str, Json]:
+    """The steps of a planned switch up to the promotion, in a plan's order; returns the promotion's receipt."""
     await made.do(Verb.PREPARE, OLD, target=TARGET)
     stopped = dict(await made.do(Verb.STOP, OLD, mode="clean", target=TARGET))
-    await made.do(Verb.CATCH_UP, TARGET, receipts={"stop": stopped})
-    await made.promote()
+    return dict(await made.promote(receipts={"stop": stopped}))
 
 
 async def test_a_planned_switch_loses_no_acknowledged_write_and_copies_nothing_anew(made: Trio) -> None:
@@ -67,14 +66,14 @@ async def test_a_planned_switch_loses_no_acknowledged_write_and_copies_nothing_a
         tasks = [group.create_task(writer.run()) for writer in writers]
         while not all(len(writer.acknowledged) > 100 for writer in writers):
             await asyncio.sleep(0.01)
-        await switched(made)
+        promoted = await switched(made)
         while not all(writer.refused for writer in writers):
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
     await made.do(Verb.FOLLOW, OTHER, primary=TARGET)
     await made.do(Verb.VERIFY, TARGET, write=True)
-    facts = await made.do(Verb.REJOIN, OLD, primary=TARGET)
+    facts = await made.do(Verb.REJOIN, OLD, primary=TARGET, receipts={"promote": promoted})
     assert (facts["method"], facts["orphans"], facts["lost_bytes"]) == ("follow", 0, 0)
     acknowledged = [key for writer in writers for key in writer.acknowledged]
     missing = [key for key in acknowledged if await made.read(TARGET, key) is None]

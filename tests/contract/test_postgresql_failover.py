@@ -7,11 +7,15 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
+import pytest
 from postgresql_members import EAST, EU, WEST, Cluster, order, raised
 
+from evac.core.errors import Rejected, Unavailable
 from evac.core.observation import Json, MemberRole
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -143,9 +147,8 @@ async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> 
                 started = time.monotonic()
                 stopped = await drivers[source].do(order(Verb.STOP, source, term=term, mode="clean"))
                 stop_took = time.monotonic() - started
-                caught = await drivers[target].do(with_receipts(order(Verb.CATCH_UP, target, term=term), s=stopped))
                 promote = order(Verb.PROMOTE, target, term=term, sync=SYNC_AFTER)
-                promoted = await drivers[target].do(with_receipts(promote, c=caught))
+                promoted = await drivers[target].do(with_receipts(promote, s=stopped))
                 print("switch gap", round(time.monotonic() - started, 3), "stop", round(stop_took, 3), stopped)
             assert stopped.facts["clean"] is True
             follow = order(Verb.FOLLOW, EU, term=term, primary=target)
@@ -156,3 +159,36 @@ async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> 
             assert acknowledged <= await rows(cluster, target)
             assert len(acknowledged) > 10
             await drivers[target].do(order(Verb.PROTECT, target, term=term, acks=1, standbys=[source, EU]))
+
+
+async def test_a_target_that_lacks_a_part_of_the_stopped_primarys_log_is_not_promoted(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        east, west = [await cluster.driver(EAST), await cluster.driver(WEST, settle_timeout=timedelta(seconds=1))]
+        stopped = await east.do(order(Verb.STOP, EAST, mode="clean"))
+        further = replace(stopped, facts={**stopped.facts, "position": int(str(stopped.facts["position"])) + 8192})
+        unsure = replace(stopped, facts={**stopped.facts, "position": None})
+        promote = order(Verb.PROMOTE, WEST, sync=SYNC_AFTER)
+        with pytest.raises(Unavailable, match="did not get it all"):
+            await west.do(with_receipts(promote, s=further))
+        with pytest.raises(Rejected, match="is not known"):
+            await west.do(with_receipts(promote, s=unsure))
+        assert (await west.observe()).role is MemberRole.STANDBY
+        await west.do(with_receipts(promote, s=stopped))
+        assert (await west.observe()).role is MemberRole.PRIMARY
+
+
+async def test_a_planned_switch_is_prepared_by_a_new_segment_so_that_little_is_sent_again(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]
+        await west.observe()  # makes the others' slots
+        await cluster.sql(EAST, "INSERT INTO orders SELECT generate_series(100000, 102000), 'filled'")
+        whole = "SELECT mod(pg_current_wal_insert_lsn() - '0/0', pg_size_bytes(current_setting('wal_segment_size')))"
+        [(filled,)] = await cluster.sql(EAST, whole)
+        await east.do(order(Verb.PREPARE, EAST, target=WEST))
+        [(begun,)] = await cluster.sql(EAST, whole)
+        assert int(str(begun)) < int(str(filled))
+        [(written,)] = await cluster.sql(EAST, "SELECT pg_current_wal_flush_lsn() - '0/0'")
+        await eu.do(order(Verb.FOLLOW, EU, primary=WEST))
+        position = (await eu.observe()).position
+        assert position is not None
+        assert position >= int(str(written))

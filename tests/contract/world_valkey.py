@@ -67,9 +67,9 @@ class Trio:
         both = await asyncio.gather(*(self.do(Verb.REFUSE, r, term=term, old=OLD) for r in (TARGET, OTHER)))
         return dict(zip(("refuse:a", "refuse:b"), map(dict, both), strict=True))
 
-    async def promote(self, *, term: int = 7) -> Facts:
+    async def promote(self, *, term: int = 7, receipts: Json = None) -> Facts:
         sync: Json = {"acks": 1, "standbys": [OTHER]}
-        return await self.do(Verb.PROMOTE, TARGET, term=term, sync=sync, old=OLD)
+        return await self.do(Verb.PROMOTE, TARGET, term=term, sync=sync, old=OLD, receipts=receipts or {})
 
     async def caught_up(self) -> None:
         """Wait until both replicas have all that the primary has."""

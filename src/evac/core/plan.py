@@ -30,7 +30,7 @@ class Verb(StrEnum):
     STOP      the member can acknowledge no write from now on, and stays down: a fence
     REFUSE    this standby durably refuses the old primary: enough of them starve it, a fence
     CATCH_UP  this standby holds everything that any refusing standby, or the stopped primary, holds
-    PROMOTE   this standby becomes the primary, at the run's term
+    PROMOTE   this standby becomes the primary, at the run's term, once it holds all that its receipts hold
     FOLLOW    this standby follows the new primary
     PROTECT   the primary waits for exactly these standbys before it acknowledges
     SHIFT     this router sends clients to regions by these weights (percent)
@@ -75,7 +75,7 @@ class RunKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What one member is asked to do. `args` is all the driver may use; the executor adds the receipts of the steps
-    this one needs under `receipts` (step id to facts) before the order leaves.
+    of its component that this one needs under `receipts` (step id to facts) before the order leaves.
     """
 
     component: ComponentId

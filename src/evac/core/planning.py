@@ -77,7 +77,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
     steps += shifts
     steps += _verifications(move, situation, chains, shifts, term=term)
     if planned:
-        steps += _returns(move, situation, steps, term=term)
+        steps += _returns(move, situation, chains, term=term)
     after = _after(move, situation, chains, term=term, planned=planned)
     return Plan(
         kind=move.kind,
@@ -233,9 +233,10 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
 
 
 def _switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
-    """Prepare, turn the other standbys to the target, stop cleanly, catch up, promote.
+    """Prepare, turn the other standbys to the target, stop cleanly, promote.
 
-    The others follow the target before anything is stopped, so that the new primary has whom it waits for at once.
+    The others follow the target before anything is stopped, so that the new primary has whom it waits for at once. A
+    primary that stops cleanly sends its standbys everything first: the promotion sees that its target has it.
     """
     prepare = _step(
         component, move.source, Verb.PREPARE, Phase.PREPARE, term=term, args={"target": move.target}, undoable=False
@@ -252,15 +253,14 @@ def _switch_chain(component: Component, move: Move, situation: Situation, *, ter
         args={"mode": "clean", "target": move.target},
         retries=0,
     )
-    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=(stop.id,), undoable=False)
-    promote = _promotion(component, move, situation, term=term, needs=(stop.id, catch_up.id))
-    return (prepare, *follows, stop, catch_up, promote)
+    promote = _promotion(component, move, situation, term=term, needs=(stop.id,))
+    return (prepare, *follows, stop, promote)
 
 
 def _with_barrier(steps: Sequence[Step]) -> list[Step]:
-    """Nothing is stopped before all is prepared, and nothing promoted before all is fenced and caught up."""
+    """Nothing is stopped before all is prepared, and nothing promoted before all is stopped."""
     prepared = tuple(s.id for s in steps if s.phase is Phase.PREPARE)
-    ready = tuple(s.id for s in steps if s.action.verb in (Verb.STOP, Verb.CATCH_UP))
+    ready = tuple(s.id for s in steps if s.action.verb is Verb.STOP)
     ordered: list[Step] = []
     for step in steps:
         extra = ready if step.pivot else prepared if step.action.verb is Verb.STOP else ()
@@ -408,15 +408,18 @@ def _verifications(
     return steps
 
 
-def _returns(move: Move, situation: Situation, steps: Sequence[Step], *, term: Term) -> list[Step]:
-    """After a planned move the old primary becomes a standby in the same run.
+def _returns(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term) -> list[Step]:
+    """After a planned move the old primary becomes a standby in the same run, from its component's promotion on.
 
-    That it fails is a finding: the move is done, and the region is rebuilt later like any that returns.
+    It was stopped cleanly and caught up with, so it holds nothing of its own, and the new primary has one more to
+    acknowledge the sooner. That it fails is a finding: the move is done, and the region is rebuilt later like any that
+    returns.
     """
-    verified = tuple(s.id for s in steps if s.action.verb is Verb.VERIFY)
     rebuilt: list[Step] = []
-    for component in situation.estate.group_components(move.group, Purpose.STATE):
-        rebuilt += _rebuild(component, move.source, move.target, situation, verified, term=term)
+    for chain in chains:
+        promote = next(s for s in chain if s.pivot)
+        component = situation.estate.components[promote.action.component]
+        rebuilt += _rebuild(component, move.source, move.target, situation, (promote.id,), term=term)
     return [replace(step, optional=True) for step in rebuilt]
 
 

@@ -150,14 +150,15 @@ class _Execution:
         self.journal.note(Settled(at=now, wall=wall, outcome=effect.outcome, reasons=effect.reasons))
 
     def _order(self, step_id: StepId, attempt: int, *, undo: bool, term: Term) -> Order:
-        """The order of a try: the step's action at the run's term, with the receipts it rests on."""
+        """The order of a try: the step's action at the run's term, with its component's receipts that it rests on."""
         run = self.journal.run
         step = run.plan.step(step_id)
-        given: dict[str, Json] = {n: receipt.facts for n in step.needs if (receipt := run.receipt(n)) is not None}
+        own = [n for n in step.needs if run.plan.step(n).action.component == step.action.component]
+        given: dict[str, Json] = {n: receipt.facts for n in own if (receipt := run.receipt(n)) is not None}
         args: dict[str, Json] = {**step.action.args, "receipts": given}
-        own = run.receipt(step_id)
-        if undo and own is not None:
-            args["receipt"] = own.facts
+        done = run.receipt(step_id)
+        if undo and done is not None:
+            args["receipt"] = done.facts
         return Order(
             run=run.id,
             group=run.plan.group,

@@ -207,9 +207,9 @@ def _change(node: Node, region: RegionId, action: Action) -> Receipt:
             node.upstream = None
             return Receipt(kind="starved", facts={"position": node.position, "term": action.term})
         case Verb.CATCH_UP:
-            positions = [f["position"] for f in args["receipts"].values() if f.get("position") is not None]
-            node.position = max([node.position, *positions])
+            node.position = _held(node, args)
         case Verb.PROMOTE:
+            node.position = _held(node, args)
             node.role, node.writable, node.upstream = MemberRole.PRIMARY, True, None
             node.timeline += 1
             node.sync = _sync(args["sync"])
@@ -227,6 +227,12 @@ def _change(node: Node, region: RegionId, action: Action) -> Receipt:
         case Verb.PREPARE | Verb.VERIFY:
             pass
     return Receipt(kind=action.verb.value, facts={"position": node.position, "region": region})
+
+
+def _held(node: Node, args: Mapping[str, Any]) -> int:
+    """The position a node has once it holds all that its receipts hold."""
+    positions: list[int] = [f["position"] for f in args["receipts"].values() if f.get("position") is not None]
+    return max([node.position, *positions])
 
 
 def _change_back(node: Node, verb: Verb) -> None:

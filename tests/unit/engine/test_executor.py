@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePlan
 from evac.core.news import News
-from evac.core.plan import Placement, Plan, Term
+from evac.core.plan import Placement, Plan, StepId, Term, Verb
 from evac.core.run import Event, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
@@ -213,3 +214,37 @@ def test_time_limits_pass_one_by_one_and_other_runs_answers_are_left_alone() -> 
         assert await store.get("answers/x/9.s.1") is not None
 
     time.run(tell())
+
+
+def test_an_order_carries_the_receipts_of_its_own_component_only() -> None:
+    """A promotion waits for every stop, yet a byte of one store's log means nothing to another store."""
+
+    async def tell() -> dict[StepId, Order]:
+        store, run = await opened(SWITCHOVER.plan)
+        orders: dict[StepId, Order] = {}
+
+        async def answer_all() -> None:
+            async for change in store.watch("orders/", after=0):
+                if change.record is not None:
+                    order = decode(change.record.value, Order)
+                    orders[order.step] = order
+                    kind = "stopped" if order.action.verb is Verb.STOP else str(order.action.verb)
+                    receipt = Receipt(kind=kind, facts={"of": order.action.component})
+                    await store.commit(expect={}, put={order.answer_key: encode(Answer(receipt=receipt))})
+
+        async with asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(answer_all())
+            await execute(run, store=store, clock=CLOCK, by="a test")
+            answering.cancel()
+        return orders
+
+    orders = time.run(tell())
+    promotions = [o for o in orders.values() if o.action.verb is Verb.PROMOTE]
+    assert len(promotions) > 1
+    for order in orders.values():
+        given = order.action.args["receipts"]
+        assert isinstance(given, Mapping)
+        needs = SWITCHOVER.plan.step(order.step).needs
+        assert set(given) == {n for n in needs if orders[n].action.component == order.action.component}
+        assert all(facts == {"of": order.action.component} for facts in given.values())
+    assert all(len(o.action.args["receipts"]) == 1 for o in promotions)  # type: ignore[arg-type] # a mapping, as seen

@@ -44,6 +44,15 @@ async def catch_up(member: Member, action: Action) -> Receipt:
     return _receipt(member, action.term, await _stream_from(member, action, source, highest), source, armed=armed)
 
 
+def end_of_stopped(action: Action) -> int:
+    """Return where the log of the primary that was stopped ends; 0 where no receipt is of one that was to end cleanly.
+
+    Raises `Rejected` when it was stopped and nobody can say where its log ended.
+    """
+    highest = _highest(action)
+    return number(highest["position"]) if highest is not None and "clean" in highest else 0
+
+
 async def caught_up(member: Member, action: Action) -> Holds:
     """Look whether nothing is missing here."""
     highest = _highest(action)

@@ -71,6 +71,8 @@ _STOP = (
 stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
 echo "$term" > "$marker.new" && sync "$marker.new" && mv "$marker.new" "$marker" || exit 1
 sync "$(dirname "$marker")"
+: > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
+sync "$data/standby.signal" "$data"
 find_master
 if [ "$mode" = clean ] && [ -n "$master" ]; then
   kill -INT "$master"
@@ -79,8 +81,6 @@ if [ "$mode" = clean ] && [ -n "$master" ]; then
     patience=$((patience - 1)); sleep 0.01
   done
 fi
-: > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
-sync "$data/standby.signal" "$data"
 tries=300
 find_master
 [ -n "$master" ] && kill -STOP "$master"

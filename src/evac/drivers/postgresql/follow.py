@@ -3,6 +3,11 @@
 Intuition: a standby can go over to the new timeline only from before the fork. One that replayed past it has applied
 changes that the new primary never saw; it refuses here, at once and by name, instead of trying for ever in its log.
 
+Trap: `pg_stat_wal_receiver` says "streaming" before the receiver has asked for a stream. It has one when a message came
+(until then its last message was sent and received at one and the same moment, the receiver's own start) or when it
+waits for one in its main loop. And a stream begins with the whole segment it stands in, which takes its time over a
+long link: only when that has arrived does the standby acknowledge what is written now.
+
 What this is not: the rebuilding of a member that went past the fork (`rejoin`).
 """
 
@@ -21,6 +26,14 @@ from evac.drivers.postgresql.observe import STANDBY_TIMELINE
 from evac.ports import Holds, Truth
 
 _BEFORE = f"SELECT {file_setting('primary_conninfo')}"
+_HEARD = "last_msg_send_time <> last_msg_receipt_time"
+_WAITS = """EXISTS (SELECT FROM pg_stat_activity
+    WHERE backend_type = 'walreceiver' AND wait_event = 'WalReceiverMain')"""
+_NEAR = f"""EXISTS (SELECT FROM pg_stat_wal_receiver
+    WHERE CASE WHEN {_HEARD} THEN written_lsn >= latest_end_lsn ELSE {_WAITS} END)"""
+"""It has written all that the other side had when it sent last."""
+_NEAR_TIMES = 4
+"""So often in a row, 2 ms apart: the first part of a stream comes a moment after the stream."""
 _FACTS = f"SELECT received_tli, {file_setting('evac.term')}::bigint FROM pg_stat_wal_receiver"
 
 
@@ -39,9 +52,10 @@ async def follow(member: Member, action: Action) -> Receipt:
         *member.arming(),
         RELOAD,
         wait_until(
-            _streams(member, primary, timeline),
+            f"{_streams(member, primary, timeline)} AND {_NEAR}",
             within=member.settings.stream_timeout,
             failing=f"it does not stream from {primary} yet",
+            times=_NEAR_TIMES,
         ),
         _FACTS,
         within=member.settings.stream_timeout + GRACE,
@@ -91,5 +105,6 @@ def _streams(member: Member, primary: RegionId, timeline: int) -> str:
     host = sql.Literal(there.host).as_string()
     return (
         f"EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming' AND sender_host = {host} "
-        f"AND sender_port = {there.port} AND received_tli >= {timeline})"
+        f"AND sender_port = {there.port} AND received_tli >= {timeline} "
+        f"AND ({_HEARD} OR {_WAITS}))"
     )

@@ -41,15 +41,14 @@ async def stop(member: Member, action: Action) -> Receipt:
         await member.run_control(member.settings.control.stop)
         return _stopped(member, None, action)
     if not is_stopped(look) or look.notes.term != action.term:
-        await guard(member, look, action)
-    return _stopped(member, await member.session.look(), action)
+        look = await guard(member, look, action)
+    return _stopped(member, look, action)
 
 
-async def guard(member: Member, look: Look, action: Action) -> None:
+async def guard(member: Member, look: Look, action: Action) -> Look:
     """Make a server refuse every write, and note what its settings were. A replica refuses writes by itself."""
     if look.is_replica:
-        await member.session.keep(Notes(term=action.term, state=look.notes.state))
-        return
+        return await member.session.keep(Notes(term=action.term, state=look.notes.state))
     known = look.min_replicas >= GUARD
     notes = Notes(
         term=action.term,
@@ -57,7 +56,7 @@ async def guard(member: Member, look: Look, action: Action) -> None:
         was_min_replicas=look.notes.was_min_replicas if known else look.min_replicas,
         was_ping_s=look.notes.was_ping_s if known else look.ping_s,
     )
-    await member.session.keep(
+    return await member.session.keep(
         notes,
         ("CONFIG", "SET", "min-replicas-max-lag", look.lag_max_s or 10),
         ("CONFIG", "SET", "min-replicas-to-write", GUARD),

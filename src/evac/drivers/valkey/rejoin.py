@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -74,6 +75,8 @@ def held_rejoin(member: Member, look: Look, action: Action) -> Receipt | None:
 
 async def _keep(member: Member, look: Look, action: Action) -> Kept:
     """Find out what only this server has, and keep it."""
+    if _given_over(look, action):
+        return Kept(term=action.term, method="follow", lost_bytes=0)
     async with Session(place=member.place, settings=member.peer(action.args.get("primary"))) as session:
         new = await session.look()
     if look.replid not in (new.replid, new.replid2):
@@ -98,6 +101,16 @@ async def _keep(member: Member, look: Look, action: Action) -> Kept:
         orphans=len(found),
         orphans_file=str(path) if found else None,
     )
+
+
+def _given_over(look: Look, action: Action) -> bool:
+    """Whether the promotion's receipt says that the new primary took over all of this server's stream."""
+    receipts = action.args.get("receipts")
+    for facts in receipts.values() if isinstance(receipts, Mapping) else ():
+        upto = facts.get("position") if isinstance(facts, Mapping) and facts.get("stream") == look.replid else None
+        if isinstance(upto, int) and look.offset <= upto:
+            return True
+    return False
 
 
 async def _copy(member: Member, action: Action) -> str | None:

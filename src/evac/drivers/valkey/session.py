@@ -7,7 +7,7 @@ refuses is `Rejected`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,15 @@ NOWHERE = ("127.0.0.1", 1)
 """The address a refusing replica follows: nobody listens there."""
 GUARD = 1_000_000
 """So many replicas nobody has: as `min-replicas-to-write` it refuses every write."""
+
+
+_LOOKING: tuple[tuple[str, ...], ...] = (
+    ("INFO", "replication"),
+    ("INFO", "server"),
+    ("CONFIG GET", "min-replicas-to-write", "min-replicas-max-lag", "repl-ping-replica-period", "aclfile"),
+    ("ACL GETUSER", USER),
+)
+_CONFIGURED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +120,7 @@ class Session:
 
     async def look(self) -> Look:
         """Ask for everything at once."""
-        settings = ("min-replicas-to-write", "min-replicas-max-lag", "repl-ping-replica-period")
-        asked = (("INFO", "replication"), ("INFO", "server"), ("CONFIG GET", *settings), ("ACL GETUSER", USER))
-        said, server, configured, user = await self._run(asked, changing=False)
-        return _look(said, configured, parsed(user), durable=bool(server.get("config_file")))
+        return _look(await self._run(_LOOKING, changing=False))
 
     async def ask(self, *command: str | int) -> Any:
         """Run one command that changes nothing."""
@@ -124,12 +130,17 @@ class Session:
         """Run commands that change something, in one message, in order."""
         await self._run(commands, changing=True)
 
-    async def keep(self, notes: Notes, *commands: tuple[str | int, ...]) -> None:
-        """Note, run commands, and write all of it to the configuration file. Raises `Rejected` if it has none."""
+    async def keep(self, notes: Notes, *commands: tuple[str | int, ...]) -> Look:
+        """Note, run commands, write all of it to the configuration file, and look, in one message.
+
+        Raises `Rejected` if it has no configuration file.
+        """
         noted = ("ACL", "SETUSER", USER, "reset", *rules(notes))
-        await self.change(noted, *commands, ("CONFIG", "REWRITE"))
-        if (await self.ask("CONFIG GET", "aclfile")).get("aclfile"):
+        changes = (noted, *commands, ("CONFIG", "REWRITE"))
+        answers = (await self._run((*changes, *_LOOKING), changing=True))[len(changes) :]
+        if answers[_CONFIGURED].get("aclfile"):
             await self.change(("ACL", "SAVE"))
+        return _look(answers)
 
     async def _run(self, commands: tuple[tuple[str | int, ...], ...], *, changing: bool) -> list[Any]:
         client = await self._connected()
@@ -191,7 +202,9 @@ def _short(error: Exception) -> str:
     return "connection refused; is it running?" if "refused" in text or "Connect call failed" in text else text
 
 
-def _look(said: Mapping[str, Any], configured: Mapping[str, str], notes: Notes, *, durable: bool) -> Look:
+def _look(answers: Sequence[Any]) -> Look:
+    """Put together what the questions of `_LOOKING` were answered."""
+    said, server, configured, user = answers
     is_replica = said["role"] == "slave"
     down_s = int(said.get("master_link_down_since_seconds", -1))
     silence_s = int(said.get("master_last_io_seconds_ago", -1))
@@ -219,6 +232,6 @@ def _look(said: Mapping[str, Any], configured: Mapping[str, str], notes: Notes, 
         min_replicas=int(configured["min-replicas-to-write"]),
         lag_max_s=int(configured["min-replicas-max-lag"]),
         ping_s=int(configured["repl-ping-replica-period"]),
-        notes=notes,
-        durable=durable,
+        notes=parsed(user),
+        durable=bool(server.get("config_file")),
     )

@@ -51,12 +51,12 @@ async def catch_up(member: Member, action: Action) -> Receipt:
     if look.offset < goal and look.detached:
         assert holder is not None, "a goal has a holder"
         await _borrow(member, action, holder, goal)
-        source = holder
+        source, look = holder, await member.session.look()
     elif look.offset < goal:
         what = f"for byte {goal} of the stopped primary's stream"
-        await member.until(lambda now: now.offset >= goal, within=CATCH_UP_MAX, what=what)
+        look = await member.until(lambda now: now.offset >= goal, within=CATCH_UP_MAX, what=what)
         source = member.region_of(look.primary) or source
-    facts: dict[str, Json] = {"region": member.region, "position": (await member.session.look()).offset, "from": source}
+    facts: dict[str, Json] = {"region": member.region, "position": look.offset, "from": source}
     return Receipt(kind="catch-up", facts=facts)
 
 
@@ -104,15 +104,19 @@ def _goal(action: Action) -> tuple[int, RegionId | None]:
 
 
 async def promote(member: Member, action: Action) -> Receipt:
-    """Become the primary, asking for the replicas the order says, before the first write."""
+    """Become the primary with all that the receipts hold, asking for as many replicas as the order says at once."""
     look = await member.obeying(action)
     held = held_promote(member, look, action)
     if held is not None:
         return held
+    goal, _ = _goal(action)
+    if look.is_replica and look.offset < goal:
+        what = f"for byte {goal} of the stopped primary's stream, so it was not promoted"
+        look = await member.until(lambda now: now.offset >= goal, within=CATCH_UP_MAX, what=what)
     if look.is_replica and (look.syncing or not look.offset > 1):
         raise Rejected(f"{member.session.where} holds no whole copy: promoting it would lose what it lacks")
-    await member.session.keep(Notes(term=action.term), *_asking(member, _acks(action)), ("REPLICAOF", "NO", "ONE"))
-    now = await member.session.look()
+    becoming = (*_asking(member, _acks(action)), ("REPLICAOF", "NO", "ONE"))
+    now = await member.session.keep(Notes(term=action.term), *becoming)
     done = held_promote(member, now, action)
     if done is None:
         raise Unavailable(f"{member.session.where} did not become a primary; its log says why")
@@ -123,7 +127,13 @@ def held_promote(member: Member, look: Look, action: Action) -> Receipt | None:
     asked = look.min_replicas == _acks(action)
     if look.is_replica or not asked or look.notes.term != action.term or look.notes.state:
         return None
-    facts = {"region": member.region, "timeline": None, "position": max(0, look.divergence), "term": action.term}
+    facts: dict[str, Json] = {
+        "region": member.region,
+        "timeline": None,
+        "position": max(0, look.divergence),
+        "stream": look.replid2,
+        "term": action.term,
+    }
     return Receipt(kind="promote", facts=facts)
 
 
@@ -185,8 +195,7 @@ async def protect(member: Member, action: Action) -> Receipt:
     held = held_protect(member, look, action)
     if held is None:
         noted = Notes(term=action.term, was_min_replicas=look.min_replicas)
-        await member.session.keep(noted, *_asking(member, _acks(action)))
-        held = held_protect(member, await member.session.look(), action)
+        held = held_protect(member, await member.session.keep(noted, *_asking(member, _acks(action))), action)
     if held is None:
         raise Unavailable(f"{member.session.where} does not hold what it was told")
     return held

@@ -1,5 +1,8 @@
 """A client of Valkey: finds the primary by asking the hosts for their role, and appends ids to a list of its own.
 
+It keeps its connections, also to a server that refused: who looks for the primary asks again, and does not connect
+again.
+
 Lists, because an append can be lost or doubled and either shows. In one transaction it reads whose reign it is: the
 replication id changes with every promotion.
 """
@@ -20,7 +23,7 @@ from evac.lab.history import Ending, Owner
 
 
 class Appender:
-    """One client's connection to whichever server is the primary."""
+    """One client's connections, and which of them is to the primary."""
 
     def __init__(self, servers: Mapping[str, str], *, password: str | None, limit: float, wait: int) -> None:
         self._servers = dict(servers)
@@ -28,23 +31,23 @@ class Appender:
         self._password = password
         self._limit = limit
         self._wait = wait
-        self._node = ""
-        self._client: valkey.asyncio.Valkey | None = None
+        self._primary = ""
+        self._clients: dict[str, valkey.asyncio.Valkey] = {}
 
     async def connected(self) -> bool:
         """Return whether there is a connection to a primary, after looking for one once if there is none."""
-        if self._client:
+        if self._primary:
             return True
         for region in self._order:
-            client = self._open(region)
+            client = self._clients.setdefault(region, self._open(region))
             try:
                 role = await cast("Coroutine[Any, Any, list[Any]]", client.role())
             except (valkey.exceptions.ValkeyError, OSError):
-                role = [None]
+                await self._close(region)
+                continue
             if role[0] in ("master", b"master"):
-                self._client, self._node = client, region
+                self._primary = region
                 return True
-            await client.aclose()
         return False
 
     def _open(self, region: str) -> valkey.asyncio.Valkey:
@@ -61,32 +64,40 @@ class Appender:
         )
 
     async def append(self, *, key: str, id: str) -> tuple[Ending, Owner | None, str]:
-        """Append an id once, and say how it ended. Anything but yes drops the connection."""
-        assert self._client, "append comes after connected"
+        """Append an id once, and say how it ended. After anything but yes another server is asked first."""
+        assert self._primary, "append comes after connected"
+        region = self._primary
+        client = self._clients[region]
         try:
-            async with self._client.pipeline(transaction=True) as both:
+            async with client.pipeline(transaction=True) as both:
                 both.rpush(key, id)
                 both.info("replication")
                 _, info = await both.execute()
             if self._wait:
-                reached = await cast("Coroutine[Any, Any, int]", self._client.wait(self._wait, int(self._limit * 500)))
+                reached = await cast("Coroutine[Any, Any, int]", client.wait(self._wait, int(self._limit * 500)))
                 if reached < self._wait:
                     return Ending.INFO, None, f"{reached} of {self._wait} replicas have it"
         except valkey.exceptions.ResponseError as error:
-            await self.drop()
+            self._leave(region)
             return Ending.FAIL, None, str(error)
         except (valkey.exceptions.ValkeyError, OSError) as error:
-            await self.drop()
+            self._leave(region)
+            await self._close(region)
             return Ending.INFO, None, f"{type(error).__name__} {error}".strip()
-        address = self._servers[self._node]
-        return Ending.OK, Owner(node=self._node, term=info["master_replid"], address=split(address)[0]), ""
+        return Ending.OK, Owner(node=region, term=info["master_replid"], address=split(self._servers[region])[0]), ""
 
-    async def drop(self) -> None:
-        """Close the connection; the next search begins elsewhere."""
-        if self._client:
-            await self._client.aclose()
-            self._client = None
-            self._order.sort(key=lambda region: region == self._node)
+    def _leave(self, region: str) -> None:
+        self._primary = ""
+        self._order.sort(key=lambda other: other == region)
+
+    async def _close(self, region: str) -> None:
+        await self._clients.pop(region).aclose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._primary = ""
+        for region in list(self._clients):
+            await self._close(region)
 
 
 def key_of(client: str, *, run: str) -> str:
@@ -105,7 +116,7 @@ async def append_all(*, client: str, appender: Appender, pace: Pace, record: Rec
         id = record.begin(client=client, seq=seq, store="carts", via="append")
         how, owner, reason = await appender.append(key=key_of(client, run=record.run), id=id)
         record.end(id, how, owner=owner, reason=reason)
-    await appender.drop()
+    await appender.close()
 
 
 async def appended_at(address: str, *, password: str | None, run: str) -> tuple[str, ...]:

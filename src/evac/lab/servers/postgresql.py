@@ -8,6 +8,9 @@ region, which is what a standby calls itself to its primary, and so what stands 
 PostgreSQL refuses to run as root: as root (also the lab's own) its programs are started as uid 1000 of a nested user
 namespace, where files of ours are theirs. `as_owner` is that command.
 
+A segment of the log has 1 MB: a standby that changes its timeline is sent the current one again from its beginning, and
+of the usual 16 MB that is a good part of a planned switch.
+
 A file `evac.stopped` beside the data directory means "kept down": `start` refuses it, as a disabled unit would be.
 """
 
@@ -120,7 +123,7 @@ class Member:
         await process.run(
             self.command(
                 "initdb", f"--pgdata={self.data_dir}", f"--username={USER}", f"--pwfile={secret}", "--encoding=UTF8",
-                "--locale=C", "--auth=scram-sha-256", "--no-sync", "--no-instructions",
+                "--locale=C", "--auth=scram-sha-256", "--wal-segsize=1", "--no-sync", "--no-instructions",
             )
         )  # fmt: skip
         secret.unlink()
