@@ -106,8 +106,11 @@ class Place(Protocol):
     lost, or the time ran out, after the command had started.
     """
 
-    async def ping(self) -> None:
-        """Return once the place has answered just now, over the connection that is kept open."""
+    async def ping(self) -> int:
+        """Return once the place has answered just now, over the connection that is kept open.
+
+        The number tells connections apart: another one than at the last ping says that it was lost in between.
+        """
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
         """Run a command there, without a shell, and wait for its end."""

@@ -147,7 +147,8 @@ async def test_it_connects_again_by_itself_and_the_forwarded_port_stays(host: Lo
     server = await asyncio.start_server(echo_once, "127.0.0.1", 0)
     quick = host.settings(retry_min=timedelta(milliseconds=20), retry_max=timedelta(milliseconds=40))
     async with server, open_place(quick) as place, place.forward(*server.sockets[0].getsockname()) as local:
-        await place.ping()
+        before = await place.ping()
+        assert await place.ping() == before
         host.stop_listening()
         host.drop()
         with pytest.raises(Unavailable, match="connect|lost|closed"):
@@ -159,7 +160,7 @@ async def test_it_connects_again_by_itself_and_the_forwarded_port_stays(host: Lo
         await host.start()
         while True:
             try:
-                await place.ping()
+                assert await place.ping() != before
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)

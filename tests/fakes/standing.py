@@ -23,13 +23,15 @@ class ScriptedPlace:
     trouble: str | None = ""
     unanswered: int = 0
     """How many pings began in trouble."""
+    connection: int = 1
 
-    async def ping(self) -> None:
+    async def ping(self) -> int:
         self.unanswered += self.trouble != ""
         if self.trouble is None:
             await asyncio.Event().wait()
         if self.trouble:
             raise Unavailable(self.trouble)
+        return self.connection
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
         raise Unavailable(f"a scripted place runs nothing, not even {argv[0]}")

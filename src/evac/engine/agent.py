@@ -5,7 +5,7 @@ place for a sign of life. No sign, no telling, and that silence is what the lead
 message of its own, it is that the agent goes on telling.
 
 What it saw while it was blind is thrown away: connections through a place that is cut off fail for a reason that is
-not the target's.
+not the target's. So is what it saw before its place's connection was made anew, however quickly that went.
 
 What this is not: a judge. It tells the same whether it saw one region down or all.
 """
@@ -61,6 +61,8 @@ class Agent:
         self._bad_news = asyncio.Event()
         self._blind = ""
         """Why the place gives no sign of life; empty when it does."""
+        self._connection: int | None = None
+        """By which of the place's connections the last sign of life came."""
         self._seeing_since: Instant = timedelta()
         """When the sign of life was asked for that ended the last blindness."""
         self._eyes = Eyes(
@@ -118,7 +120,7 @@ class Agent:
         asked = self._clock.now()
         try:
             async with asyncio.timeout(self._detection.timeout.total_seconds()):
-                await self._place.ping()
+                connection = await self._place.ping()
         except (TimeoutError, EvacError) as error:
             why = str(error) or f"no answer in {self._detection.timeout.total_seconds():g} s"
             if not self._blind:
@@ -126,9 +128,10 @@ class Agent:
             self._blind = why
             self._seen.clear()
             return False
-        if self._blind:
-            _log.info("place answers again", region=self._region)
-            self._blind = ""
+        if self._blind or connection != self._connection:
+            if self._blind:
+                _log.info("place answers again", region=self._region)
+            self._blind, self._connection = "", connection
             self._seeing_since = asked
             self._seen = deque(filter(self._was_seeing, self._seen), maxlen=KEPT_MAX)
         return True

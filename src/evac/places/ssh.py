@@ -67,8 +67,9 @@ class SshSettings(Settings):
 
 @dataclass(slots=True)
 class _Line:
-    """A connection that stands, its echo, and who waits for which echoed number."""
+    """A connection that stands, the how many-th it is, its echo, and who waits for which echoed number."""
 
+    number: int
     connection: asyncssh.SSHClientConnection
     echo: asyncssh.SSHClientProcess[str]
     waiting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class SshPlace:
         self._settings = settings
         self._group = group
         self._line: _Line | None = None
+        self._connected = 0
         self._trouble = ""
         """Why there is no connection; empty while the attempt that will tell is under way."""
         self._settled = asyncio.Event()
@@ -136,7 +138,7 @@ class SshPlace:
             wait = self._settings.retry_min
             await self._stay(line)
 
-    async def ping(self) -> None:
+    async def ping(self) -> int:
         """Return when the remote `cat` has sent a new line back. The caller sets the time limit."""
         line = await self._standing()
         line.asked += 1
@@ -149,6 +151,7 @@ class SshPlace:
             raise self._lost(error) from error
         finally:
             line.waiting.pop(number, None)
+        return line.number
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
         """Run a command there and wait until it has ended and its output is closed.
@@ -207,7 +210,8 @@ class SshPlace:
         except BaseException:
             connection.abort()
             raise
-        return _Line(connection=connection, echo=echo)
+        self._connected += 1
+        return _Line(number=self._connected, connection=connection, echo=echo)
 
     async def _stay(self, line: _Line) -> None:
         """Read echoes until there are no more; then whoever waits is told."""

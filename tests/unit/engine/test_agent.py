@@ -146,6 +146,23 @@ async def test_no_sign_of_life_no_heartbeat_and_what_was_seen_blind_is_forgotten
         assert all(p.reason != "seen blind" for p in told.probed("shop"))
 
 
+async def test_a_connection_made_anew_between_two_signs_of_life_was_a_blindness() -> None:
+    """The place was lost and back before anybody asked: what failed meanwhile failed for its sake."""
+    place = ScriptedPlace()
+
+    def answer(n: int) -> str:
+        if n % 4:
+            return ""
+        place.connection += 1
+        return "lost for a moment"
+
+    prober = ScriptedProber(answer)
+    async with agent({"shop": prober}, place=place) as told:
+        await until(lambda: prober.asked > 14)
+        await until(lambda: told.probed("shop"))
+        assert {p.reason for p in told.probed("shop")} == {""}
+
+
 async def test_what_the_store_did_not_take_is_told_with_the_next() -> None:
     prober = ScriptedProber(lambda n: "" if n != 4 else "remember me")
     async with agent({"shop": prober}) as told:
