@@ -9,26 +9,51 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import cast
 
 import pytest
+from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Store
+from evac.stores.etcd import EtcdStore
+from evac.stores.etcd.wire import COMPACT
 from evac.stores.feed import KEPT_MAX
 from evac.stores.memory import MemoryStore
 from evac.stores.rules import VALUE_BYTES_MAX
 from evac.stores.sqlite import SqliteStore
 
-Make = Callable[[], Awaitable[Store]]
+
+@pytest.fixture(scope="session", name="alone")
+def _alone() -> Iterator[Members]:
+    """An etcd of one member, for all tests of this process: each has a namespace of its own."""
+    with lasting(1) as members:
+        yield members
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session", name="three")
+def _three() -> Iterator[Members]:
+    """An etcd of three members, likewise."""
+    with lasting(3) as members:
+        yield members
+
+
+KINDS = ["memory", "sqlite", *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three"))]
+
+
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "evac.db")
+    made: Store
+    match request.param:
+        case "memory":
+            made = MemoryStore()
+        case "sqlite":
+            made = await SqliteStore.open(tmp_path / "evac.db")
+        case cluster:
+            made = EtcdStore(address(request.getfixturevalue(cluster)), patience=QUICK)
     yield made
     await made.close()
 
@@ -107,12 +132,15 @@ async def test_a_watch_yields_every_change_in_order_also_those_before_it_began(s
 
 async def test_a_watch_too_far_behind_is_told_so(store: Store) -> None:
     await store.commit(expect={}, put={"a": b""})
-    feed = cast(MemoryStore, store)._feed
-    feed.skip(await store.revision() + KEPT_MAX + 1) if isinstance(store, MemoryStore) else None
-    if isinstance(store, SqliteStore):
-        for _ in range(3):
-            store._writer.execute("UPDATE life SET revision = revision + ?", (KEPT_MAX,))
-        await asyncio.sleep(0.2)
+    match store:
+        case MemoryStore():
+            store._feed.skip(await store.revision() + KEPT_MAX + 1)
+        case SqliteStore():
+            for _ in range(3):
+                store._writer.execute("UPDATE life SET revision = revision + ?", (KEPT_MAX,))
+            await asyncio.sleep(0.2)
+        case _:
+            await cast(EtcdStore, store).ask(COMPACT, {"revision": str(await store.revision())})
     with pytest.raises(StoreUnavailable, match="no longer kept"):
         await take(store, "", after=0, count=1)
 

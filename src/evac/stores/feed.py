@@ -19,6 +19,11 @@ KEPT_MAX = 4096
 """How many changes are kept for watchers that are behind."""
 
 
+def no_longer_kept(after: int) -> str:
+    """Return what a watch is told that begins too far back."""
+    return f"the changes after revision {after} are no longer kept: list, then watch again"
+
+
 class Feed:
     """Changes after `revision`, the newest `KEPT_MAX` of them."""
 
@@ -28,7 +33,8 @@ class Feed:
         self._from = revision
         """Every change after this revision is kept."""
         self._bell = asyncio.Event()
-        self._closed = False
+        self._ended = ""
+        """Why every watch has ended; empty while they go on."""
 
     def reaches(self, after: int) -> bool:
         """Return whether every change after a revision is kept."""
@@ -51,9 +57,9 @@ class Feed:
         self.revision = self._from = revision
         self._ring()
 
-    def close(self) -> None:
-        """End every watch with `StoreUnavailable`."""
-        self._closed = True
+    def close(self, why: str = "the store is closed") -> None:
+        """End every watch with `StoreUnavailable`, which says why; what was said first holds."""
+        self._ended = self._ended or why
         self._ring()
 
     async def follow(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
@@ -62,10 +68,10 @@ class Feed:
         Raises `StoreUnavailable` when the feed is closed, or no longer reaches back that far.
         """
         while True:
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
+            if self._ended:
+                raise StoreUnavailable(self._ended)
             if not self.reaches(after):
-                raise StoreUnavailable(f"the changes after revision {after} are no longer kept: list, then watch again")
+                raise StoreUnavailable(no_longer_kept(after))
             bell = self._bell
             upto = self.revision
             for change in self._since(after):

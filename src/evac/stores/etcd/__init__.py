@@ -1,0 +1,7 @@
+"""The store on etcd, by its JSON gateway over HTTP: no other client library is needed (docs/adr/0011)."""
+
+from evac.stores.etcd.address import EtcdAddress, parse_address
+from evac.stores.etcd.members import Patience
+from evac.stores.etcd.store import EtcdStore
+
+__all__ = ["EtcdAddress", "EtcdStore", "Patience", "parse_address"]

@@ -1,0 +1,296 @@
+"""The members of a cluster as a client sees them: one is asked, and another when that one does not answer.
+
+Intuition: all members say the same, so it does not matter which is asked, only that it answers in time. One is the
+current one; whoever finds that it fails moves on to the next, for all. What was sent and got no answer may have
+happened, so the same words are sent again only because they are such that twice is once (`commits`).
+
+A user's token is fetched when it is needed and fetched anew when a member no longer knows it; a member that was
+restarted has forgotten all of them.
+
+What this is not: a judge of what replies mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from evac.core.errors import StoreUnavailable
+from evac.stores.etcd.address import EtcdAddress, Tls
+from evac.stores.etcd.wire import AUTHENTICATE, Json, Remedy, Trouble, trouble
+
+CONNECTIONS_MAX = 256
+PAUSE_MIN, PAUSE_MAX = timedelta(milliseconds=50), timedelta(milliseconds=250)
+"""How long to wait when no member answered, before all are asked again: between the two, by chance."""
+SLOWEST_BYTES_PER_S = 512 * 1024
+"""How slowly a question may be sent before its member counts as silent."""
+TOKENS_MAX = 3
+"""How often one question may ask for a new token."""
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long what is waited for. The defaults suit round trips up to 200 ms and elections of two seconds."""
+
+    attempt: timedelta = timedelta(seconds=1)
+    """How long one member may keep silent before another one is asked; longer for what takes long to send."""
+    whole: timedelta = timedelta(seconds=6)
+    """How long members are asked one after another; then the store counts as unavailable."""
+    suspicion: timedelta = timedelta(milliseconds=500)
+    """How long a member must have kept silent to be left when whoever asks has lost patience itself."""
+    pulse: timedelta = timedelta(seconds=1)
+    """How often a stream carries a sign of life."""
+    silence: timedelta = timedelta(seconds=3)
+    """How long a stream may be silent before it is taken up at another member."""
+    settled: timedelta = timedelta(seconds=10)
+    """How long no change may come after a pulse until what was before it counts as all that was."""
+    linger: timedelta = timedelta(seconds=30)
+    """How long a stream that nobody reads is kept."""
+    back: timedelta = timedelta(seconds=10)
+    """How often the member named first is looked at, while another one is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a member replied, and how many sendings of the question had no answer before."""
+
+    reply: Json
+    unanswered: int
+
+
+class Refused(StoreUnavailable):
+    """The cluster will not do it until a person has mended something: nothing happened."""
+
+
+class Members:
+    """Asks a cluster. Closed by its owner."""
+
+    def __init__(self, address: EtcdAddress, *, patience: Patience, chance: random.Random) -> None:
+        """Raises `StoreUnavailable` when a certificate or key cannot be read."""
+        self.address = address
+        self.patience = patience
+        self.chance = chance
+        self._current = 0
+        self._token: str | None = None
+        self._signing_in = asyncio.Lock()
+        self._scheme = "https" if address.tls else "http"
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                verify=_trust(address.tls) if address.tls else False,
+                limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
+                trust_env=False,
+                socket_options=_KEEPALIVE,
+            ),
+            timeout=None,  # every use has its own limit, over the whole of it
+            trust_env=False,
+        )
+
+    @property
+    def current(self) -> str:
+        """The member that is asked first."""
+        return self.address.endpoints[self._current]
+
+    def leave(self, member: str) -> None:
+        """Ask another one from now on, if this one is the current."""
+        if member == self.current:
+            self._current = (self._current + 1) % len(self.address.endpoints)
+
+    async def ask(self, path: str, body: Json) -> Answer:
+        """Return the answer of whichever member gives one. What is asked may be asked several times.
+
+        Raises `StoreUnavailable` when none does in time, `Refused` when what was answered is for a person to mend, and
+        `Trouble` when what was asked for is compacted away.
+        """
+        content = json.dumps(body).encode()
+        end = asyncio.get_running_loop().time() + self.patience.whole.total_seconds() + _sending(content)
+        unanswered, why = 0, ""
+        try:
+            async with asyncio.timeout_at(end):
+                while True:
+                    if self._client.is_closed:
+                        raise StoreUnavailable("the store is closed")
+                    answer = await self._ask_current(path, content)
+                    if not isinstance(answer, str):
+                        return Answer(reply=answer, unanswered=unanswered)
+                    unanswered, why = unanswered + 1, answer
+                    if unanswered % len(self.address.endpoints) == 0:
+                        await asyncio.sleep(self.pause())
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"{self.address} did not answer in {self.patience.whole.total_seconds():g} s"
+                f" ({why or 'not a word'}); look whether a majority of its members runs and can be reached from here"
+            ) from None
+
+    async def _ask_current(self, path: str, content: bytes) -> Json | str:
+        """Return the current member's answer, or why it gave none; then another one is the current."""
+        member, loop = self.current, asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._signed_in(member, path, content)
+        except httpx.HTTPError as error:
+            why = f"{member} {_say(error)}"
+        except asyncio.CancelledError:
+            if loop.time() - began >= self.patience.suspicion.total_seconds():
+                self.leave(member)
+            raise
+        except Trouble as error:
+            if error.remedy is Remedy.COMPACTED:
+                raise
+            if error.remedy is not Remedy.ELSEWHERE:
+                raise Refused(f"{self.address}: {error.text}; {error.advice}") from None
+            why = f"{member} says: {error.text}"
+        self.leave(member)
+        return why
+
+    async def ask_member(self, member: str, path: str, body: Json) -> Json | None:
+        """Return one member's own answer, None when it gives none in time or only an error."""
+        try:
+            async with asyncio.timeout(self.patience.attempt.total_seconds()):
+                return await self._signed_in(member, path, json.dumps(body).encode())
+        except (TimeoutError, httpx.HTTPError, Trouble, StoreUnavailable):
+            return None
+
+    def prefer(self, member: str) -> None:
+        """Ask this member from now on."""
+        self._current = self.address.endpoints.index(member)
+
+    @asynccontextmanager
+    async def stream(self, member: str, path: str, bodies: list[Json]) -> AsyncIterator[AsyncIterator[Json]]:
+        """Give the messages of a stream as they come. The caller sets the limits.
+
+        Raises `httpx.HTTPError` when it breaks, and `Trouble` when the member refuses or ends it.
+        """
+        used = await self._sign_in(member)
+        headers = {**_bearing(used), "Grpc-Metadata-hasleader": "true"}
+        content = "".join(json.dumps(body) for body in bodies)
+        async with self._client.stream("POST", self._url(member, path), content=content, headers=headers) as response:
+            if response.status_code != httpx.codes.OK:
+                error = trouble(_parsed(await response.aread()))
+                self._forget(used, error)
+                raise error
+            async with aclosing(self._messages(response, used)) as messages:
+                yield messages
+
+    async def _messages(self, response: httpx.Response, used: str | None) -> AsyncGenerator[Json, None]:
+        async for line in response.aiter_lines():
+            message = _parsed(line)
+            if "result" not in message:
+                error = trouble(message)
+                self._forget(used, error)
+                raise error
+            yield message["result"]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    def pause(self) -> float:
+        """Return how many seconds to wait before all members are asked again."""
+        return self.chance.uniform(PAUSE_MIN.total_seconds(), PAUSE_MAX.total_seconds())
+
+    def _url(self, member: str, path: str) -> str:
+        return f"{self._scheme}://{member}{path}"
+
+    async def _signed_in(self, member: str, path: str, content: bytes) -> Json:
+        """Ask one member, with a new token when it does not know the one there is. Raises `Trouble`, httpx's errors."""
+        for _ in range(TOKENS_MAX):
+            used = await self._sign_in(member)
+            try:
+                return await self._post(member, path, content, token=used)
+            except Trouble as error:
+                self._forget(used, error)
+                if error.remedy is not Remedy.TOKEN or used is None:
+                    raise
+        raise StoreUnavailable(f"{self.address}: it does not know the token it has just given to {self.address.user}")
+
+    async def _sign_in(self, member: str) -> str | None:
+        """Return the user's token, fetched if there is none. Raises `Trouble`, `StoreUnavailable`, httpx's errors."""
+        user = self.address.user
+        if user is None or self._token is not None:
+            return self._token
+        async with self._signing_in:
+            if self._token is None:
+                who = {"name": user, "password": await asyncio.to_thread(self._password)}
+                reply = await self._post(member, AUTHENTICATE, json.dumps(who).encode(), token=None)
+                self._token = str(reply.get("token", ""))
+        return self._token
+
+    def _forget(self, used: str | None, error: Trouble) -> None:
+        if error.remedy is Remedy.TOKEN and self._token == used:
+            self._token = None
+
+    def _password(self) -> str:
+        """Read it anew each time: it may have been changed."""
+        file = self.address.password_file
+        assert file is not None, "an address with a user names a password file"
+        try:
+            return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise StoreUnavailable(
+                f"{self.address}: no password: {file}: {why}; write it there, readable by evac only"
+            ) from None
+
+    async def _post(self, member: str, path: str, content: bytes, *, token: str | None) -> Json:
+        limit = self.patience.attempt.total_seconds() + _sending(content)
+        response = await self._client.post(
+            self._url(member, path), content=content, headers=_bearing(token), timeout=limit
+        )
+        parsed = _parsed(response.content)
+        if response.status_code != httpx.codes.OK or "header" not in parsed:  # the second is not etcd's
+            raise trouble(parsed)
+        return parsed
+
+
+def _bearing(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": token}
+
+
+def _parsed(text: str | bytes) -> Json:
+    """Return a JSON object; what is none is an answer without words, as from a proxy in between."""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _sending(content: bytes) -> float:
+    """Return how many seconds something may take to be sent, beyond the usual."""
+    return len(content) / SLOWEST_BYTES_PER_S
+
+
+def _say(error: httpx.HTTPError) -> str:
+    """Return what became of a question that was not answered."""
+    if isinstance(error, httpx.TimeoutException):
+        return "is silent"
+    return f"cannot be reached: {str(error) or type(error).__name__}"
+
+
+def _trust(tls: Tls) -> ssl.SSLContext:
+    """Return whom to trust and what to show. Raises `StoreUnavailable`, naming the file that cannot be used."""
+    file = tls.ca
+    try:
+        context = ssl.create_default_context(cafile=file)
+        if tls.certificate is not None:
+            file = tls.certificate
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        why = "holds no certificate that can be used" if isinstance(error, ssl.SSLError) else error.strerror
+        raise StoreUnavailable(f"the store's certificate {file}: {why}; look at ca, cert and key in its URL") from None
+    return context
