@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evac.config import Loaded
-from evac.core.errors import StoreUnavailable
+from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.news import Announce
 from evac.drivers import driver_kinds, probe_kinds
@@ -26,9 +26,12 @@ from evac.engine.leadership import lead
 from evac.engine.orders import obey
 from evac.places import open_place
 from evac.ports import Clock, Driver, Place, Store, Surroundings
+from evac.stores.etcd import EtcdAddress, EtcdStore, keep_small
 from evac.stores.sqlite import SqliteStore
 
 DATABASE = "evac.db"
+WITNESS = "etcd.seen.json"
+"""How far this machine has seen a store on etcd come: so a restore from a backup is noticed."""
 KEEP = "kept"
 """The folder for what must not be lost: orphaned writes, saved before an old primary is rebuilt."""
 
@@ -46,29 +49,36 @@ class World:
 
 
 @asynccontextmanager
-async def open_store(state: Path) -> AsyncIterator[Store]:
-    """Open the estate's store in its state folder, which is made if it is not there.
+async def open_store(state: Path, address: EtcdAddress | None = None) -> AsyncIterator[Store]:
+    """Open the estate's store: at an address, or the file in its state folder, which is made if it is not there.
 
     Raises `StoreUnavailable`, saying what to look at.
     """
-    try:
-        await asyncio.to_thread(state.mkdir, parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the state folder {state} cannot be made ({error.strerror}): mend that, or name another with --state"
-        ) from error
-    store = await SqliteStore.open(state / DATABASE)
+    if address is None:
+        await _make(state)
+    store = await SqliteStore.open(state / DATABASE) if address is None else EtcdStore(address, witness=state / WITNESS)
     try:
         yield store
     finally:
         await store.close()
 
 
+async def _make(state: Path) -> None:
+    """Make the state folder if it is not there. Raises `StoreUnavailable`."""
+    try:
+        await asyncio.to_thread(state.mkdir, parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the state folder {state} cannot be made ({error.strerror}): mend that, or name another with --state"
+        ) from error
+
+
 @asynccontextmanager
 async def open_world(loaded: Loaded, *, state: Path) -> AsyncIterator[World]:
     """Open every place and member of an estate. Changes nothing anywhere; nothing needs to answer yet."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(state))
+        await _make(state)
+        store = await stack.enter_async_context(open_store(state, loaded.store))
         clock = BootClock()
         places = {r: await stack.enter_async_context(open_place(s)) for r, s in loaded.places.items()}
         members: dict[RegionId, dict[ComponentId, Driver]] = {r: {} for r in loaded.estate.regions}
@@ -92,9 +102,11 @@ async def _open_member(component: Component, region: RegionId, place: Place, clo
 async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str) -> AsyncIterator[Controller]:
     """Run the embedded form for as long as the context lives.
 
-    Raises `Conflict` at once when another process leads this estate from the same state folder.
+    Raises `Conflict` when another process leads this estate from the same state folder, or through the same store.
     """
     async with open_world(loaded, state=state) as world, lead(state, world.store):
+        if loaded.store is not None and await snapshots.are_published(world.store):
+            raise Conflict(f"another process leads this estate already, through {loaded.store}: stop it first")
         controller = Controller(
             estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
         )
@@ -114,6 +126,7 @@ def _parts(world: World, controller: Controller) -> list[Coroutine[Any, Any, Non
         controller.run(),
         requests.attend(controller, store=world.store, clock=world.clock),
         snapshots.publish(controller, store=world.store, clock=world.clock),
+        *([keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []),
     ]
 
 

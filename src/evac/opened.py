@@ -38,7 +38,7 @@ from evac.engine.durations import durations_of
 from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.requests import ANSWERED_WITHIN
-from evac.engine.snapshots import KEY
+from evac.engine.snapshots import KEY, are_published
 from evac.ports import Store
 from evac.report.value import Report, report_of
 
@@ -67,6 +67,12 @@ class OpenEstate:
         self._store = store
         self._clock = BootClock()
         self._by = by
+
+    async def is_watched(self, state: Path) -> bool:
+        """Return whether a controller leads this estate now: by its lock in the state folder, or its words in a store
+        that all share. Raises `StoreUnavailable`.
+        """
+        return is_led(state) if self.loaded.store is None else await are_published(self._store)
 
     async def health(self) -> Snapshot:
         """Return the controller's newest view. Raises `EvacError` when it is too old to be acted on."""
@@ -322,6 +328,7 @@ async def open_estate(
     *,
     environment: str | None = None,
     state: Path | None = None,
+    store: str | None = None,
     announce: Announce = _silent,
     by: str | None = None,
 ) -> AsyncIterator[OpenEstate]:
@@ -330,37 +337,36 @@ async def open_estate(
     Without a running controller one is started here, and is given `READY_WITHIN` to find the primaries; what it could
     not find is said by what is asked of it, not here.
     """
-    loaded = load(Path(path), environment=environment)
+    loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
     async with AsyncExitStack() as stack:
-        led = is_led(folder)
+        opened = await stack.enter_async_context(open_store(folder, loaded.store))
+        estate = OpenEstate(loaded=loaded, store=opened, by=by or getpass.getuser())
+        led = await estate.is_watched(folder)
         if not led:
             await stack.enter_async_context(
                 running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
             )
-        store = await stack.enter_async_context(open_store(folder))
-        estate = OpenEstate(loaded=loaded, store=store, by=by or getpass.getuser())
-        if not led:
             await _until_ready(estate)
         yield estate
 
 
 @asynccontextmanager
 async def read_estate(
-    path: str | Path, *, environment: str | None = None, state: Path | None = None
+    path: str | Path, *, environment: str | None = None, state: Path | None = None, store: str | None = None
 ) -> AsyncIterator[OpenEstate]:
     """Open an estate to look at what is remembered of it. No controller is started, and nothing is made.
 
     Raises `EstateError`, and `EvacError` when nothing is remembered.
     """
-    loaded = load(Path(path), environment=environment)
+    loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
-    if not await asyncio.to_thread(_exists, folder / DATABASE):
+    if loaded.store is None and not await asyncio.to_thread(_exists, folder / DATABASE):
         raise EvacError(
             f"nothing is known of {loaded.estate.name} yet, there is no store in {folder}: start evac serve"
         )
-    async with open_store(folder) as store:
-        yield OpenEstate(loaded=loaded, store=store, by=getpass.getuser())
+    async with open_store(folder, loaded.store) as opened:
+        yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
 
 
 def _exists(path: Path) -> bool:

@@ -15,6 +15,7 @@ from evac.cli.terminal import (
     GroupOption,
     JsonOption,
     StateOption,
+    StoreOption,
     print_json,
 )
 from evac.core.run import RunId
@@ -32,43 +33,47 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         reason: ReasonOption = "",
         as_json: JsonOption = False,
     ) -> None:
         """Turn automation off: evac watches and tells, and moves nothing by itself."""
-        _ask(Wish.PAUSE, estate, environment, state, reason=reason, as_json=as_json, said="automation is off")
+        _ask(Wish.PAUSE, estate, environment, state, store, reason=reason, as_json=as_json, said="automation is off")
 
     @app.command("resume")
     def resume(
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Turn automation on again."""
-        _ask(Wish.RESUME, estate, environment, state, as_json=as_json, said="automation is on")
+        _ask(Wish.RESUME, estate, environment, state, store, as_json=as_json, said="automation is on")
 
     @app.command("approve")
     def approve(
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Approve the move that evac asks for."""
-        _ask(Wish.APPROVE, estate, environment, state, group=group, as_json=as_json, said="approved")
+        _ask(Wish.APPROVE, estate, environment, state, store, group=group, as_json=as_json, said="approved")
 
     @app.command("resolve")
     def resolve(
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Say that a person has mended what a stuck run left; evac acts for its group again."""
-        _ask(Wish.RESOLVE, estate, environment, state, group=group, as_json=as_json, said="resolved")
+        _ask(Wish.RESOLVE, estate, environment, state, store, group=group, as_json=as_json, said="resolved")
 
     @app.command("rejoin")
     def rejoin(
@@ -76,11 +81,12 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Rebuild a returned region as a standby; what only it has is saved first."""
-        _ask(Wish.REJOIN, estate, environment, state, group=group, region=region, as_json=as_json, said="begun")
+        _ask(Wish.REJOIN, estate, environment, state, store, group=group, region=region, as_json=as_json, said="begun")
 
 
 def _ask(
@@ -88,6 +94,7 @@ def _ask(
     estate: Path,
     environment: str | None,
     state: Path | None,
+    store: str | None,
     *,
     as_json: bool,
     said: str,
@@ -96,7 +103,7 @@ def _ask(
     reason: str = "",
 ) -> None:
     async def ask() -> RunId | None:
-        async with open_estate(estate, environment=environment, state=state) as opened:
+        async with open_estate(estate, environment=environment, state=state, store=store) as opened:
             run = await opened.ask(wish, group=group, region=region, reason=reason)
             if run is not None and wish is Wish.REJOIN:
                 await opened.settled(run)

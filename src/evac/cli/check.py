@@ -11,12 +11,21 @@ from typing import Annotated
 
 import typer
 
-from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, console, print_json
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StoreOption,
+    console,
+    print_json,
+)
 from evac.config import Loaded, load
 from evac.core.errors import EvacError
 from evac.daemon import World, open_world
 from evac.drivers import probe_kinds
 from evac.ports import Finding
+from evac.stores.etcd import EtcdStore, size
 
 LONGEST_CHECK = timedelta(seconds=20)
 
@@ -28,11 +37,12 @@ def add_to(app: typer.Typer) -> None:
     def check(
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
+        store: StoreOption = None,
         as_json: JsonOption = False,
         offline: Annotated[bool, typer.Option("--offline", help="Read the file only; connect to nothing.")] = False,
     ) -> None:
         """Validate the estate, then try, without changing anything, all that an emergency would need."""
-        loaded = load(estate, environment=environment)
+        loaded = load(estate, environment=environment, store=store)
         findings = [("estate", Finding(ok=True, what=f"{estate}: {_summary(loaded)}"))]
         findings += [("estate", Finding(ok=True, what=f"warning: {w}")) for w in loaded.warnings]
         if not offline:
@@ -63,6 +73,8 @@ async def _try_all(loaded: Loaded) -> list[tuple[str, Finding]]:
 
 def _tries(world: World) -> list[tuple[str, AsyncIterator[Finding]]]:
     tries: list[tuple[str, AsyncIterator[Finding]]] = []
+    if isinstance(world.store, EtcdStore):
+        tries.append(("store", _try_store(world.store)))
     for region in world.places:
         tries.append((region, _try_place(world, region)))
         tries += [(f"{c} in {region}", _try_member(world, region, c)) for c in world.members[region]]
@@ -83,6 +95,14 @@ async def _bounded(where: str, tries: AsyncIterator[Finding]) -> list[tuple[str,
     except EvacError as error:
         found.append((where, Finding(ok=False, what=str(error))))
     return found
+
+
+async def _try_store(store: EtcdStore) -> AsyncIterator[Finding]:
+    await store.revision()
+    now = await size(store)
+    megabytes = f"{now.on_disk_bytes / 1024**2:.1f} MB on the disk, {now.in_use_bytes / 1024**2:.1f} in use"
+    what = f"{store.members.address}: {now.answered} of {now.members} members answer; {megabytes}"
+    yield Finding(ok=now.answered == now.members, what=what, remedy="start the members that are missing")
 
 
 async def _try_place(world: World, region: str) -> AsyncIterator[Finding]:

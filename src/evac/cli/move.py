@@ -17,6 +17,7 @@ from evac.cli.terminal import (
     GroupOption,
     JsonOption,
     StateOption,
+    StoreOption,
     print_json,
 )
 from evac.core.errors import UnsafePlan
@@ -41,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         accept_loss: Annotated[
             bool,
@@ -55,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Move a group out of a region now, whether or not the region still answers."""
-        asked = _Asked(estate, environment, state, group, as_json=as_json, yes=yes, reason=reason)
+        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILOVER, source=region, target=to, accept_loss=accept_loss)
 
@@ -65,6 +67,7 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         reason: ReasonOption = "",
         strategy: StrategyOption = "immediate",
@@ -72,7 +75,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Move a healthy group to another region; no acknowledged write is lost."""
-        asked = _Asked(estate, environment, state, group, as_json=as_json, yes=yes, reason=reason)
+        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.SWITCHOVER, source=None, target=to)
 
@@ -81,6 +84,7 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         reason: ReasonOption = "",
         strategy: StrategyOption = "immediate",
@@ -88,7 +92,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Move a group back to its home region."""
-        asked = _Asked(estate, environment, state, group, as_json=as_json, yes=yes, reason=reason)
+        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILBACK, source=None, target=None)
 
@@ -101,6 +105,7 @@ class _Asked:
         estate: Path,
         environment: str | None,
         state: Path | None,
+        store: str | None,
         group: str | None,
         *,
         as_json: bool,
@@ -110,6 +115,7 @@ class _Asked:
         self._estate = estate
         self._environment = environment
         self._state = state
+        self._store = store
         self._group = group
         self._as_json = as_json
         self._yes = yes
@@ -133,7 +139,9 @@ class _Asked:
 
     async def _move(self, wish: Wish, source: str | None, target: str | None, *, accept_loss: bool) -> Run | None:
         teller = Teller(as_json=self._as_json)
-        async with open_estate(self._estate, environment=self._environment, state=self._state) as estate:
+        async with open_estate(
+            self._estate, environment=self._environment, state=self._state, store=self._store
+        ) as estate:
             if not self._yes:
                 plan = await estate.plan(source, target, kind=wish.value, group=self._group, accept_loss=accept_loss)
                 if not _confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):

@@ -16,6 +16,7 @@ from evac.cli.terminal import (
     GroupOption,
     JsonOption,
     StateOption,
+    StoreOption,
     console,
     print_json,
 )
@@ -46,6 +47,7 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         accept_loss: Annotated[
             bool, typer.Option("--accept-loss", help="Plan as if a person took the place of a fence.")
@@ -55,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
         """Show the plan of a move as it would be made now: steps, graph, forecast. Nothing is changed."""
         source = region if kind is MoveKind.FAILOVER else None
         target = region if kind is MoveKind.SWITCHOVER and to is None else to
-        made, forecast = asyncio.run(_plan(estate, environment, state, kind, source, target, group, accept_loss))
+        made, forecast = asyncio.run(_plan(estate, environment, state, store, kind, source, target, group, accept_loss))
         if as_json:
             print_json({"plan": made, "forecast": forecast})
             return
@@ -68,12 +70,13 @@ async def _plan(
     path: Path,
     environment: str | None,
     state: Path | None,
+    store: str | None,
     kind: MoveKind,
     source: str | None,
     target: str | None,
     group: str | None,
     accept_loss: bool,
 ) -> tuple[Plan, Forecast]:
-    async with open_estate(path, environment=environment, state=state) as estate:
+    async with open_estate(path, environment=environment, state=state, store=store) as estate:
         made = await estate.plan(source, target, kind=kind.value, group=group, accept_loss=accept_loss)
         return made, await estate.forecast(made)

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption, print_json
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StateOption,
+    StoreOption,
+    print_json,
+)
 from evac.opened import read_estate
 from evac.report.html import to_html
 from evac.report.markdown import to_markdown
@@ -32,12 +40,13 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         form: Annotated[Form, typer.Option("--form", help="Markdown, or one HTML page.")] = Form.MARKDOWN,
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead.")] = None,
         as_json: JsonOption = False,
     ) -> None:
         """Show a run's report: timeline, evidence, receipts, what was reached and what was lost."""
-        made = asyncio.run(_make(estate, environment, state, run))
+        made = asyncio.run(_make(estate, environment, state, store, run))
         if as_json:
             print_json(made)
             return
@@ -49,6 +58,6 @@ def add_to(app: typer.Typer) -> None:
             print(f"wrote {out}")
 
 
-async def _make(path: Path, environment: str | None, state: Path | None, run: str) -> Report:
-    async with read_estate(path, environment=environment, state=state) as opened:
+async def _make(path: Path, environment: str | None, state: Path | None, store: str | None, run: str) -> Report:
+    async with read_estate(path, environment=environment, state=state, store=store) as opened:
         return await opened.report(run)

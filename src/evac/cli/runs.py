@@ -14,6 +14,7 @@ from evac.cli.terminal import (
     EstateOption,
     JsonOption,
     StateOption,
+    StoreOption,
     console,
     print_json,
 )
@@ -29,10 +30,11 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """List every run, oldest first."""
-        found = asyncio.run(_read(estate, environment, state))
+        found = asyncio.run(_read(estate, environment, state, store))
         if as_json:
             print_json([_row(run) for run in found])
             return
@@ -48,8 +50,8 @@ def add_to(app: typer.Typer) -> None:
             out.print("no runs yet", markup=False)
 
 
-async def _read(path: Path, environment: str | None, state: Path | None) -> Sequence[Run]:
-    async with read_estate(path, environment=environment, state=state) as opened:
+async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> Sequence[Run]:
+    async with read_estate(path, environment=environment, state=state, store=store) as opened:
         return await opened.runs()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from evac.cli.telling import Teller
-from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption
+from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption, StoreOption
 from evac.config import Loaded, load
 from evac.daemon import running
 from evac.opened import state_folder
@@ -24,10 +24,11 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Watch the estate from every region, and act. Ends on SIGTERM or SIGINT; what it manages runs on."""
-        loaded = load(estate, environment=environment)
+        loaded = load(estate, environment=environment, store=store)
         teller = Teller(as_json=as_json, estate=loaded.estate)
         for warning in loaded.warnings:
             teller.say(f"warning: {warning}")

@@ -14,6 +14,7 @@ from evac.cli.terminal import (
     EstateOption,
     JsonOption,
     StateOption,
+    StoreOption,
     console,
     print_json,
 )
@@ -23,7 +24,6 @@ from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
 from evac.core.snapshot import Snapshot
-from evac.engine.leadership import is_led
 from evac.opened import SNAPSHOT_FRESH, read_estate, state_folder
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -37,12 +37,11 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Say whether all is fine, what evac is doing, and what it needs from you. Exits with 1 if not."""
-        folder = state_folder(estate, state)
-        snapshot, forecasts = asyncio.run(_read(estate, environment, state))
-        led = is_led(folder)
+        snapshot, forecasts, led = asyncio.run(_read(estate, environment, state, store))
         fine = led and _fine(snapshot)
         if as_json:
             print_json({"fine": fine, "led": led, "snapshot": snapshot, "forecasts": forecasts})
@@ -54,9 +53,12 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-async def _read(path: Path, environment: str | None, state: Path | None) -> tuple[Snapshot, dict[GroupId, Forecast]]:
-    async with read_estate(path, environment=environment, state=state) as opened:
-        return await opened.last_known(), await opened.objectives()
+async def _read(
+    path: Path, environment: str | None, state: Path | None, store: str | None
+) -> tuple[Snapshot, dict[GroupId, Forecast], bool]:
+    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+        led = await opened.is_watched(state_folder(path, state))
+        return await opened.last_known(), await opened.objectives(), led
 
 
 def _fine(snapshot: Snapshot) -> bool:

@@ -22,6 +22,14 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", envvar="EVAC_STATE", help="Folder of the store. Default: .evac beside the estate file."),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="EVAC_STORE",
+        help="The store as etcd://host:port,host:port. Default: the estate's, else a file in the state folder.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 GroupOption = Annotated[str | None, typer.Option("--group", help="The group to move, if the estate has several.")]
 ESTATE_DEFAULT = Path("estate.yaml")

@@ -13,6 +13,7 @@ from typing import Any
 
 from evac.config.build import build, places
 from evac.config.form import formed, masked
+from evac.config.keeping import store_address, store_of_command_line
 from evac.config.layers import read_layers
 from evac.config.members import Kinds, read_members
 from evac.config.rules import check
@@ -22,19 +23,22 @@ from evac.core.estate import Estate, RegionId
 from evac.drivers import driver_kinds, probe_kinds
 from evac.places.ssh import SshSettings
 from evac.ports import DriverKind, ProbeKind
+from evac.stores.etcd import EtcdAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A checked estate.
 
-    `places` says where evac stands in each region (None is this host); `marks` where each path of the effective
+    `places` says where evac stands in each region (None is this host), `store` where it remembers (None is the file in
+    its state folder); `marks` where each path of the effective
     `document` was written; `document` is what the layers amount to, with secrets masked; `warnings` are for a person,
     each `file:line: path: text`.
     """
 
     estate: Estate
     places: Mapping[RegionId, SshSettings | None]
+    store: EtcdAddress | None
     marks: Mapping[KeyPath, Mark]
     warnings: tuple[str, ...]
     document: Mapping[str, Any]
@@ -44,6 +48,7 @@ def load(
     path: Path | str,
     *,
     environment: str | None = None,
+    store: str | None = None,
     environ: Mapping[str, str] | None = None,
     drivers: Mapping[str, DriverKind] | None = None,
     probes: Mapping[str, ProbeKind] | None = None,
@@ -51,6 +56,7 @@ def load(
     """Return the estate that a file, the layers beside it and the environment variables `EVAC__…` declare.
 
     `environment` names one of the files under `environments/`; by default that of `EVAC_ENVIRONMENT`, else none.
+    `store` is a URL that takes the place of the estate's own.
     Raises `EstateError` with every problem, in the order of layers and lines.
     """
     environ = os.environ if environ is None else environ
@@ -69,6 +75,11 @@ def load(
     return Loaded(
         estate=build(form.file, members),
         places=places(form.file),
+        store=(
+            store_of_command_line(store, estate=form.file.name)
+            if store
+            else store_address(form.file.store, estate=form.file.name, folder=folder)
+        ),
         marks=document.marks,
         warnings=tuple(dict.fromkeys(str(w) for w in sorted(warnings, key=_order))),
         document=masked(document.data),

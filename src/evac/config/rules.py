@@ -2,7 +2,7 @@
 
 Intuition: a rule looks at a scene (the file, its members, all names that are declared) and yields what it finds, each
 with the path to mend. Rules are many and small, and know nothing of one another; the list at the end is all of them.
-They live by what they are about: `names`, `promises`, `layout`, `exposure`.
+They live by what they are about: `names`, `promises`, `layout`, `keeping`, `exposure`.
 
 What this is not: the form (`schema`), or whether the systems really are like that (`evac check`).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from evac.config.exposure import EXPOSURE
 from evac.config.form import Formed, mark_of
+from evac.config.keeping import KEEPING
 from evac.config.layout import LAYOUT
 from evac.config.members import Members
 from evac.config.names import NAMES
@@ -18,7 +19,7 @@ from evac.config.promises import PROMISES
 from evac.config.scene import Found, Scene
 from evac.config.source import Document, Problem
 
-RULES = (*NAMES, *PROMISES, *LAYOUT, *EXPOSURE)
+RULES = (*NAMES, *PROMISES, *LAYOUT, *KEEPING, *EXPOSURE)
 
 
 def check(formed: Formed, members: Members, document: Document) -> list[Problem]:

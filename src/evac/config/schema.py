@@ -225,6 +225,9 @@ class EstateFile(Settings):
     """Version of this form: 1."""
     name: Name
     """What the estate is called."""
+    store: str | None = None
+    """Where evac remembers, as `etcd://user@host:port,host:port?password-file=PATH`, or `etcds://` for TLS with `ca`,
+    `cert` and `key`. Default: a file in the state folder."""
     regions: dict[Name, RegionSection] = Field(min_length=1)
     """Regions by name."""
     round_trips: dict[str, dict[str, Positive]] = Field(default_factory=dict)

@@ -6,6 +6,8 @@ anyway, so that its age tells whether the controller lives.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from datetime import timedelta
 
 from evac.core.snapshot import Snapshot
@@ -15,6 +17,8 @@ from evac.ports import Clock, Store
 
 KEY = "status"
 EVERY = timedelta(seconds=1)
+HEARD_WITHIN = 2.5 * EVERY
+"""How long whoever wants to know whether a controller lives waits for its next snapshot."""
 
 
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
@@ -22,6 +26,20 @@ async def publish(controller: Controller, *, store: Store, clock: Clock) -> None
     while True:
         await store.commit(expect={}, put={KEY: encode(take(controller, clock=clock))}, lasting=False)
         await clock.sleep(EVERY)
+
+
+async def are_published(store: Store) -> bool:
+    """Return whether a controller writes snapshots to a store at this moment: one comes, so no clocks are compared.
+
+    Raises `StoreUnavailable`.
+    """
+    after = await store.revision()
+    try:
+        async with asyncio.timeout(HEARD_WITHIN.total_seconds()), aclosing(store.watch(KEY, after=after)) as changes:
+            await anext(changes)
+    except TimeoutError:
+        return False
+    return True
 
 
 def take(controller: Controller, *, clock: Clock) -> Snapshot:

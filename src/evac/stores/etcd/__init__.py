@@ -3,5 +3,6 @@
 from evac.stores.etcd.address import EtcdAddress, parse_address
 from evac.stores.etcd.members import Patience
 from evac.stores.etcd.store import EtcdStore
+from evac.stores.etcd.upkeep import Size, keep_small, size
 
-__all__ = ["EtcdAddress", "EtcdStore", "Patience", "parse_address"]
+__all__ = ["EtcdAddress", "EtcdStore", "Patience", "Size", "keep_small", "parse_address", "size"]

@@ -49,7 +49,7 @@ class EtcdAddress:
 def parse_address(text: str, *, namespace: str, folder: Path) -> EtcdAddress:
     """Return what a URL says. `namespace` holds if it names none; relative paths start at `folder`.
 
-    Raises `ValueError`, saying what is wrong and how to write it; the URL's own words are not repeated where a password
+    Raises `ValueError`, saying what is wrong and how to write it; words of the URL are not repeated, since a password
     could be among them.
     """
     scheme, found, rest = text.partition("://")
@@ -87,11 +87,11 @@ def _user(credentials: str) -> str:
 
 def _endpoints(hosts: str) -> tuple[str, ...]:
     endpoints = []
-    for each in hosts.split(","):
+    for number, each in enumerate(hosts.split(","), start=1):
         found = _ENDPOINT.fullmatch(each)
         port = int(found["port"] or PORT) if found else 0
         if found is None or not 0 < port < 65536:
-            raise ValueError(f"names the member {each!r}; write host or host:port, with commas between members")
+            raise ValueError(f"names a member (number {number}) that is not host or host:port; commas stand in between")
         endpoints.append(f"{found['host']}:{port}")
     if len(set(endpoints)) < len(endpoints):
         raise ValueError("names a member twice")
@@ -104,7 +104,7 @@ def _files(query: str, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in FILES:
-            raise ValueError(f"has an unknown part {name!r}; there are: {', '.join(FILES)}")
+            raise ValueError(f"has an unknown part after the ?; there are: {', '.join(FILES)}")
         if not value or name in files:
             raise ValueError(f"needs exactly one path for {name}")
         path = Path.home() / value[2:] if value.startswith("~/") else Path(value)
