@@ -17,8 +17,8 @@ import json
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -86,6 +86,7 @@ class Members:
         self.patience = patience
         self.chance = chance
         self._current = 0
+        self._told: list[Callable[[str], None]] = []
         self._token: str | None = None
         self._signing_in = asyncio.Lock()
         self._scheme = "https" if address.tls else "http"
@@ -109,6 +110,17 @@ class Members:
         """Ask another one from now on, if this one is the current."""
         if member == self.current:
             self._current = (self._current + 1) % len(self.address.endpoints)
+        for tell in tuple(self._told):
+            tell(member)
+
+    @contextmanager
+    def telling(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Call `tell` with each member that is left, for as long as the context lives."""
+        self._told.append(tell)
+        try:
+            yield
+        finally:
+            self._told.remove(tell)
 
     async def ask(self, path: str, body: Json) -> Answer:
         """Return the answer of whichever member gives one. What is asked may be asked several times.

@@ -16,6 +16,7 @@ What this is not: an end to waiting. While no member answers, a watch waits; it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,14 +95,26 @@ class Stream:
         await asyncio.sleep(self._members.pause())
 
     async def _bring(self, member: str, limit: asyncio.Timeout) -> None:
+        """Bring changes from one member within a limit that every message moves; at once over when it is left."""
         loop = asyncio.get_running_loop()
+
+        def leave(left: str) -> None:
+            if left == member and not limit.expired():
+                limit.reschedule(loop.time())
+
         self._mark = None
-        async with self._members.stream(member, WATCH, self._wanted()) as messages:
-            async for message in messages:
-                limit.reschedule(loop.time() + self._members.patience.silence.total_seconds())
-                self._hear(message, now=loop.time())
-                if self._members.current != member or self._is_unread():
-                    return
+        with self._members.telling(leave):
+            async with self._members.stream(member, WATCH, self._wanted()) as messages:
+                await self._listen(messages, member, limit)
+
+    async def _listen(self, messages: AsyncIterator[Json], member: str, limit: asyncio.Timeout) -> None:
+        """Hear a stream until it is to be taken up elsewhere. Raises `httpx.ReadError` when it ends by itself."""
+        loop = asyncio.get_running_loop()
+        async for message in messages:
+            limit.reschedule(loop.time() + self._members.patience.silence.total_seconds())
+            self._hear(message, now=loop.time())
+            if self._members.current != member or self._is_unread():
+                return
         raise httpx.ReadError(f"{member} ended the stream")
 
     def _wanted(self) -> list[Json]:
