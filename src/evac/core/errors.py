@@ -7,7 +7,7 @@
     ├── IllegalEvent         a journal says something that cannot follow what it said before
     ├── StoreError
     │   ├── Conflict         somebody else wrote first; nothing was written
-    │   └── StoreUnavailable the store did not answer; a write may have happened
+    │   └── StoreUnavailable the store did not answer, or cannot for now; a write may have happened
     └── DriverError          a system did not do what it was asked
         ├── Rejected         it refused: nothing happened, asking again the same way will not help
         ├── Unavailable      it could not be reached: nothing happened, asking again may help
