@@ -29,6 +29,7 @@ from evac.core.plan import Plan, RunKind
 from evac.core.planning import Situation, plan_move
 from evac.core.readiness import Readiness, readiness
 from evac.core.run import Done, Event, Run, RunId, Settled
+from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.targets import choose
 from evac.daemon import DATABASE, open_store, running
@@ -106,8 +107,12 @@ class OpenEstate:
         situation = self._situation(snapshot, group)
         placement = situation.placement
         wanted = RegionId(target) if target else None
+        term = type(placement.term)(placement.term + 1)
         if kind == RunKind.FAILBACK:
             wanted = self.loaded.estate.home[placement.group]
+        if kind == RunKind.SHIFT or (kind == RunKind.FAILBACK and comes_home_alone(self.loaded.estate, placement)):
+            shift = wished_shift(situation, to=wanted, by=self._by, reasons=("a dry run",))
+            return plan_shift(shift, situation, term=term)
         choice = choose(self.loaded.estate, situation.assessment, placement, situation.members, wanted=wanted)
         if choice.target is None:
             raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected) or ("there is no other region",))
@@ -120,7 +125,7 @@ class OpenEstate:
             rejected=choice.rejected,
             accept_loss=accept_loss,
         )
-        return plan_move(move, situation, term=type(placement.term)(placement.term + 1))
+        return plan_move(move, situation, term=term)
 
     async def forecast(self, plan: Plan) -> Forecast:
         """Return what a plan leads to, by the steps this estate has run before."""
@@ -195,9 +200,16 @@ class OpenEstate:
         return await self._move(Wish.SWITCHOVER, None, target, group=group, reason=reason)
 
     async def failback(self, *, strategy: str = "immediate", group: str | None = None, reason: str = "") -> Run:
-        """Move a group back to its home region, and return the settled run."""
+        """Move a group back to its home region, and return the settled run.
+
+        Where only its clients enter elsewhere, only they are sent back.
+        """
         _known_strategy(strategy)
         return await self._move(Wish.FAILBACK, None, None, group=group, reason=reason)
+
+    async def shift(self, target: str | None = None, *, group: str | None = None, reason: str = "") -> Run:
+        """Send a group's clients in by another region's door, its primaries staying; return the settled run."""
+        return await self._move(Wish.SHIFT, None, target, group=group, reason=reason)
 
     async def _move(
         self,

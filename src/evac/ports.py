@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from evac.core.estate import Component, Probe, RegionId
+from evac.core.estate import Component, Directs, Probe, RegionId
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -158,6 +158,8 @@ class Support:
     undoable: frozenset[Verb]
     verified_on: str
     """What it was verified on, for the support table: "PostgreSQL 18.6, a real server"."""
+    directs: Directs | None = None
+    """What a router of this kind chooses for clients; None for what holds state, or where it depends."""
 
 
 class Driver(Protocol):

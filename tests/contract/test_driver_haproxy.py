@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from world_haproxy import REGIONS, opened, shift
+from pydantic import ValidationError
+from world_haproxy import REGIONS, opened, serve, shift, tried
 
 from evac.core.errors import Rejected, Unavailable
 from evac.drivers.haproxy.api import RuntimeApi
+from evac.drivers.haproxy.settings import HaproxySettings
 from evac.lab.servers import process
 from evac.lab.servers.haproxy import Balancer, balancer, binary
 from evac.lab.servers.process import Process
@@ -27,6 +31,7 @@ from evac.ports import Truth
 class World:
     folder: Path
     running: Balancer
+    serving: Mapping[str, asyncio.Server]
 
     @property
     def api(self) -> str:
@@ -41,21 +46,6 @@ class World:
         return answers
 
 
-async def _serve(region: str) -> asyncio.Server:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if b" /slow" in head:
-                await reader.read()
-            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(region)}\r\n\r\n{region}".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    return await asyncio.start_server(answer, "127.0.0.1", 0)
-
-
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with _world(tmp_path) as made:
@@ -64,11 +54,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def _world(folder: Path) -> AsyncIterator[World]:
-    serving = {region: await _serve(region) for region in REGIONS}
+    serving = {region: await serve(region) for region in REGIONS}
     servers = {region: ("127.0.0.1", each.sockets[0].getsockname()[1]) for region, each in serving.items()}
     try:
         async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
-            yield World(folder, running)
+            yield World(folder, running, serving)
     finally:
         for each in serving.values():
             each.close()
@@ -82,6 +72,63 @@ async def test_clients_follow_the_weights(world: World) -> None:
     assert await world.served_by() == {"us-west-2"}
     await driver.do(shift({"us-west-2": 50, "eu-west-1": 50.4}))
     assert await world.served_by() == {"us-west-2", "eu-west-1"}
+
+
+async def test_a_door_is_tried_as_a_client_does(world: World) -> None:
+    url = f"http://127.0.0.1:{world.running.port}/?q=1"
+    driver = await opened(world.folder, {"api": world.api, "client_url": url})
+    receipt = await driver.do(tried("us-east-1"))
+    assert (receipt.kind, receipt.facts["serves"], receipt.facts["status"]) == ("verify", "us-east-1", 200)
+    with pytest.raises(Rejected, match="sends nobody to us-west-2"):
+        await driver.do(tried("us-west-2"))
+    with pytest.raises(Rejected, match="sends nobody to mars"):
+        await driver.do(tried("mars"))
+
+
+async def test_a_door_behind_which_nobody_answers_is_not_well(world: World) -> None:
+    driver = await opened(world.folder, {"api": world.api})
+    assert (await driver.do(tried("us-east-1"))).facts == {"serves": "us-east-1"}
+    world.serving["us-east-1"].close()
+    await process.until(lambda: _down(world), what="HAProxy's own checks", within_s=10)
+    with pytest.raises(Unavailable, match="finds us-east-1 down"):
+        await driver.do(tried("us-east-1"))
+
+
+def _down(world: World) -> bool:
+    with socket.create_connection(("127.0.0.1", world.running.api_port)) as asking:
+        asking.sendall(b"show servers state shop\n")
+        return " us-east-1 127.0.0.1 0 " in asking.makefile().read()
+
+
+@pytest.mark.parametrize(
+    ("status", "well"), [("204 No Content", True), ("302 Found", True), ("404 Not Found", False), ("503 Sorry", False)]
+)
+async def test_what_a_client_is_answered_counts(world: World, status: str, well: bool) -> None:
+    answering = await serve("", status=status)
+    port = answering.sockets[0].getsockname()[1]
+    driver = await opened(world.folder, {"api": world.api, "client_url": f"http://127.0.0.1:{port}"})
+    try:
+        if well:
+            assert (await driver.do(tried("us-east-1"))).facts["status"] == int(status[:3])
+        else:
+            with pytest.raises(Unavailable, match=f"HTTP {status[:3]}"):
+                await driver.do(tried("us-east-1"))
+    finally:
+        answering.close()
+
+
+async def test_a_door_that_keeps_a_client_waiting_is_not_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evac.drivers.haproxy.client.ANSWER_MAX_S", 0.2)
+    url = f"http://127.0.0.1:{world.running.port}/slow"
+    driver = await opened(world.folder, {"api": world.api, "client_url": url})
+    with pytest.raises(Unavailable, match=re.escape(url)):
+        await driver.do(tried("us-east-1"))
+
+
+@pytest.mark.parametrize("url", ["shop.example/health", "ftp://shop.example", "http://"])
+def test_what_is_no_address_for_a_client_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="is no http or https address"):
+        HaproxySettings.parse({"api": "127.0.0.1:9999", "backend": "shop", "client_url": url})
 
 
 async def test_requests_on_their_way_to_a_region_that_is_left_are_closed(world: World) -> None:

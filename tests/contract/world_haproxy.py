@@ -1,7 +1,8 @@
-"""HAProxy's world for the driver contract: one real HAProxy with a server a region, none of which answers."""
+"""HAProxy's world for the driver contract: one real HAProxy with a server a region, of which the first answers."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,6 +33,29 @@ def shift(weights: dict[str, Json], *, term: int = 7) -> Action:
     )
 
 
+def tried(region: str, *, term: int = 7) -> Action:
+    """Ask whether whoever comes in by this door is served by a region."""
+    action = shift({}, term=term)
+    return replace(action, verb=Verb.VERIFY, args={"serves": region})
+
+
+async def serve(region: str, *, status: str = "200 OK") -> asyncio.Server:
+    """Serve a region's clients on a free port: each is told the region, but who asks for /slow is told nothing."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" /slow" in head:
+                await reader.read()
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(region)}\r\n\r\n{region}".encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+
 async def opened(folder: Path, settings: dict[str, object]) -> Driver:
     parsed = KIND.settings.parse({"backend": "shop", **settings})
     component = Component(
@@ -49,14 +73,16 @@ async def opened(folder: Path, settings: dict[str, object]) -> Driver:
 
 class HaproxyWorld:
     kind = KIND
-    stories = ("prepare", "shift")
+    stories = ("prepare", "shift", "verify")
     refusals = ("nowhere", "unknown region")
 
     @asynccontextmanager
     async def raised(self, folder: Path) -> AsyncIterator[Stage]:
-        dead, *ports = process.free_ports(4)
+        dead, *others = process.free_ports(3)
+        first = await serve(REGIONS[0])
+        ports = (first.sockets[0].getsockname()[1], *others)
         servers = {region: ("127.0.0.1", port) for region, port in zip(REGIONS, ports, strict=True)}
-        async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
+        async with first, balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
             driver = await opened(folder, {"api": f"127.0.0.1:{running.api_port}"})
             silent = await opened(folder / "silent", {"api": f"127.0.0.1:{dead}"})
 
@@ -70,6 +96,7 @@ class HaproxyWorld:
                 stories={
                     "prepare": Story(driver=driver, action=asked, look=look, settled=True),
                     "shift": Story(driver=driver, action=move, look=look),
+                    "verify": Story(driver=driver, action=tried(REGIONS[0]), look=look, settled=True),
                 },
                 silent=silent,
                 silent_action=move,

@@ -381,6 +381,75 @@ def stuck() -> tuple[Event, ...]:
     return (opened(plan, "11", 1.531, DECISION), *body)
 
 
+def shift_plan(*, back: bool = False) -> Plan:
+    """Return the shift of the shop's clients to us-west-2's door, or back."""
+    source, target = (W2, E1) if back else (E1, W2)
+    weights = {"weights": {target: 100, source: 0, EU: 0}}
+    serves: dict[str, Json] = {"serves": E1}
+    asked = [step(Verb.PREPARE, DNS, r, Phase.PREPARE, args=weights) for r in (W2, EU)]
+    asked.append(step(Verb.PREPARE, LB, target, Phase.PREPARE, args=serves))
+    turns = [step(Verb.SHIFT, DNS, r, Phase.SHIFT, *asked, args=weights) for r in (W2, EU)]
+    proof = step(Verb.VERIFY, LB, target, Phase.VERIFY, *turns, args=serves)
+    before = Placement(group=SHOP, primary=E1, term=Term(6), sync=_sync(W2, EU), entry=W2 if back else None)
+    return Plan(
+        kind=RunKind.SHIFT,
+        group=SHOP,
+        source=source,
+        target=target,
+        term=Term(7),
+        steps=(*asked, *turns, proof),
+        before=before,
+        after=replace(before, term=Term(7), entry=None if back else W2),
+    )
+
+
+SHUT: Mapping[str, Json] = {
+    **DECISION,
+    "reasons": ["clients of shop in us-east-1 fail too often, seen from a quorum", "us-west-2's door is open"],
+    "rejected": [{"region": "eu-west-1", "reason": "is 5465 km from us-east-1, us-west-2 3517"}],
+}
+
+
+def _shifted(plan: Plan, begin: float) -> list[tuple[float, Event]]:
+    """Return the steps of a shift, one after the other."""
+    body: list[tuple[float, Event]] = []
+    for turn, each in enumerate(plan.steps):
+        facts: dict[str, Json] = {**each.action.args, **({"took_s": 0.2} if each.action.component == LB else {})}
+        body += did(each, begin + turn / 10, begin + turn / 10 + 0.08, **facts)
+    return body
+
+
+def shift() -> tuple[Event, ...]:
+    """Return a shift of traffic alone that went well."""
+    plan = shift_plan()
+    end: list[tuple[float, Event]] = [(7.2, Settled(at=at(7.2), wall=WALL, outcome=Outcome.COMPLETED))]
+    return (opened(plan, "12", 6.1, SHUT), *in_time(_shifted(plan, 6.2), end))
+
+
+def shift_back() -> tuple[Event, ...]:
+    """Return the way back."""
+    plan = shift_plan(back=True)
+    reasons: Mapping[str, Json] = {"reasons": ["us-east-1's own door has been open for 5 s"]}
+    end: list[tuple[float, Event]] = [(1.1, Settled(at=at(1.1), wall=WALL, outcome=Outcome.COMPLETED))]
+    return (opened(plan, "13", 0.0, reasons), *in_time(_shifted(plan, 0.1), end))
+
+
+def shift_turned_back() -> tuple[Event, ...]:
+    """Return a shift that found the other door shut behind, before anything was changed."""
+    plan = shift_plan()
+    tried = plan.steps[2]
+    why = "HAProxy at 10.77.2.1:9999 finds us-east-1 down"
+    body = in_time(
+        did(plan.steps[0], 6.2, 6.3),
+        [
+            (6.31, Started(at=at(6.31), step=tried.id, attempt=1, term=Term(7))),
+            (6.4, Failed(at=at(6.4), step=tried.id, attempt=1, failure=Failure.REJECTED, reason=why)),
+            (6.5, Settled(at=at(6.5), wall=WALL, outcome=Outcome.ROLLED_BACK, reasons=(f"{tried.id}: {why}",))),
+        ],
+    )
+    return (opened(plan, "14", 6.1, SHUT), *body)
+
+
 def under_way() -> tuple[Event, ...]:
     """Return the failover's journal as it was in the middle."""
     return failover()[:7]
@@ -394,4 +463,7 @@ JOURNALS: Mapping[str, tuple[Event, ...]] = {
     "rolled-back": rolled_back(),
     "stuck": stuck(),
     "under-way": under_way(),
+    "shift": shift(),
+    "shift-back": shift_back(),
+    "shift-turned-back": shift_turned_back(),
 }

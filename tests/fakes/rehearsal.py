@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
-from evac.core.plan import Plan
+from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Run, RunId
-from evac.engine.codec import encode
+from evac.engine.codec import decode, encode
 from evac.engine.executor import execute
 from evac.engine.journal import fold_journal, open_run, read_journal
 from evac.engine.orders import obey
@@ -28,6 +28,8 @@ class Played:
     """How a rehearsal ended."""
 
     run: Run
+    placement: Placement
+    """The record of where the group is, as it was left."""
     events: tuple[Event, ...]
     systems: Systems
     store: MemoryStore
@@ -88,8 +90,11 @@ async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
             assert deaths < LIVES_MAX, "the process dies again and again"
     events = await read_journal(run_id, store=memory)
     assert fold_journal(events) == run, "what was executed is what the journal says (S12)"
+    record = await memory.get(f"placement/{plan.group}")
+    assert record is not None, "a run leaves the record where it was"
     return Played(
         run=run,
+        placement=decode(record.value, Placement),
         events=events,
         systems=systems,
         store=memory,

@@ -8,11 +8,13 @@ from datetime import timedelta
 
 from evac.core.assessment import Assessment, Diagnosis, Status, Verdict
 from evac.core.decision import Move, Rejoin
-from evac.core.estate import ComponentId, Estate, RegionId
+from evac.core.estate import ComponentId, Directs, Estate, RegionId
 from evac.core.observation import MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, Plan, RunKind, SyncSet, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
-from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
+from evac.core.shifting import plan_shift
+from evac.core.traffic import Shift
+from evac.sim.estates import EAST, EUROPE, GROUP, SHOP, WEST, placed, shop
 from evac.sim.systems import Node, Systems
 
 
@@ -35,7 +37,8 @@ class Shape:
             for region in component.members:
                 node = Node(position=100, term=self.plan.before.term)
                 if component.replication is None:
-                    node.weights = {r: 100 if r == self.primary else 0 for r in component.members}
+                    door = self.plan.before.door if component.directs is Directs.ENTRY else self.primary
+                    node.weights = {r: 100 if r == door else 0 for r in component.members}
                 elif region == self.primary:
                     node.role, node.writable, node.sync = MemberRole.PRIMARY, True, sets[0]
                 elif region == self.stale:
@@ -48,7 +51,9 @@ class Shape:
 
 
 def shapes() -> tuple[Shape, ...]:
-    """Return every shape: unplanned with the region gone, and with its agent alive; planned; rebuilding."""
+    """Return every shape: unplanned with the region gone, and with its agent alive; planned; rebuilding; traffic alone,
+    to another door and back.
+    """
     estate = shop()
     before = placed(estate)
     away = replace(before, primary=WEST, term=Term(2), awaiting_rejoin=(EAST,), sync=_only(estate, EUROPE))
@@ -57,12 +62,22 @@ def shapes() -> tuple[Shape, ...]:
     returned = _situation(estate, away, stale=EAST)
     fail = Move(group=GROUP, kind=RunKind.FAILOVER, source=EAST, target=WEST, reasons=("a test",))
     switch = replace(fail, kind=RunKind.SWITCHOVER)
+    out = Shift(group=GROUP, source=EAST, target=WEST, reasons=("a test",))
+    round_about = replace(before, term=Term(2), entry=WEST)
+    back = replace(out, source=WEST, target=EAST)
     rejoin = Rejoin(group=GROUP, region=EAST, reasons=("a test",))
     return (
         Shape(name="failover", plan=plan_move(fail, lost, term=Term(2)), estate=estate, primary=EAST),
         Shape(name="failover-alive", plan=plan_move(fail, well, term=Term(2)), estate=estate, primary=EAST),
         Shape(name="switchover", plan=plan_move(switch, well, term=Term(2)), estate=estate, primary=EAST),
         Shape(name="rejoin", plan=plan_rejoin(rejoin, returned, term=Term(3)), estate=estate, primary=WEST, stale=EAST),
+        Shape(name="shift", plan=plan_shift(out, well, term=Term(2)), estate=estate, primary=EAST),
+        Shape(
+            name="shift-back",
+            plan=plan_shift(back, _situation(estate, round_about), term=Term(3)),
+            estate=estate,
+            primary=EAST,
+        ),
     )
 
 
@@ -84,6 +99,8 @@ def _situation(
             since=timedelta(),
             symptom_at=timedelta(),
             heartbeat_age=timedelta(seconds=9) if r == gone else timedelta(),
+            entered=() if r == gone else (SHOP,),
+            entered_since=None if r == gone else timedelta(),
         )
         for r in estate.regions
     }

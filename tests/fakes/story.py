@@ -3,20 +3,21 @@
 One line an event, `time event arguments`; `look` prints verdicts, decisions and plans of that moment. Everybody looks
 at everything twice a second, and an agent of a region that is dead or cut off says nothing. Lines:
 
-    estate three|five|nine [acks=N] [cache_acks=N] [automation=manual]     (first)
+    estate three|five|nine [acks=N] [cache_acks=N] [automation=manual] [dns=no]     (first)
     T dead|back REGION          the region is gone, and returns
     T cut|mend A B              nothing passes between two regions
     T down|up SERVICE REGION    the service fails, from outside and inside
     T ingress|open REGION       well inside, not reachable from outside
+    T shut|open REGION          the door for clients alone is shut: all client probes fail
     T gray|clear REGION         three of five client probes fail, from everywhere
     T lossy|clear REGION        two of five probes of all kinds fail, from everywhere
     T isolated|joined REGION    this observer sees everything down, and its agent still says it lives
     T silent|heard REGION       the agent says nothing; the region itself is well
     T lag REGION SECONDS        its copies are behind
     T paused WHY... | T resumed
-    T moved | T rejoined        the last printed plan is done
+    T moved | T rejoined | T shifted | T turned-back     the last printed plan is done, or was undone
     T flapped POINTS AGO        so restless was the group so many seconds ago
-    T plan switchover|failback|failover TARGET [accept_loss]
+    T plan switchover|failback|failover TARGET [accept_loss] | T plan shift TARGET
     T look
 """
 
@@ -26,14 +27,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from evac.core.assessment import Assessment, Diagnosis, Verdict, assess
-from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, View, decide
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View, decide
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Purpose, RegionId, ServiceId
 from evac.core.observation import Instant, MemberSeen, Observation
 from evac.core.plan import Placement, Plan, RunKind, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
-from evac.sim.estates import FIVE, GROUP, NINE, THREE, placed, shop
+from evac.core.shifting import plan_shift, wished_shift
+from evac.core.traffic import Shift
+from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
 from fakes.estates import beat, member, probed, seconds
 
 STEP = 0.5
@@ -55,6 +58,7 @@ class Story:
     links: set[frozenset[RegionId]] = field(default_factory=set)
     down: set[tuple[ServiceId, RegionId]] = field(default_factory=set)
     ingress: set[RegionId] = field(default_factory=set)
+    shut: set[RegionId] = field(default_factory=set)
     gray: set[RegionId] = field(default_factory=set)
     lossy: set[RegionId] = field(default_factory=set)
     isolated: set[RegionId] = field(default_factory=set)
@@ -64,6 +68,9 @@ class Story:
     paused: str = ""
     last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
     flaps: Flaps = field(default_factory=Flaps)
+    shift_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    return_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    shift_flaps: Flaps = field(default_factory=Flaps)
     plan: Plan | None = None
     told: list[str] = field(default_factory=list)
 
@@ -105,6 +112,7 @@ class Story:
             or (outside and region in self.ingress)
             or (outside and vantage in self.isolated)
             or frozenset((vantage, region)) in self.links
+            or (outside and as_client and region in self.shut)
             or (outside and as_client and region in self.gray and not GRAY[pattern % 5])
             or (outside and region in self.lossy and not LOSSY[pattern % 5])
         )
@@ -128,6 +136,9 @@ class Story:
                 self.ingress.add(RegionId(region))
             case ["open", region]:
                 self.ingress.discard(RegionId(region))
+                self.shut.discard(RegionId(region))
+            case ["shut", region]:
+                self.shut.add(RegionId(region))
             case ["gray", region]:
                 self.gray.add(RegionId(region))
             case ["lossy", region]:
@@ -153,6 +164,12 @@ class Story:
                 self.flaps = Flaps(points=float(points), at=seconds(self.now - float(ago)))
             case ["moved"] | ["rejoined"]:
                 self._done()
+            case ["shifted"]:
+                self._shifted()
+            case ["turned-back"]:
+                self._turned_back()
+            case ["plan", "shift", target]:
+                self._ask_shift(RegionId(target))
             case ["plan", kind, target, *options]:
                 self._ask(RunKind(kind), RegionId(target), accept_loss="accept_loss" in options)
             case ["look"]:
@@ -169,6 +186,21 @@ class Story:
             self.last_move_at[GROUP] = now
             points = self.flaps.now(now, half_life) + self.estate.guard.flap_penalty
             self.flaps = Flaps(points=points, at=now)
+
+    def _shifted(self) -> None:
+        assert self.plan is not None, "something was planned before"
+        self.placement = self.plan.after
+        self.shift_tries.clear()
+        self.return_tries.clear()
+        if self.placement.entry is not None:
+            now, guard = seconds(self.now), self.estate.guard
+            points = self.shift_flaps.now(now, guard.flap_half_life) + guard.flap_penalty
+            self.shift_flaps = Flaps(points=points, at=now)
+
+    def _turned_back(self) -> None:
+        assert self.plan is not None, "something was planned before"
+        tries = self.return_tries if self.plan.target == self.placement.primary else self.shift_tries
+        tries[GROUP] = Tries(count=1, at=seconds(self.now))
 
     def _assess(self) -> Assessment:
         return assess(self.detector, now=seconds(self.now), estate=self.estate)
@@ -190,12 +222,15 @@ class Story:
             placements={GROUP: self.placement},
             last_move_at=self.last_move_at,
             flaps={GROUP: self.flaps},
+            shift_tries=self.shift_tries,
+            return_tries=self.return_tries,
+            shift_flaps={GROUP: self.shift_flaps},
             heard_since=self.detector.fresh_since,
             paused=self.paused,
         )
         for decision in decide(knows, now=assessment.at):
             self.told += tell_decision(decision)
-            if isinstance(decision, Move | Rejoin):
+            if isinstance(decision, Move | Shift | Rejoin):
                 self._plan(decision, assessment)
 
     def _ask(self, kind: RunKind, target: RegionId, *, accept_loss: bool) -> None:
@@ -211,13 +246,26 @@ class Story:
         self.told.append(f"{self.now:g} s  alice asks for a {kind} to {target}")
         self._plan(wish, self._assess())
 
-    def _plan(self, decision: Move | Rejoin, assessment: Assessment) -> None:
+    def _ask_shift(self, target: RegionId) -> None:
+        self.told.append(f"{self.now:g} s  alice asks for clients to enter by {target}")
+        assessment = self._assess()
+        try:
+            shift = wished_shift(self._situation(assessment), to=target, by="alice", reasons=("asked for",))
+        except UnsafePlan as refusal:
+            self.told += ["  no plan:", *(f"    {reason}" for reason in refusal.reasons)]
+        else:
+            self._plan(shift, assessment)
+
+    def _plan(self, decision: Move | Shift | Rejoin, assessment: Assessment) -> None:
         term, before = Term(self.placement.term + 1), self.plan
         try:
-            if isinstance(decision, Rejoin):
-                self.plan = plan_rejoin(decision, self._situation(assessment), term=term)
-            else:
-                self.plan = plan_move(decision, self._situation(assessment), term=term)
+            match decision:
+                case Rejoin():
+                    self.plan = plan_rejoin(decision, self._situation(assessment), term=term)
+                case Shift():
+                    self.plan = plan_shift(decision, self._situation(assessment), term=term)
+                case Move():
+                    self.plan = plan_move(decision, self._situation(assessment), term=term)
         except UnsafePlan as refusal:
             self.told += ["  no plan:", *(f"    {reason}" for reason in refusal.reasons)]
         else:
@@ -242,13 +290,16 @@ def tell_decision(decision: Decision) -> list[str]:
             head = "hold, watching" if decision.watching else "hold"
         case Move():
             head = f"{decision.kind} {decision.group}: {decision.source} -> {decision.target}"
-        case Ask():
-            head = f"ask for {decision.move.kind} {decision.group}: {decision.move.source} -> {decision.move.target}"
+        case Shift():
+            head = f"shift {decision.group}'s clients: {decision.source} -> {decision.target}"
+        case Ask(move=move):
+            kind = move.kind if isinstance(move, Move) else RunKind.SHIFT
+            head = f"ask for {kind} {decision.group}: {move.source} -> {move.target}"
         case CallPerson():
             head = "call a person"
         case Rejoin():
             head = f"rejoin {decision.region}"
-    rejected = decision.rejected if isinstance(decision, Move) else ()
+    rejected = decision.rejected if isinstance(decision, Move | Shift) else ()
     return [
         f"  decision: {head}",
         *(f"    {reason}" for reason in decision.reasons),
@@ -269,6 +320,8 @@ def tell_plan(plan: Plan) -> list[str]:
     lines += [f"    note: {note}" for note in plan.notes]
     sets = [f"{c} {s.acks} of {', '.join(s.standbys)}" for c, sets_ in sorted(plan.after.sync.items()) for s in sets_]
     lines.append(f"    then: {plan.after.primary}; {'; '.join(sets) or 'nobody acknowledges'}")
+    if plan.after.entry:
+        lines.append(f"    clients enter by {plan.after.entry}")
     if plan.after.awaiting_rejoin:
         lines.append(f"    to be rebuilt: {', '.join(plan.after.awaiting_rejoin)}")
     return lines
@@ -278,13 +331,17 @@ def tell(text: str) -> str:
     """Play a story and return what was said."""
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     (_, size, *options), *events = lines
-    given = {"automation": "automatic", "acks": "1", "cache_acks": "1"} | dict(o.split("=") for o in options)
+    given = {"automation": "automatic", "acks": "1", "cache_acks": "1", "dns": "yes"} | dict(
+        o.split("=") for o in options
+    )
     estate = shop(
         SIZES[size],
         automation=Automation(given["automation"]),
         acks=int(given["acks"]),
         cache_acks=int(given["cache_acks"]),
     )
+    if given["dns"] == "no":
+        estate = replace(estate, components={c: made for c, made in estate.components.items() if c != SHOP_DNS})
     story = Story(estate=estate, placement=placed(estate), detector=Detector(policy=estate.detection))
     for moment, *words in events:
         story.upto(float(moment))

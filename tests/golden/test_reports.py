@@ -32,7 +32,7 @@ def test_markdown(name: str, rewrite_golden: bool) -> None:
     compare(to_markdown(report(name)), GOLDEN / f"{name}.md", rewrite=rewrite_golden)
 
 
-@pytest.mark.parametrize("name", ["failover", "asynchronous", "stuck"])
+@pytest.mark.parametrize("name", ["failover", "asynchronous", "stuck", "shift"])
 def test_html(name: str, rewrite_golden: bool) -> None:
     page = to_html(report(name))
     assert "<script" not in page

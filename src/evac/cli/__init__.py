@@ -18,7 +18,7 @@ import traceback
 
 import typer
 
-from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, status
+from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, shift, status
 from evac.cli.logs import speak_plainly
 from evac.cli.terminal import complain
 from evac.core.errors import EstateError, EvacError, NotThere, UnsafePlan
@@ -39,6 +39,7 @@ serve.add_to(app)
 status.add_to(app)
 plan.add_to(app)
 move.add_to(app)
+shift.add_to(app)
 runs.add_to(app)
 report.add_to(app)
 automation.add_to(app)

@@ -57,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Move a group out of a region now, whether or not the region still answers."""
-        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILOVER, source=region, target=to, accept_loss=accept_loss)
 
@@ -75,7 +75,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Move a healthy group to another region; no acknowledged write is lost."""
-        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.SWITCHOVER, source=None, target=to)
 
@@ -91,13 +91,13 @@ def add_to(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Move a group back to its home region."""
-        asked = _Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        """Move a group back to its home region; only its traffic, where nothing else is away."""
+        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILBACK, source=None, target=None)
 
 
-class _Asked:
+class Asked:
     """One person's wish at one terminal."""
 
     def __init__(

@@ -32,6 +32,7 @@ class MoveKind(StrEnum):
     FAILOVER = "failover"
     SWITCHOVER = "switchover"
     FAILBACK = "failback"
+    SHIFT = "shift"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
     def plan(
         kind: Annotated[MoveKind, typer.Argument(help="What would be done.")],
         region: Annotated[
-            str | None, typer.Argument(help="The region to leave (failover) or to move to (switchover).")
+            str | None, typer.Argument(help="The region to leave (failover), or to go to (switchover, shift).")
         ] = None,
         to: Annotated[str | None, typer.Option("--to", help="The region to move to. Default: the best one.")] = None,
         estate: EstateOption = ESTATE_DEFAULT,
@@ -56,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Show the plan of a move as it would be made now: steps, graph, forecast. Nothing is changed."""
         source = region if kind is MoveKind.FAILOVER else None
-        target = region if kind is MoveKind.SWITCHOVER and to is None else to
+        target = region if kind in (MoveKind.SWITCHOVER, MoveKind.SHIFT) and to is None else to
         made, forecast = asyncio.run(_plan(estate, environment, state, store, kind, source, target, group, accept_loss))
         if as_json:
             print_json({"plan": made, "forecast": forecast})

@@ -24,6 +24,7 @@ from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
 from evac.core.snapshot import Snapshot
+from evac.core.traffic import Shift
 from evac.opened import SNAPSHOT_FRESH, read_estate, state_folder
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -65,13 +66,14 @@ def _fine(snapshot: Snapshot) -> bool:
     calm = all(isinstance(d, Hold) and not d.watching for d in snapshot.decisions)
     known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck
     well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
-    return calm and known and well and not any(p.awaiting_rejoin for p in snapshot.placements)
+    return calm and known and well and not any(p.awaiting_rejoin or p.entry for p in snapshot.placements)
 
 
 def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, wall: datetime) -> list[str]:
     """Return what a person reads, the three answers first."""
     age = max(wall - snapshot.wall, timedelta())
     said = [_first(snapshot, led=led, age=age)]
+    said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
     said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
@@ -105,7 +107,7 @@ def _calm(decision: Decision) -> bool:
     match decision:
         case Hold():
             return not decision.watching
-        case Move() | Ask() | CallPerson() | Rejoin():
+        case Move() | Shift() | Ask() | CallPerson() | Rejoin():
             return False
 
 

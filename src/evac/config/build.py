@@ -30,6 +30,7 @@ from evac.core.estate import (
     Service,
     ServiceId,
 )
+from evac.core.plan import Verb
 from evac.places.ssh import SshSettings
 
 _PLATFORM = {
@@ -142,7 +143,7 @@ def _components(file: EstateFile, members: Members) -> Iterator[Component]:
     for service_name, service in file.services.items():
         for name, section in service.components.items():
             component = ComponentId(name)
-            purpose = members.purposes[component]
+            purpose, support = members.purposes[component], members.supports[component]
             yield Component(
                 id=component,
                 service=ServiceId(service_name),
@@ -150,6 +151,8 @@ def _components(file: EstateFile, members: Members) -> Iterator[Component]:
                 purpose=purpose,
                 members=members.components[component],
                 replication=replication(section) if purpose is Purpose.STATE else None,
+                directs=section.directs or support.directs,
+                verifiable=Verb.VERIFY in support.verbs,
             )
 
 

@@ -100,6 +100,9 @@ def acknowledgements_can_come(scene: Scene) -> Iterator[Found]:
         if name in scene.members.purposes and not scene.holds_state(name) and section.replication is not None:
             reason = f"is for systems that hold state, and {section.driver} carries traffic; remove it"
             yield Found(path=(*path, "replication"), reason=reason)
+        if scene.holds_state(name) and section.directs is not None:
+            reason = f"is for routers, and {section.driver} holds state; remove it"
+            yield Found(path=(*path, "directs"), reason=reason)
         if not scene.holds_state(name):
             continue
         said, standbys = replication(section), len(section.members) - 1

@@ -24,7 +24,7 @@ from evac.config.spelling import listed, meant
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Purpose, RegionId, ServiceId
 from evac.core.plan import Verb
-from evac.ports import DriverKind, ProbeKind
+from evac.ports import DriverKind, ProbeKind, Support
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,12 @@ class Kinds:
 
 @dataclass(slots=True, kw_only=True)
 class Members:
-    """Validated settings: of each component's member in a region, and of each probe, by service and position."""
+    """What drivers can do, and validated settings: of each component's member in a region, and of each probe, by
+    service and position.
+    """
 
     purposes: dict[ComponentId, Purpose] = field(default_factory=dict)
+    supports: dict[ComponentId, Support] = field(default_factory=dict)
     components: dict[ComponentId, dict[RegionId, Any]] = field(default_factory=dict)
     probes: dict[tuple[ServiceId, int], dict[RegionId, Any]] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ def read_members(formed: Formed, document: Document, *, kinds: Kinds, folder: Pa
         if kind is None:
             continue
         members.purposes[ComponentId(name)] = purpose_of(kind)
+        members.supports[ComponentId(name)] = kind.support
         found = reading.each(kind.settings, path, shared=section.settings, own=section.members, key="members")
         members.components[ComponentId(name)] = found
     for name, service in formed.file.services.items():

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from evac.core.estate import Automation, Detection, Guard, RegionRole, ReplicationMode, ServiceKind, Strategy
+from evac.core.estate import Automation, Detection, Directs, Guard, RegionRole, ReplicationMode, ServiceKind, Strategy
 from evac.drivers.settings import Duration, Settings
 from evac.places.ssh import SshSettings
 
@@ -156,6 +156,9 @@ class ComponentSection(Settings):
     """Which driver speaks to it (`evac.drivers`)."""
     replication: ReplicationSection | None = None
     """How its state is copied; only for drivers that hold state. Default: `sync` with one acknowledgement."""
+    directs: Directs | None = None
+    """What a router chooses for clients: `entry`, the region whose door they come in by, or `work`, the region that
+    serves them once they are in. Default: its driver's word (`rfc2136` entry, `haproxy` work)."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The driver's settings that all members share."""
     members: dict[str, dict[str, Any] | None] = Field(min_length=1)

@@ -35,6 +35,9 @@ from evac.core.observation import Instant
 
 CLIENT_FAILURES_MIN = 5
 """So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
+CLIENT_ROW_MIN = 4
+CLIENT_ROW_LASTING = 0.75
+"""Or so many in a row, over this part of the window: where every client waits in vain, few answers come in it."""
 RECOVERED_AFTER = 4
 """So many successes in a row, and what clients met before is history."""
 LOSSY_ANSWERS_MIN = 18
@@ -47,6 +50,8 @@ LOSSY_CLIENT_FAILURES_MIN = 2
 LOSSY_AGAINST_OTHERS = 5
 """A path is lossy only if it fails so many times as often as all else its vantage point looks at: a vantage point
 that finds everything worse has a problem of its own."""
+ELSE_FAILING_MAX = 0.05
+"""Where clients fail, and no more than this part of evac's kept-open probes, only the way in for clients is broken."""
 
 
 class Diagnosis(StrEnum):
@@ -99,6 +104,12 @@ class Verdict:
     """Whether more than outside views of evac's own probes supports it: the agent, an inside view, or clients."""
     services: tuple[ServiceId, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    ingress_only: bool = False
+    """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""
+    entered: tuple[ServiceId, ...] = ()
+    """The services whose door there is open, as a quorum's client probes see it."""
+    entered_since: Instant | None = None
+    """Since when a quorum has met no failure at any of these doors; None when none is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +133,13 @@ def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:
     looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
     voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
     scene = _Scene(
-        detector=detector, estate=estate, now=now, views=views, failing=_failing(detector, now), voiceless=voiceless
+        detector=detector,
+        estate=estate,
+        now=now,
+        views=views,
+        failing=_failing(detector, now),
+        doors=_doors(detector, voiceless, now),
+        voiceless=voiceless,
     )
     return Assessment(at=now, verdicts={r: _judge(scene, r) for r in estate.regions}, voiceless=voiceless)
 
@@ -192,6 +209,18 @@ def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, C
         if cell.last >= oldest and (sight.vantage, sight.region) in pairs:
             failing[sight.vantage, sight.region][sight] = cell
     return failing
+
+
+def _doors(
+    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
+) -> Mapping[RegionId, Mapping[ServiceId, list[Cell]]]:
+    """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
+    oldest = now - _stale_after(detector)
+    doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
+    for sight, cell in detector.cells.items():
+        if sight.as_client and sight.vantage != sight.region and sight.vantage not in voiceless and cell.last >= oldest:
+            doors.setdefault(sight.region, {}).setdefault(sight.service, []).append(cell)
+    return doors
 
 
 def _all_down(views: Views) -> bool:
@@ -269,6 +298,7 @@ class _Scene:
     now: Instant
     views: Mapping[Pair, Views]
     failing: Mapping[Pair, Mapping[Sight, Cell]]
+    doors: Mapping[RegionId, Mapping[ServiceId, list[Cell]]]
     voiceless: Mapping[RegionId, str]
 
 
@@ -283,6 +313,7 @@ def _judge(scene: _Scene, region: RegionId) -> Verdict:
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
+    open_since = _open_since(scene, region, need)
     return Verdict(
         region=region,
         diagnosis=diagnosis,
@@ -294,6 +325,9 @@ def _judge(scene: _Scene, region: RegionId) -> Verdict:
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         evidence=bench.evidence,
+        ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
+        entered=tuple(sorted(open_since)),
+        entered_since=max(open_since.values(), default=None),
     )
 
 
@@ -343,7 +377,14 @@ def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tupl
 def _clients_fail(cell: Cell, policy: Detection) -> bool:
     """Whether a vantage point's client probes fail too often, and still do."""
     often = cell.failed >= CLIENT_FAILURES_MIN and cell.failing_share() >= policy.gray_failing
-    return often and cell.successes < RECOVERED_AFTER
+    return (often and cell.successes < RECOVERED_AFTER) or _all_in_vain(cell, policy)
+
+
+def _all_in_vain(cell: Cell, policy: Detection) -> bool:
+    """Whether a vantage point's client probes have failed in a row for so long that nobody can be getting in."""
+    if cell.first_failure is None or cell.failures < CLIENT_ROW_MIN:
+        return False
+    return cell.last - cell.first_failure >= CLIENT_ROW_LASTING * policy.gray_window
 
 
 def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
@@ -364,6 +405,44 @@ def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
     elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
     others, others_failed = _lately(elsewhere, policy, scene.now)
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
+
+
+def _only_the_way_in(scene: _Scene, region: RegionId, diagnosis: Diagnosis, *, fresh: bool) -> bool:
+    """Whether nothing but the way in for clients is broken, so that another region's door would serve them.
+
+    A path that loses packets is no such case: what another region carries on goes the same way.
+    """
+    if diagnosis is not Diagnosis.GRAY:
+        return diagnosis is Diagnosis.INGRESS_FAILED
+    inside = scene.views[region, region]
+    return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region)
+
+
+def _path_is_whole(scene: _Scene, region: RegionId) -> bool:
+    """Whether hardly any kept-open probe of a region fails for anybody with a vote, but for an outage that is over."""
+    for (vantage, target), cells in scene.failing.items():
+        if target != region or vantage == region or vantage in scene.voiceless:
+            continue
+        kept = [cell for sight, cell in cells.items() if not sight.as_client]
+        failed, answers = sum(c.failed for c in kept), sum(len(c.recent) for c in kept)
+        if failed > ELSE_FAILING_MAX * answers and not _one_outage(kept, scene.detector.policy, scene.now):
+            return False
+    return True
+
+
+def _open_since(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, Instant]:
+    """The services whose door a quorum comes in by, and since when enough of them have met no failure."""
+    policy = scene.detector.policy
+    found: dict[ServiceId, Instant] = {}
+    for service, cells in scene.doors.get(region, {}).items():
+        since = sorted(
+            max([c.since, *(at for at, ok in c.recent if not ok)])
+            for c in cells
+            if c.up and not _clients_fail(c, policy)
+        )
+        if len(since) >= need:
+            found[service] = since[need - 1]
+    return found
 
 
 def _one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:

@@ -2,8 +2,9 @@
 
 Intuition: for each group ask in this order: is a run under way; does evac still owe something (a returned region to
 rebuild, a standby missing from the set); is the region that holds the primaries in trouble of a kind that moving
-cures; may evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is the answer,
-and is recorded with the same care as a move.
+cures; is only the way in for clients broken, and can they come in by another door; may evac act by itself; is there
+somewhere to go; can the old primary be fenced. The first "no" is the answer, and is recorded with the same care as a
+move.
 
 What this is not: the steps (`planning`).
 """
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
+from evac.core import traffic
 from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict, answers
 from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Guard, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement, RunKind
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected, choose
+from evac.core.traffic import Shift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,12 @@ class View:
     """Moves in a row that did not complete."""
     rejoin_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
     """Rebuilds in a row that did not complete; they never keep a group from being moved."""
+    shift_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Shifts to another door in a row that did not complete: such a group is moved."""
+    return_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Shifts back to the primary's own door in a row that did not complete."""
+    shift_flaps: Mapping[GroupId, Flaps] = field(default_factory=dict)
+    """How restless the way in to each group has been; it holds back the return, and no move."""
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
@@ -105,10 +114,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A move that waits for a person's word."""
+    """A move, or a shift of traffic, that waits for a person's word."""
 
     group: GroupId
-    move: Move
+    move: Move | Shift
     reasons: tuple[str, ...]
 
 
@@ -129,7 +138,7 @@ class Rejoin:
     reasons: tuple[str, ...]
 
 
-Decision: TypeAlias = Hold | Move | Ask | CallPerson | Rejoin
+Decision: TypeAlias = Hold | Move | Shift | Ask | CallPerson | Rejoin
 
 
 def decide(view: View, *, now: Instant) -> tuple[Decision, ...]:
@@ -148,14 +157,31 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     if (tries := view.tries.get(group)) and (wait := _after_failure(group, tries, now)):
         return wait
     verdict = view.assessment.verdicts[placement.primary]
-    trouble = _trouble(view, placement, verdict)
-    if not trouble and (lost := _lost(group, verdict)):
+    shut = traffic.door_trouble(view.estate, view.assessment, placement, view.members)
+    trouble = "" if _goes_round(view, placement, verdict, shut) else _trouble(view, placement, verdict)
+    if not trouble and not shut:
+        return _quiet(view, placement, verdict, now)
+    of_doors = verdict.ingress_only or not trouble
+    sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
+    reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
+    if now - sick.since < _dwell(view, sick):
+        return Hold(group=group, reasons=(f"{reasons[-1]}: watched for the dwell before acting",), watching=True)
+    if of_doors:
+        shifted = _shift(view, placement, sick, reasons, now)
+        if not isinstance(shifted, str):
+            return shifted
+        reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
+    return _move(view, placement, sick, reasons, now)
+
+
+def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision:
+    """Nothing ails the group: what is evac still owing?"""
+    if lost := _lost(placement.group, verdict):
         return lost
-    if not trouble:
-        return _rejoin(view, placement, now) or Hold(group=group, reasons=(_calm(verdict),))
-    if now - verdict.since < _dwell(view, verdict):
-        return Hold(group=group, reasons=(f"{trouble}: watched for the dwell before acting",), watching=True)
-    return _move(view, placement, verdict, trouble, now)
+    back = _come_back(view, placement, verdict, now)
+    if back is not None and not isinstance(back, Hold):
+        return back
+    return _rejoin(view, placement, now) or back or Hold(group=placement.group, reasons=(_calm(verdict),))
 
 
 def _dwell(view: View, verdict: Verdict) -> timedelta:
@@ -228,21 +254,83 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
             return ""
 
 
-def _move(view: View, placement: Placement, verdict: Verdict, trouble: str, now: Instant) -> Decision:
+def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:
+    """Whether clients go round the broken way in already: by another door, all of them, and nothing ails that one."""
+    half_done = placement.group in view.shift_tries or placement.group in view.return_tries
+    return verdict.ingress_only and placement.entry is not None and not shut and not half_done
+
+
+def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision | str:
+    """Clients come in by another door; or why they cannot, so that the group is moved."""
+    group, guard = placement.group, view.estate.guard
+    tries = view.shift_tries.get(group)
+    if tries and now - tries.at < guard.hold_down:
+        return f"it did not help {(now - tries.at).total_seconds():.0f} s ago"
+    if reason := traffic.beyond_doors(view.estate, group, sick):
+        return reason
+    doors = traffic.choose_door(view.estate, view.assessment, placement, view.members)
+    if doors.target is None:
+        return doors.why
+    shift = Shift(
+        group=group,
+        source=placement.door,
+        target=doors.target,
+        reasons=(*reasons, f"{doors.target}'s door is open; {placement.primary} still serves"),
+        rejected=doors.rejected,
+        evidence=sick.evidence,
+        symptom_at=sick.symptom_at,
+    )
+    return _permitted(view, shift, now)
+
+
+def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision | None:
+    """Clients enter by another door: back to the primary's own once that has been open for long enough."""
+    if placement.entry is None:
+        return None
+    group, guard, home = placement.group, view.estate.guard, placement.primary
+    round_about = f"clients enter by {placement.entry}, which carries them on to {home}"
+    now_by_hand = f"now: {_by_hand(view, group, home)}"
+
+    def wait(why: str) -> Hold:
+        return Hold(group=group, reasons=(round_about, why), watching=True)
+
+    held = guard.recover_for.total_seconds()
+    if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
+        return wait(f"{home} {shut}; they come back by themselves once its own door has been open for {held:g} s")
+    if verdict.entered_since is None or now - verdict.entered_since < guard.recover_for:
+        return wait(f"{home}'s own door is open again; they come back once it has been for {held:g} s")
+    tries = view.return_tries.get(group)
+    if tries and (again := _after_failure(group, tries, now)):
+        return again
+    flaps = view.shift_flaps.get(group, Flaps())
+    if flaps.suppressed(now, guard):
+        points = flaps.now(now, guard.flap_half_life)
+        return wait(f"the way in is restless: {points:.0f} points, back below {guard.flap_reuse:.0f}; {now_by_hand}")
+    shift = Shift(
+        group=group,
+        source=placement.entry,
+        target=home,
+        reasons=(f"{home}'s own door has been open for {held:g} s",),
+        symptom_at=now,
+    )
+    return _permitted(view, shift, now)
+
+
+def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision:
     """Something must be done: may it be, and where to?"""
     group = placement.group
     choice = choose(view.estate, view.assessment, placement, view.members)
     if choice.target is None:
         return CallPerson(
             group=group,
-            reasons=(trouble, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected)),
+            reasons=(*reasons, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected)),
         )
     move = Move(
         group=group,
         kind=RunKind.FAILOVER,
         source=placement.primary,
         target=choice.target,
-        reasons=(trouble, f"{choice.target} scores {choice.score:.2f}"),
+        reasons=(*reasons, f"{choice.target} scores {choice.score:.2f}"),
         rejected=choice.rejected,
         evidence=verdict.evidence,
         symptom_at=verdict.symptom_at,
@@ -251,7 +339,7 @@ def _move(view: View, placement: Placement, verdict: Verdict, trouble: str, now:
         return CallPerson(
             group=group,
             reasons=(
-                trouble,
+                *reasons,
                 reason,
                 f"if you are sure that it writes no more: evac failover {placement.primary} --to {choice.target}"
                 " --accept-loss",
@@ -260,14 +348,18 @@ def _move(view: View, placement: Placement, verdict: Verdict, trouble: str, now:
     return _permitted(view, move, now)
 
 
-def _permitted(view: View, move: Move, now: Instant) -> Decision:
+def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
     """May evac do this by itself, now?"""
     group = move.group
+    if isinstance(move, Shift):
+        command = _by_hand(view, group, move.target)
+    else:
+        command = f"evac failover {move.source} --to {move.target}"
     if view.paused:
         return CallPerson(group=group, reasons=(*move.reasons, f"automation is paused: {view.paused}"))
     modes = {s.automation for s in view.estate.group_services(group)}
     if Automation.MANUAL in modes:
-        advice = f"this group moves by hand only: evac failover {move.source} --to {move.target}"
+        advice = f"this group moves by hand only: {command}"
         return CallPerson(group=group, reasons=(*move.reasons, advice))
     if Automation.SEMI_AUTOMATIC in modes:
         return Ask(group=group, move=move, reasons=(*move.reasons, "this group asks before it moves"))
@@ -276,14 +368,19 @@ def _permitted(view: View, move: Move, now: Instant) -> Decision:
     if last is not None and now - last < guard.hold_down:
         left = (guard.hold_down - (now - last)).total_seconds()
         advice = f"moved {(now - last).total_seconds():.0f} s ago; nothing automatic for another {left:.0f} s"
-        by_hand = f"by hand: evac failover {move.source} --to {move.target}"
-        return CallPerson(group=group, reasons=(*move.reasons, advice, by_hand))
+        return CallPerson(group=group, reasons=(*move.reasons, advice, f"by hand: {command}"))
     flaps = view.flaps.get(group, Flaps())
     if flaps.suppressed(now, guard):
         points = flaps.now(now, guard.flap_half_life)
         flapping = f"flapping: {points:.0f} points, nothing automatic above {guard.flap_reuse:.0f}"
         return CallPerson(group=group, reasons=(*move.reasons, flapping))
     return move
+
+
+def _by_hand(view: View, group: GroupId, door: RegionId) -> str:
+    """The command by which a person sends a group's clients in by a door."""
+    home = door == view.placements[group].primary == view.estate.home[group]
+    return "evac failback" if home else f"evac shift {door}"
 
 
 def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:

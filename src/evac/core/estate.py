@@ -76,6 +76,15 @@ class Purpose(StrEnum):
     ROUTER = "router"
 
 
+class Directs(StrEnum):
+    """What a router chooses for clients: the region whose door they come in by (`ENTRY`: a name in DNS), or the region
+    that serves them once they are in (`WORK`: the weights of a load balancer behind each door).
+    """
+
+    ENTRY = "entry"
+    WORK = "work"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """What a region can carry. Zero means not declared."""
@@ -127,7 +136,7 @@ class Component:
     """A system inside a service: one member a region.
 
     `members` maps a region to that member's settings, a frozen value only its driver understands. `replication` is
-    set for state and None for routers.
+    set for state and None for routers. `directs` is what a router chooses; None where nobody has said.
     """
 
     id: ComponentId
@@ -136,6 +145,9 @@ class Component:
     purpose: Purpose
     members: Mapping[RegionId, object]
     replication: Replication | None = None
+    directs: Directs | None = None
+    verifiable: bool = False
+    """Whether its driver can be told to do what a client does (`Verb.VERIFY`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

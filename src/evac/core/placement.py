@@ -3,7 +3,8 @@
 Intuition: the record must be right whenever evac dies. So a change of who must acknowledge is recorded twice: before
 the order, as both the old set and the new one, and after the receipt, as the new one alone. Whoever promotes in
 between starves both, and finds every acknowledged write (`docs/design/safety.md` 3). The primary moves in the record
-with the first promotion's receipt: from then on the old region may hold nothing that counts.
+with the first promotion's receipt: from then on the old region may hold nothing that counts. Another region's door is
+in the record for as long as any router may send clients there.
 
 What this is not: what the systems say of themselves (`observation`); that these disagree is drift.
 """
@@ -16,7 +17,7 @@ from typing import Any, cast
 
 from evac.core.estate import ComponentId, RegionId
 from evac.core.observation import Json
-from evac.core.plan import Placement, Step, SyncSet, Verb
+from evac.core.plan import Placement, RunKind, Step, SyncSet, Verb
 from evac.core.run import Done, Event, Failed, Failure, Opened, Outcome, Resumed, Run, Settled, Started
 
 CHANGING = frozenset({Verb.PROMOTE, Verb.PROTECT})
@@ -27,7 +28,7 @@ def advance(placement: Placement, run: Run, event: Event) -> Placement:
     """Return the record after one entry of a run's journal; `run` is the state with that entry folded in."""
     match event:
         case Started():
-            return _changing(placement, run, event)
+            return _entering(_changing(placement, run, event), run, event)
         case Done():
             step = run.plan.step(event.step)
             return _unprotected(placement, run, step) if event.undo else _done(placement, run, step)
@@ -55,6 +56,14 @@ def _changing(placement: Placement, run: Run, event: Started) -> Placement:
     known = placement.sync.get(step.action.component, ())
     old = run.plan.before.sync.get(step.action.component, ()) if event.undo else ()
     return _with_sets(placement, step.action.component, (*known, *old, new_set(step)))
+
+
+def _entering(placement: Placement, run: Run, event: Started) -> Placement:
+    """From the first order on clients may come in by the new door; on the way back they may until all is done."""
+    shifts = run.plan.kind is RunKind.SHIFT and run.plan.step(event.step).action.verb is Verb.SHIFT
+    if not shifts or event.undo:
+        return placement
+    return replace(placement, entry=run.plan.after.entry or placement.entry)
 
 
 def _done(placement: Placement, run: Run, step: Step) -> Placement:
@@ -97,10 +106,17 @@ def _before(run: Run, step: Step) -> tuple[SyncSet, ...]:
 
 
 def _settled(placement: Placement, run: Run, event: Settled) -> Placement:
-    """A completed run that promoted nothing (a group without state) has moved all the same."""
-    if event.outcome is not Outcome.COMPLETED or any(s.pivot for s in run.plan.steps):
-        return placement
-    return replace(placement, primary=run.plan.after.primary, term=run.term)
+    """A completed run leaves clients where it sent them, and has moved even if it promoted nothing (without state)."""
+    match event.outcome:
+        case Outcome.COMPLETED:
+            placement = replace(placement, entry=run.plan.after.entry)
+            if any(s.pivot for s in run.plan.steps):
+                return placement
+            return replace(placement, primary=run.plan.after.primary, term=run.term)
+        case Outcome.ROLLED_BACK:
+            return replace(placement, entry=run.plan.before.entry)
+        case Outcome.STUCK:
+            return placement
 
 
 def _rebuilt(placement: Placement, run: Run, region: RegionId) -> Placement:

@@ -34,7 +34,7 @@ class Verb(StrEnum):
     FOLLOW    this standby follows the new primary
     PROTECT   the primary waits for exactly these standbys before it acknowledges
     SHIFT     this router sends clients to regions by these weights (percent)
-    VERIFY    a write and a read, as a client would do them
+    VERIFY    what a client does: of state a write and a read, of a router a request through its door
     REJOIN    this old primary saves what only it has, is rebuilt, and follows the new primary
     """
 
@@ -69,6 +69,7 @@ class RunKind(StrEnum):
     FAILBACK = "failback"
     REJOIN = "rejoin"
     PROTECT = "protect"
+    SHIFT = "shift"
     DRILL = "drill"
 
 
@@ -132,6 +133,14 @@ class Placement:
     sync: Mapping[ComponentId, tuple[SyncSet, ...]] = field(default_factory=dict)
     awaiting_rejoin: tuple[RegionId, ...] = ()
     """Regions that held a primary and have not been rebuilt: no traffic, no promotion, kept from writing."""
+    entry: RegionId | None = None
+    """The region whose door clients are sent in by where that is another one: it carries them on to the primary's.
+    From the first order to send them there until the last receipt that all are back."""
+
+    @property
+    def door(self) -> RegionId:
+        """Return the region whose door clients are sent in by."""
+        return self.entry or self.primary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from datetime import timedelta
 from evac.core.assessment import Assessment, Diagnosis, answers
 from evac.core.decision import Move, Rejoin, is_standby, unstarvable
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Component, Estate, Purpose, RegionId, ReplicationMode
+from evac.core.estate import Component, Directs, Estate, Purpose, RegionId, ReplicationMode
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb, in_order
 from evac.core.targets import Members, obstacle
@@ -335,12 +335,16 @@ def _shifts(
     needs: tuple[StepId, ...],
     only: RegionId | None = None,
 ) -> tuple[list[Step], list[str]]:
-    """Every router that answers sends its clients to the target; one that does not is named, and mended on return."""
+    """Every router that answers sends its clients to the target; one that does not is named, and mended on return.
+
+    A returned region's routers (`only`) are told what the others are: the door may be yet another region's.
+    """
     steps: list[Step] = []
     notes: list[str] = []
     for router in situation.estate.group_components(move.group, Purpose.ROUTER):
         served = situation.estate.services[router.service].regions
-        weights: dict[str, Json] = {r: 100 if r == move.target else 0 for r in dict.fromkeys((*served, move.target))}
+        goal = situation.placement.door if only and router.directs is Directs.ENTRY else move.target
+        weights: dict[str, Json] = {r: 100 if r == goal else 0 for r in dict.fromkeys((*served, goal))}
         for region in router.members:
             if only is not None and region != only:
                 continue

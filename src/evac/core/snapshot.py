@@ -43,6 +43,7 @@ class Wish(StrEnum):
     FAILOVER = "failover"
     SWITCHOVER = "switchover"
     FAILBACK = "failback"
+    SHIFT = "shift"
     REJOIN = "rejoin"
     PAUSE = "pause"
     RESUME = "resume"

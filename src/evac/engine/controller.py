@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TypeAlias
 
 import structlog
 
@@ -23,6 +24,8 @@ from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
 from evac.core.run import Run, RunId
+from evac.core.shifting import plan_shift
+from evac.core.traffic import Shift
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import execute, open_run
@@ -41,6 +44,8 @@ STORE_AGAIN = timedelta(seconds=1)
 LASTING = timedelta(seconds=1)
 """How long such a verdict stands before it is told."""
 
+Act: TypeAlias = Move | Shift | Rejoin
+"""The decisions that become runs."""
 
 _log = structlog.get_logger(__name__)
 
@@ -122,6 +127,9 @@ class Controller:
             flaps=known.flaps,
             tries=known.tries,
             rejoin_tries=known.rejoin_tries,
+            shift_tries=known.shift_tries,
+            return_tries=known.return_tries,
+            shift_flaps=known.shift_flaps,
             heard_since=known.detector.fresh_since,
             paused=known.paused,
         )
@@ -168,33 +176,45 @@ class Controller:
             self._announce(DecisionNews(at=assessment.at, decision=decision))
         self.known.decisions[decision.group] = decision
         match decision:
-            case Move():
-                await self._try_to_start(decision, assessment)
-            case Rejoin():
+            case Move() | Shift() | Rejoin():
                 await self._try_to_start(decision, assessment)
             case Hold() | Ask() | CallPerson():
                 pass
 
-    async def _try_to_start(self, decision: Move | Rejoin, assessment: Assessment) -> None:
+    async def _try_to_start(self, decision: Act, assessment: Assessment) -> None:
         try:
             await self.start(decision, assessment)
         except UnsafePlan as refusal:
             reasons = ("no plan keeps the promises:", *refusal.reasons)
             self._announce(DecisionNews(at=assessment.at, decision=CallPerson(group=decision.group, reasons=reasons)))
-            self.known.failed_try(decision.group, self._clock.now())
+            self._failed(decision)
         except (Conflict, StoreUnavailable):
             # Nothing has been ordered; the next evaluation reads the store's newest and decides again.
             self._changed.set()
 
-    def plan(self, decision: Move | Rejoin, assessment: Assessment) -> Plan:
+    def _failed(self, decision: Act) -> None:
+        """Remember that a decision led to no run."""
+        group, now = decision.group, self._clock.now()
+        match decision:
+            case Shift():
+                back = decision.target == self.known.placements[group].primary
+                self.known.failed_shift(group, back=back, now=now)
+            case Move() | Rejoin():
+                self.known.failed_try(group, now)
+
+    def plan(self, decision: Act, assessment: Assessment) -> Plan:
         """Return the plan a decision leads to now. Raises `UnsafePlan`."""
         situation = self.situation(decision.group, assessment)
         term = Term(situation.placement.term + 1)
-        if isinstance(decision, Rejoin):
-            return plan_rejoin(decision, situation, term=term)
-        return plan_move(decision, situation, term=term)
+        match decision:
+            case Rejoin():
+                return plan_rejoin(decision, situation, term=term)
+            case Shift():
+                return plan_shift(decision, situation, term=term)
+            case Move():
+                return plan_move(decision, situation, term=term)
 
-    async def start(self, decision: Move | Rejoin, assessment: Assessment, *, request: str | None = None) -> RunId:
+    async def start(self, decision: Act, assessment: Assessment, *, request: str | None = None) -> RunId:
         """Plan, journal and begin a run; the `request` that asked for it is answered by the same commit.
 
         Raises `UnsafePlan`, `Conflict`, `StoreUnavailable`; then nothing was begun.
@@ -204,8 +224,8 @@ class Controller:
             plan,
             store=self._store,
             clock=self._clock,
-            decided_by=decision.decided_by if isinstance(decision, Move) else "evac",
-            symptom_at=decision.symptom_at if isinstance(decision, Move) else assessment.at,
+            decided_by="evac" if isinstance(decision, Rejoin) else decision.decided_by,
+            symptom_at=assessment.at if isinstance(decision, Rejoin) else decision.symptom_at,
             decision=to_plain(decision),
             request=request,
         )

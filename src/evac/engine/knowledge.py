@@ -10,7 +10,7 @@ from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
 from evac.core.estate import GroupId, Guard, RegionId
 from evac.core.observation import Instant
-from evac.core.plan import Placement, RunKind
+from evac.core.plan import Placement, Plan, RunKind
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
@@ -34,6 +34,9 @@ class Knowledge:
     flaps: dict[GroupId, Flaps] = field(default_factory=dict)
     tries: dict[GroupId, Tries] = field(default_factory=dict)
     rejoin_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    shift_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    return_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    shift_flaps: dict[GroupId, Flaps] = field(default_factory=dict)
     verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
     """The verdicts that were told last."""
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
@@ -59,17 +62,18 @@ class Knowledge:
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
         """Fold a run's end: what it means for the next decision."""
         assert run.settled is not None, "only a settled run has an end"
+        if run.plan.kind is RunKind.SHIFT:
+            return self._shifted(run.plan, run.settled.outcome, now, guard=guard)
         if run.plan.kind not in MOVES:
             return self._rebuilt(group, run.settled.outcome, now)
         self.stuck.pop(group, None)
         match run.settled.outcome:
             case Outcome.COMPLETED:
-                self.tries.pop(group, None)
+                self._forget_tries(group)
                 # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
                     self.last_move_at[group] = now
-                    points = self.flaps.get(group, Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
-                    self.flaps[group] = Flaps(points=points, at=now)
+                    self.flaps[group] = _one_flap(self.flaps.get(group, Flaps()), now, guard)
             case Outcome.ROLLED_BACK:
                 self.failed_try(group, now)
             case Outcome.STUCK:
@@ -83,9 +87,29 @@ class Knowledge:
         else:
             self.rejoin_tries[group] = _one_more(self.rejoin_tries.get(group), now)
 
+    def _shifted(self, plan: Plan, outcome: Outcome, now: Instant, *, guard: Guard) -> None:
+        """Fold a shift's end. One that is stuck holds up nothing: the group is moved, or the shift begun again."""
+        if outcome is not Outcome.COMPLETED:
+            return self.failed_shift(plan.group, back=plan.target == plan.before.primary, now=now)
+        self.shift_tries.pop(plan.group, None)
+        self.return_tries.pop(plan.group, None)
+        if plan.after.entry is not None:
+            self.shift_flaps[plan.group] = _one_flap(self.shift_flaps.get(plan.group, Flaps()), now, guard)
+        return None
+
+    def failed_shift(self, group: GroupId, *, back: bool, now: Instant) -> None:
+        """Count one more shift of traffic in a row that did not complete: to another door, or back."""
+        tries = self.return_tries if back else self.shift_tries
+        tries[group] = _one_more(tries.get(group), now)
+
     def failed_try(self, group: GroupId, now: Instant) -> None:
         """Count one more move in a row that did not complete."""
         self.tries[group] = _one_more(self.tries.get(group), now)
+
+    def _forget_tries(self, group: GroupId) -> None:
+        """A move that completed makes a new start."""
+        for tries in (self.tries, self.shift_tries, self.return_tries):
+            tries.pop(group, None)
 
     def is_news(self, decision: Decision) -> bool:
         """Return whether a decision differs from the last one of its group in more than its numbers."""
@@ -95,6 +119,10 @@ class Knowledge:
 
 def _one_more(before: Tries | None, now: Instant) -> Tries:
     return Tries(count=before.count + 1 if before else 1, at=now)
+
+
+def _one_flap(before: Flaps, now: Instant, guard: Guard) -> Flaps:
+    return Flaps(points=before.now(now, guard.flap_half_life) + guard.flap_penalty, at=now)
 
 
 def _gist(decision: Decision) -> tuple[str, ...]:

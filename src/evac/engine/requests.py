@@ -15,8 +15,10 @@ from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import GroupId, RegionId
 from evac.core.plan import RunKind
 from evac.core.run import RunId
+from evac.core.shifting import comes_home_alone, wished_shift
 from evac.core.snapshot import Reply, Request, Wish
 from evac.core.targets import choose
+from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.ports import Clock, Store
@@ -62,9 +64,12 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
     """Carry one request out. Raises `UnsafePlan` when it cannot be."""
     assessment = controller.assess()
     match request.wish:
-        case Wish.FAILOVER | Wish.SWITCHOVER | Wish.FAILBACK:
+        case Wish.FAILOVER | Wish.SWITCHOVER:
             move = wished_move(controller, request, assessment)
             return await controller.start(move, assessment, request=request.id)
+        case Wish.FAILBACK | Wish.SHIFT:
+            act = wished_act(controller, request, assessment)
+            return await controller.start(act, assessment, request=request.id)
         case Wish.REJOIN:
             group = wished_group(controller, request)
             region = wished_region(controller, group, request)
@@ -77,6 +82,8 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             controller.known.paused = ""
             controller.known.tries.clear()
             controller.known.rejoin_tries.clear()
+            controller.known.shift_tries.clear()
+            controller.known.return_tries.clear()
             await store.commit(expect={}, put={}, delete=("pause",))
         case Wish.APPROVE:
             asked = controller.known.decisions.get(wished_group(controller, request))
@@ -118,11 +125,37 @@ def wished_region(controller: Controller, group: GroupId, request: Request) -> R
     return request.region
 
 
+def wished_act(controller: Controller, request: Request, assessment: Assessment) -> Move | Shift:
+    """Return the shift of traffic a person asks for, or the way home: of the traffic alone where no more is away.
+
+    Raises `UnsafePlan`.
+    """
+    group = wished_group(controller, request)
+    _not_stuck(controller, group)
+    placement = controller.known.placements[group]
+    if request.wish is Wish.SHIFT:
+        to = request.target
+    elif comes_home_alone(controller.estate, placement):
+        to = placement.primary
+    else:
+        return wished_move(controller, request, assessment)
+    situation = controller.situation(group, assessment)
+    return wished_shift(situation, to=to, by=request.by, reasons=_asked(request))
+
+
+def _asked(request: Request) -> tuple[str, ...]:
+    return (f"asked for by {request.by}" + (f": {request.reason}" if request.reason else ""),)
+
+
+def _not_stuck(controller: Controller, group: GroupId) -> None:
+    if stuck := controller.known.stuck.get(group):
+        raise UnsafePlan((f"run {stuck} is stuck: mend what it names, then evac resolve {stuck}",))
+
+
 def wished_move(controller: Controller, request: Request, assessment: Assessment) -> Move:
     """Return the move a person asks for, to the target named or to the best one. Raises `UnsafePlan`."""
     group = wished_group(controller, request)
-    if stuck := controller.known.stuck.get(group):
-        raise UnsafePlan((f"run {stuck} is stuck: mend what it names, then evac resolve {stuck}",))
+    _not_stuck(controller, group)
     placement = controller.known.placements[group]
     home = controller.estate.home[group]
     target = home if request.wish is Wish.FAILBACK else request.target
@@ -138,7 +171,7 @@ def wished_move(controller: Controller, request: Request, assessment: Assessment
         kind=RunKind(request.wish.value),
         source=placement.primary,
         target=choice.target,
-        reasons=(f"asked for by {request.by}" + (f": {request.reason}" if request.reason else ""),),
+        reasons=_asked(request),
         rejected=choice.rejected,
         evidence=assessment.verdicts[placement.primary].evidence,
         symptom_at=assessment.at,

@@ -29,7 +29,8 @@ class FaultKind(StrEnum):
     LOSS = "loss"
     """Each wire packet is lost with probability `value`, in each direction."""
     FREEZE = "freeze"
-    """Processes are stopped in their tracks (SIGSTOP): the `database`, the `cache`, or `all` with the ssh server."""
+    """Processes are stopped in their tracks (SIGSTOP): the `database`, the `cache`, the `entry` (its load balancer), or
+    `all` with the ssh server."""
     DISK_FULL = "disk-full"
     """The file system of the region's PostgreSQL has no byte left."""
 
@@ -39,6 +40,7 @@ class Target(StrEnum):
 
     DATABASE = "database"
     CACHE = "cache"
+    ENTRY = "entry"
     ALL = "all"
 
 

@@ -170,6 +170,8 @@ class Region:
                 return self.postgresql.pids()
             case Target.CACHE:
                 return self.valkey.pids()
+            case Target.ENTRY:
+                return self.haproxy.pids()
             case Target.ALL:
                 return namespaces.pids(self.name)
 

@@ -20,6 +20,7 @@ from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan, RunKind
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
+from evac.core.traffic import Shift
 from evac.report import measures, sentences
 from evac.report.words import count, listed, offset, span
 
@@ -150,8 +151,11 @@ def _decision(decision: Decision) -> str:
             return (
                 f"{_move(decision.kind, group, decision.target, decision.decided_by)}: {reasons}{_not_chosen(decision)}"
             )
+        case Shift():
+            return f"{_shift(group, decision.target, decision.decided_by)}: {reasons}{_not_chosen(decision)}"
         case Ask(move=move):
-            return f"{group} waits for a person's word to {_VERBS[move.kind]} to {move.target}: {reasons}"
+            what = "send clients in by" if isinstance(move, Shift) else f"{_VERBS[move.kind]} to"
+            return f"{group} waits for a person's word to {what} {move.target}: {reasons}"
         case CallPerson():
             return f"{group} needs a person: {reasons}"
         case Rejoin(region=region):
@@ -164,15 +168,24 @@ _VERBS: Mapping[RunKind, str] = {
     RunKind.FAILBACK: "fail back",
     RunKind.REJOIN: "rebuild",
     RunKind.PROTECT: "protect",
+    RunKind.SHIFT: "shift",
     RunKind.DRILL: "drill",
 }
 
 
 def _move(kind: RunKind, group: str, target: str, by: str) -> str:
-    return f"{_VERBS[kind]} {group} to {target}, {'automatic' if by == 'evac' else f'asked by {by}'}"
+    return f"{_VERBS[kind]} {group} to {target}, {_asked(by)}"
 
 
-def _not_chosen(move: Move) -> str:
+def _shift(group: str, target: str, by: str) -> str:
+    return f"send clients of {group} in by {target}, {_asked(by)}"
+
+
+def _asked(by: str) -> str:
+    return "automatic" if by == "evac" else f"asked by {by}"
+
+
+def _not_chosen(move: Move | Shift) -> str:
     return "".join(f". {r.region} rejected: {r.reason}" for r in move.rejected)
 
 
@@ -201,6 +214,8 @@ def _opened_by(opened: Opened) -> str:
         reasons = reasons[1:]
     if plan.kind is RunKind.REJOIN:
         what = f"rebuild {plan.source} as a standby of {plan.group}"
+    elif plan.kind is RunKind.SHIFT:
+        what = _shift(plan.group, plan.target, opened.decided_by)
     else:
         what = _move(plan.kind, plan.group, plan.target, opened.decided_by)
     why = f": {'; '.join(reasons)}" if reasons else ""
@@ -252,8 +267,8 @@ def _answer(event: Done | Failed, plan: Plan) -> str:
 
 
 def _achieved(events: Sequence[Event], estate: Estate | None) -> str:
-    """What a move achieved, in a few words; empty for a run that moved no primary."""
-    if not any(s.pivot for s in measures.opening(events).plan.steps):
+    """What a run achieved for clients, in a few words; empty for one that they did not wait for."""
+    if not measures.awaited(measures.opening(events).plan):
         return ""
     figures = (measures.recovery(events, estate), measures.loss(events, (), estate))
     return "".join(f". {m.name} {m.value}{f' (target {m.target})' if estate else ''}" for m in figures)
@@ -264,7 +279,8 @@ def _end(event: Settled, opened: Opened, achieved: str) -> tuple[Line, ...]:
     word = Word.STUCK if event.outcome is Outcome.STUCK else Word.DONE
     match event.outcome:
         case Outcome.COMPLETED:
-            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}{achieved}"
+            where = f"; {plan.before.primary} serves" if plan.kind is RunKind.SHIFT else ""
+            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}{where}{achieved}"
         case Outcome.ROLLED_BACK:
             text = f"{plan.kind} of {plan.group} rolled back in {took}: all is as before, in {plan.before.primary}"
         case Outcome.STUCK:

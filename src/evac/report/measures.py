@@ -18,11 +18,13 @@ from enum import StrEnum
 from evac.core.estate import ComponentId, Estate, GroupId, Objectives, ReplicationMode
 from evac.core.fence import unfenced
 from evac.core.observation import Instant
-from evac.core.plan import Phase, RunKind, Step, StepId, Verb
+from evac.core.plan import Phase, Plan, RunKind, Step, StepId, Verb
 from evac.core.run import Done, Event, Opened, Outcome, Receipt, Settled, Started
 from evac.report.words import count, listed, span
 
 PLANNED = frozenset({RunKind.SWITCHOVER, RunKind.FAILBACK, RunKind.DRILL})
+UNPLANNED = frozenset({RunKind.FAILOVER, RunKind.SHIFT})
+"""The kinds that begin with a symptom."""
 
 
 class Judgement(StrEnum):
@@ -101,7 +103,7 @@ def laps(events: Sequence[Event]) -> tuple[Lap, ...]:
     opened, done = opening(events), receipts(events)
     started = min((e.at for e in events if isinstance(e, Started)), default=opened.at)
     ends = [("decide", started)]
-    if opened.at > opened.symptom_at and opened.plan.kind is RunKind.FAILOVER:
+    if opened.at > opened.symptom_at and opened.plan.kind in UNPLANNED:
         ends.insert(0, ("detect", opened.at))
     for phase in (Phase.PREPARE, Phase.FENCE, Phase.PROMOTE, Phase.SHIFT, Phase.VERIFY):
         steps = [s for s in opened.plan.steps if s.phase is phase and not s.optional and s.id in done]
@@ -117,12 +119,19 @@ def laps(events: Sequence[Event]) -> tuple[Lap, ...]:
     return tuple(result)
 
 
+def awaited(plan: Plan) -> bool:
+    """Return whether clients waited for this run: it moved what serves them, or let them in by another door."""
+    return any(s.pivot for s in plan.steps) or (plan.kind is RunKind.SHIFT and plan.after.entry is not None)
+
+
 def recovered_at(events: Sequence[Event]) -> tuple[Instant, str] | None:
     """Return when clients were served again and what shows it; None if that is not in the journal."""
     opened, done = opening(events), receipts(events)
     verified = [s for s in opened.plan.steps if s.action.verb is Verb.VERIFY and not s.optional]
     if verified and all(s.id in done for s in verified):
-        return max(done[s.id][0] for s in verified), "a write and a read as a client in the new region"
+        shifted = opened.plan.kind is RunKind.SHIFT
+        shown_by = "a request by the new door" if shifted else "a write and a read as a client in the new region"
+        return max(done[s.id][0] for s in verified), shown_by
     return None
 
 
@@ -139,7 +148,7 @@ def recovery(events: Sequence[Event], estate: Estate | None) -> Measure:
             value="not reached",
             target=_at_most(target),
             judgement=Judgement.UNKNOWN,
-            how="no write and read as a client has succeeded in the new region yet",
+            how="nothing that a client does has succeeded there yet",
         )
     at, shown_by = found
     took = at - opened.symptom_at

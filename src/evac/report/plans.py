@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from evac.core.objectives import Forecast
-from evac.core.plan import Phase, Plan, Step, StepId, in_order
+from evac.core.plan import Phase, Plan, RunKind, Step, StepId, in_order
 from evac.report.words import span
 
 
 def plan_lines(plan: Plan, forecast: Forecast) -> list[str]:
     """Return a plan's lines: the heading, one line a step with what it waits for, notes, the forecast."""
-    lines = [f"{plan.kind} of {plan.group} from {plan.source} to {plan.target}, term {plan.term}", ""]
+    stays = f", {plan.before.primary} serves" if plan.kind is RunKind.SHIFT else ""
+    lines = [f"{plan.kind} of {plan.group} from {plan.source} to {plan.target}{stays}, term {plan.term}", ""]
     numbers = {step.id: number for number, step in enumerate(in_order(plan.steps), start=1)}
     lines += [_step(step, numbers) for step in in_order(plan.steps)]
     lines += ["", *(f"note: {note}" for note in plan.notes)]

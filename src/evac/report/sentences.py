@@ -22,7 +22,7 @@ def done(step: Step, receipt: Receipt) -> str:
     where = f"{action.component} in {action.region}"
     match action.verb:
         case Verb.PREPARE:
-            return f"{where} is ready to be switched"
+            return f"{where} {'carries clients on' if action.args.get('serves') else 'is ready to be switched'}"
         case Verb.STOP:
             return f"{where} stopped {_how_stopped(facts)}{_at(facts)} (receipt {receipt.kind})"
         case Verb.REFUSE:
@@ -47,6 +47,8 @@ def done(step: Step, receipt: Receipt) -> str:
             took = (
                 f", {span(timedelta(seconds=float(t)))}" if isinstance(t := facts.get("took_s"), (int, float)) else ""
             )
+            if serves := action.args.get("serves"):
+                return f"a client's request by {action.region}'s door, served by {serves}: ok{took}"
             return f"write and read as a client, {where}: ok{took}"
         case Verb.REJOIN:
             return f"{where} {_rejoined(facts)}, follows {action.args.get('primary', 'the new primary')}"

@@ -109,12 +109,12 @@ def report_of(
     opened, end = measures.opening(events), measures.settled(events)
     found = measures.losses((*events,), kept=kept or {}) + measures.losses(rejoined, kept=kept or {})
     figures = (measures.recovery(events, estate), measures.loss(events, found, estate))
-    moves = any(s.pivot for s in opened.plan.steps)
+    awaited = measures.awaited(opened.plan)
     steps = tuple(_step(step, events, opened) for step in opened.plan.steps)
     told = opened.decision
     return Report(
         fine=_fine(opened, end),
-        did=_did(opened, figures if moves else (), events),
+        did=_did(opened, figures if awaited else (), events),
         needs=_needs(opened, end, found, rejoined=bool(rejoined)),
         run=opened.run,
         plan=opened.plan,
@@ -127,8 +127,8 @@ def report_of(
         reasons=tuple(strings(told, "reasons")),
         rejected=tuple((str(r.get("region")), str(r.get("reason"))) for r in rows(told, "rejected")),
         sights=tuple(_sight(e) for e in rows(told, "evidence")),
-        measures=figures if moves else (),
-        laps=measures.laps(events) if moves else (),
+        measures=figures if awaited else (),
+        laps=measures.laps(events) if awaited else (),
         steps=steps,
         losses=found,
         findings=_findings(opened, events, steps),
@@ -153,6 +153,9 @@ def _fine(opened: Opened, end: Settled | None) -> str:
     match end.outcome:
         case Outcome.COMPLETED if plan.kind is RunKind.REJOIN:
             return f"Yes. {plan.source} is a standby of {plan.group} again; {plan.target} serves it."
+        case Outcome.COMPLETED if plan.kind is RunKind.SHIFT:
+            serves = f"; {plan.before.primary} serves it" if plan.after.entry else " again, which serves it"
+            return f"Yes. Clients of {plan.group} enter by {plan.target}{serves}."
         case Outcome.COMPLETED:
             return f"Yes. {plan.group} is served from {plan.target}."
         case Outcome.ROLLED_BACK:
@@ -181,14 +184,23 @@ def _needs(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoin
     match end.outcome:
         case Outcome.STUCK:
             return f"A decision: {'; '.join(end.reasons)}"
+        case Outcome.ROLLED_BACK if plan.kind is RunKind.SHIFT and plan.after.entry and opened.decided_by == "evac":
+            return "Nothing yet: where another door does not help, evac moves the group."
         case Outcome.ROLLED_BACK:
             return f"The cause mended before the next try: {'; '.join(end.reasons)}"
         case Outcome.COMPLETED if orphans := sum(entry.orphans or 0 for entry in found):
             return f"A look at {count(orphans, 'orphaned write')}, kept and listed below: merging is for people."
-        case Outcome.COMPLETED if plan.after.awaiting_rejoin and not rejoined:
+        case Outcome.COMPLETED if plan.kind is RunKind.SHIFT and plan.after.entry:
+            return f"Nothing now: clients go back when {plan.before.primary}'s own door has been open for a while."
+        case Outcome.COMPLETED if _leaves_behind(plan) and not rejoined:
             return f"Nothing now: {plan.source} is rebuilt as a standby when it answers again."
         case Outcome.COMPLETED:
             return "Nothing."
+
+
+def _leaves_behind(plan: Plan) -> bool:
+    """Whether the region that this run left is to be rebuilt."""
+    return plan.source in plan.after.awaiting_rejoin
 
 
 def _step(step: Step, events: Sequence[Event], opened: Opened) -> StepReport:
@@ -266,10 +278,17 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
         case Outcome.ROLLED_BACK:
             commands.append(Command(command="evac check", why="find what else would fail in an emergency"))
             commands.append(
-                Command(command=f"evac plan {plan.kind} {plan.source}", why="a dry run, when the cause is mended")
+                Command(
+                    command=f"evac plan {plan.kind} {plan.target if plan.kind is RunKind.SHIFT else plan.source}",
+                    why="a dry run, when the cause is mended",
+                )
             )
         case Outcome.COMPLETED:
-            if plan.after.awaiting_rejoin and not rejoined:
+            if plan.kind is RunKind.SHIFT and plan.after.entry:
+                commands.append(
+                    Command(command=f"evac shift {plan.before.primary}", why="send them back yourself, at once")
+                )
+            if _leaves_behind(plan) and not rejoined:
                 commands.append(Command(command="evac status", why=f"see whether {plan.source} has come back"))
             if plan.kind is RunKind.FAILOVER:
                 commands.append(

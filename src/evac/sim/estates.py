@@ -15,6 +15,7 @@ from evac.core.estate import (
     Component,
     ComponentId,
     Detection,
+    Directs,
     Estate,
     GroupId,
     Objectives,
@@ -70,8 +71,8 @@ def shop(
     components = (
         _component(ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks)),
         _component(CARTS_CACHE, CARTS, "valkey", regions, replication=_copies(ReplicationMode.ASYNC, cache_acks)),
-        _component(SHOP_LB, SHOP, "haproxy", regions),
-        _component(SHOP_DNS, SHOP, "rfc2136", regions),
+        replace(_component(SHOP_LB, SHOP, "haproxy", regions), directs=Directs.WORK, verifiable=True),
+        replace(_component(SHOP_DNS, SHOP, "rfc2136", regions), directs=Directs.ENTRY),
     )
     return Estate(
         name="shop",

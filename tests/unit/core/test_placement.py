@@ -8,11 +8,24 @@ from datetime import UTC, datetime, timedelta
 from evac.core.fold import apply
 from evac.core.placement import advance
 from evac.core.plan import Placement, Plan, Step, StepId, SyncSet, Verb
-from evac.core.run import Done, Event, Failed, Failure, Opened, Outcome, Receipt, Run, RunId, Settled, Started
+from evac.core.run import (
+    LOOKS_MAX,
+    Done,
+    Event,
+    Failed,
+    Failure,
+    Opened,
+    Outcome,
+    Receipt,
+    Run,
+    RunId,
+    Settled,
+    Started,
+)
 from evac.sim.estates import EAST, EUROPE, ORDERS_DB, WEST
 from fakes.shapes import shapes
 
-FAILOVER, _, SWITCHOVER, REJOIN = shapes()
+FAILOVER, _, SWITCHOVER, REJOIN, SHIFT, BACK = shapes()
 NOW = timedelta()
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 WIDE = SyncSet(acks=1, standbys=(EAST, EUROPE))
@@ -126,3 +139,29 @@ def test_a_group_without_state_moves_when_its_run_completes() -> None:
     assert placement.primary == EAST
     _, placement = walk(run, placement, Settled(at=NOW, wall=WALL, outcome=Outcome.COMPLETED))
     assert placement.primary == WEST
+
+
+def test_another_door_is_in_the_record_from_the_first_order_until_all_are_back() -> None:
+    out = replace(SHIFT.plan.step(StepId("shift:shop-dns@us-west-2")), needs=())
+    run, placement = walk(opened(SHIFT.plan, out), SHIFT.plan.before, started(opened(SHIFT.plan, out), out))
+    assert placement.entry == WEST
+    run, stuck = walk(run, placement, *[failed(out, Failure.REJECTED)])
+    assert stuck.entry == WEST
+    _, turned = walk(run, stuck, Settled(at=NOW, wall=WALL, outcome=Outcome.ROLLED_BACK))
+    assert turned == SHIFT.plan.before
+    back = replace(BACK.plan.step(StepId("shift:shop-dns@us-west-2")), needs=())
+    run, placement = walk(opened(BACK.plan, back), BACK.plan.before, started(opened(BACK.plan, back), back))
+    assert placement.entry == WEST
+    run, placement = walk(run, placement, done(back), Settled(at=NOW, wall=WALL, outcome=Outcome.COMPLETED))
+    assert (placement.entry, placement.term) == (None, BACK.plan.term)
+
+
+def test_a_stuck_shift_leaves_the_door_in_the_record() -> None:
+    out = replace(SHIFT.plan.step(StepId("shift:shop-dns@us-west-2")), needs=(), retries=0)
+    run = opened(SHIFT.plan, out)
+    placement = SHIFT.plan.before
+    for attempt in range(1, 2 + LOOKS_MAX):
+        run, placement = walk(run, placement, started(run, out, attempt=attempt))
+        run, placement = walk(run, placement, failed(out, Failure.INDETERMINATE, attempt=attempt))
+    _, placement = walk(run, placement, Settled(at=NOW, wall=WALL, outcome=Outcome.STUCK))
+    assert placement.entry == WEST

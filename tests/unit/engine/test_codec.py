@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.plan import Plan
+from evac.core.decision import Ask, Decision
+from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Receipt
+from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode, from_plain, plan_hash, to_plain
+from evac.sim.estates import EAST, GROUP, WEST
+from fakes.estates import move
 from fakes.rehearsal import play
 from fakes.shapes import shapes
 
@@ -26,6 +30,19 @@ def test_the_same_value_is_the_same_bytes_and_another_plan_has_another_hash() ->
     assert encode(again) == encode(plan)
     assert plan_hash(again) == plan_hash(plan) != plan_hash(replace(plan, notes=("other",)))
     assert list(to_plain(plan)) == list(to_plain(again))
+
+
+def test_a_decision_that_waits_for_a_word_keeps_what_it_waits_with() -> None:
+    shift = Shift(group=GROUP, source=EAST, target=WEST, reasons=("shut",))
+    for act in (shift, move(EAST, WEST)):
+        asked = Ask(group=GROUP, move=act, reasons=("this group asks",))
+        assert decode(encode(asked), Decision) == asked
+
+
+def test_a_record_from_before_doors_were_kept_is_read() -> None:
+    plain = to_plain(shapes()[0].plan.before)
+    assert plain.pop("entry") is None
+    assert from_plain(plain, Placement) == shapes()[0].plan.before
 
 
 def test_facts_are_kept_as_plain_data() -> None:

@@ -26,7 +26,7 @@ from evac.stores.memory import MemoryStore
 from fakes.rehearsal import Death, away, play
 from fakes.shapes import shapes
 
-FAILOVER, ALIVE, SWITCHOVER, REJOIN = shapes()
+FAILOVER, ALIVE, SWITCHOVER, REJOIN, *_ = shapes()
 CLOCK = time.VirtualClock()
 
 

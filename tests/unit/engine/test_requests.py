@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
+from evac.core.plan import RunKind
+from evac.core.run import RunId
 from evac.core.snapshot import Reply, Request, Wish
+from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.engine.journal import open_run
-from evac.engine.requests import ANSWERED_WITHIN, attend
+from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act
 from evac.sim import time
-from evac.sim.estates import shop
+from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
 from evac.stores.memory import MemoryStore
+from fakes.estates import all_well, members, move
 from fakes.shapes import shapes
 
 PLAN = shapes()[0].plan
 CLOCK = time.VirtualClock()
+ESTATE = shop()
+SEEN = all_well(ESTATE)
+"""Every region is well, and every door is open."""
 
 
 async def answered(request: Request) -> tuple[Reply, Controller]:
@@ -83,3 +92,49 @@ async def test_what_nobody_waits_for_any_more_is_refused() -> None:
     reply, controller = await answered(wish(ago=ANSWERED_WITHIN * 2))
     assert "ask again if it is still right" in reply.refused[0]
     assert controller.known.paused == ""
+
+
+def asking(*, stuck: bool = False, **changes: object) -> tuple[Controller, Request]:
+    """Return a controller that sees all well while clients enter by another door, and a request."""
+    controller = Controller(estate=ESTATE, store=MemoryStore(), clock=CLOCK, announce=lambda news: None, name="c")
+    controller.known.placements[GROUP] = replace(placed(ESTATE), entry=WEST)
+    controller.known.detector = replace(
+        controller.known.detector, members=members(ESTATE, controller.known.placements[GROUP])
+    )
+    if stuck:
+        controller.known.stuck[GROUP] = RunId("7")
+    return controller, replace(wish(), **changes)  # type: ignore[arg-type]
+
+
+async def test_a_failback_where_only_traffic_is_away_is_a_shift() -> None:
+    act = wished_act(*asking(wish=Wish.FAILBACK, reason="quiet hour"), SEEN)
+    assert isinstance(act, Shift)
+    assert (act.source, act.target, act.reasons) == (WEST, EAST, ("asked for by alice: quiet hour",))
+
+
+async def test_a_failback_of_the_whole_group_is_a_move() -> None:
+    controller, request = asking(wish=Wish.FAILBACK)
+    where = replace(placed(ESTATE), primary=WEST, entry=EUROPE)
+    controller.known.placements[GROUP] = where
+    controller.known.detector = replace(controller.known.detector, members=members(ESTATE, where))
+    act = wished_act(controller, request, SEEN)
+    assert isinstance(act, Move)
+    assert (act.source, act.target) == (WEST, EAST)
+
+
+async def test_a_person_names_the_door() -> None:
+    act = wished_act(*asking(wish=Wish.SHIFT, target=EUROPE), SEEN)
+    assert isinstance(act, Shift)
+    assert (act.target, act.decided_by) == (EUROPE, "alice")
+
+
+async def test_a_stuck_run_comes_first() -> None:
+    with pytest.raises(UnsafePlan, match="run 7 is stuck"):
+        wished_act(*asking(stuck=True, wish=Wish.SHIFT), SEEN)
+
+
+async def test_what_was_asked_for_becomes_the_plan_of_its_kind() -> None:
+    controller, request = asking(wish=Wish.FAILBACK)
+    act = wished_act(controller, request, SEEN)
+    kinds = [controller.plan(a, SEEN).kind for a in (act, move(EAST, EUROPE))]
+    assert kinds == [RunKind.SHIFT, RunKind.FAILOVER]

@@ -14,6 +14,7 @@ from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.plan import RunKind, Step, Verb
 from evac.core.run import Done, Failed, Failure, Opened, Outcome, Receipt, Resumed, RunId, Settled
 from evac.core.targets import Rejected
+from evac.core.traffic import Shift
 from evac.report import sentences
 from evac.report.lines import Line, Speaker, Word, event_lines, run_lines
 from fakes.journals import DB, E1, EU, JOURNALS, SHOP, W2, WALL, at, failover, failover_plan, step
@@ -39,6 +40,15 @@ MOVE = Move(
     reasons=("us-east-1 unreachable", "us-west-2 scores 0.93"),
     rejected=(Rejected(region=EU, reason="19 kB behind"),),
     symptom_at=at(0),
+)
+
+
+SHIFT = Shift(
+    group=SHOP,
+    source=E1,
+    target=W2,
+    reasons=("only the way in fails",),
+    rejected=(Rejected(region=EU, reason="is far"),),
 )
 
 
@@ -94,6 +104,14 @@ def test_every_diagnosis_is_said(diagnosis: Diagnosis) -> None:
         (
             Ask(group=SHOP, move=MOVE, reasons=("asks first",)),
             "shop waits for a person's word to fail over to us-west-2",
+        ),
+        (
+            SHIFT,
+            "send clients of shop in by us-west-2, automatic: only the way in fails. eu-west-1 rejected: is far",
+        ),
+        (
+            Ask(group=SHOP, move=SHIFT, reasons=("asks first",)),
+            "shop waits for a person's word to send clients in by us-west-2",
         ),
         (CallPerson(group=SHOP, reasons=("no target",)), "shop needs a person: no target"),
         (Rejoin(group=SHOP, region=E1, reasons=("answers again",)), "rebuild us-east-1 as a standby of shop"),

@@ -1,6 +1,8 @@
 """HAProxy: which region's servers a backend sends clients to, by the runtime API.
 
-Supports `shift`, with undo, and `prepare`: whether a shift would be taken. Each region is a server of the backend.
+Supports `shift`, with undo; `prepare`: whether a shift would be taken; and `verify`: whether whoever comes in here is
+served, by HAProxy's own checks and by a request as a client (`client_url`). Each region is a server of the backend: it
+directs where the work is done, not where clients enter.
 Weights are absolute (0 to 256; evac's percent are taken as they are): a weight in percent would be of the weight in
 HAProxy's file, and of 0 that is nothing. A region at 0 is drained (or put into maintenance, `at_zero`) and its sessions
 are closed, since a client on an old connection would stay in the old region.

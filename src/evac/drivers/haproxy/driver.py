@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
+from evac.core.estate import Directs
 from evac.core.observation import Json, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.drivers.haproxy.api import Look, NotRunning, RuntimeApi
+from evac.drivers.haproxy.client import asked_as_client
 from evac.drivers.haproxy.settings import HaproxySettings
 from evac.drivers.remembered import Remembered
 from evac.ports import Driver, Finding, Holds, Support, Surroundings, Truth
@@ -34,9 +36,10 @@ class HaproxyKind:
     name = "haproxy"
     settings = HaproxySettings
     support = Support(
-        verbs=frozenset({Verb.PREPARE, Verb.SHIFT}),
+        verbs=frozenset({Verb.PREPARE, Verb.SHIFT, Verb.VERIFY}),
         undoable=frozenset({Verb.SHIFT}),
         verified_on="HAProxy 2.8.25, a real server",
+        directs=Directs.WORK,
     )
 
     async def open(self, settings: HaproxySettings, surroundings: Surroundings) -> Driver:
@@ -86,7 +89,7 @@ class HaproxyDriver:
         )
 
     async def holds(self, action: Action) -> Holds:
-        if action.verb is Verb.PREPARE:
+        if action.verb in (Verb.PREPARE, Verb.VERIFY):
             return Holds(truth=Truth.NO, reason="a question leaves nothing to look at")
         try:
             looks = await self._looks()
@@ -101,7 +104,9 @@ class HaproxyDriver:
         return Holds(truth=Truth.YES, receipt=_receipt(weights, before))
 
     async def do(self, action: Action) -> Receipt:
-        assert action.verb in (Verb.PREPARE, Verb.SHIFT), f"haproxy supports prepare and shift, not {action.verb}"
+        assert action.verb in HaproxyKind.support.verbs, f"haproxy does not support {action.verb}"
+        if (region := action.args.get("serves")) is not None:
+            return await self._tried(action, str(region))
         weights = self._wanted(action)
         looks = await self._looks()
         self._refuse(looks, weights, action)
@@ -137,6 +142,23 @@ class HaproxyDriver:
             if refusal := await api.allowed(backend=self._settings.backend):
                 raise Rejected(f"HAProxy at {api.address}: {refusal}; give the runtime API `level admin`")
         return Receipt(kind=str(Verb.PREPARE), facts={"instances": [api.address for api in looks]})
+
+    async def _tried(self, action: Action, region: str) -> Receipt:
+        """See that whoever comes in here is served by a region: by HAProxy's own checks, and as a client if told how.
+
+        Changes nothing, so that no term guards it.
+        """
+        server = self._settings.server(region)
+        for api, look in (await self._looks()).items():
+            known = look.servers.get(server)
+            if known is None or not known.weight:
+                raise Rejected(f"HAProxy at {api.address} sends nobody to {region}; shift it there first")
+            if not known.up:
+                raise Unavailable(f"HAProxy at {api.address} finds {region} down; see whether it can be reached there")
+        facts: dict[str, Json] = {"serves": region}
+        if self._settings.client_url is not None:
+            facts |= await asked_as_client(self._settings.client_url, place=self._place)
+        return Receipt(kind=str(action.verb), facts=facts)
 
     async def _before(self, action: Action) -> dict[str, int] | None:
         """What to go back to: the receipt's word, else our own note; None if the shift never started."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -33,6 +34,18 @@ class HaproxySettings(Settings):
     state_file: str | None = None
     """File, on the region's host, that HAProxy loads at its start (`server-state-file`); written after every shift.
     Default none: a restarted HAProxy starts with the weights of its configuration."""
+
+    client_url: str | None = None
+    """What a client asks for at this door, `http://shop.example/health`, as seen from the region: asked before and
+    after clients are sent in by it, it must answer with a status below 400. Default none: HAProxy's own checks say
+    whether it carries clients on."""
+
+    @field_validator("client_url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError(f"{url!r} is no http or https address")
+        return url
 
     @field_validator("api")
     @classmethod

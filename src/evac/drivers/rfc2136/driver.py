@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 
 from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
+from evac.core.estate import Directs
 from evac.core.observation import Json, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -29,6 +30,7 @@ class Rfc2136Kind:
         verbs=frozenset({Verb.PREPARE, Verb.SHIFT}),
         undoable=frozenset({Verb.SHIFT}),
         verified_on="Knot 3.2.6, a real server",
+        directs=Directs.ENTRY,
     )
 
     async def open(self, settings: Rfc2136Settings, surroundings: Surroundings) -> Driver:

@@ -1,0 +1,364 @@
+"""Which door clients come in by: what makes one open, what is held against one, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evac.core.assessment import Assessment, Diagnosis, assess
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View, decide
+from evac.core.detector import Detector, fold
+from evac.core.errors import UnsafePlan
+from evac.core.estate import Automation, Component, Directs, Estate, RegionId
+from evac.core.observation import Observation
+from evac.core.plan import Placement, RunKind, Term, Verb
+from evac.core.planning import plan_rejoin
+from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
+from evac.core.targets import Members
+from evac.core.traffic import Shift, choose_door, door_trouble, obstacle
+from evac.sim.estates import (
+    CARTS,
+    EAST,
+    EUROPE,
+    GROUP,
+    ORDERS,
+    ORDERS_DB,
+    SHOP,
+    SHOP_DNS,
+    SHOP_LB,
+    WEST,
+    placed,
+    shop,
+)
+from fakes.estates import beat, changed, members, probed, seconds, situation, view
+
+ESTATE = shop()
+HERE = placed(ESTATE)
+ROUND = replace(HERE, entry=WEST)
+END = 30.0
+
+
+def seen(
+    *,
+    shut: tuple[RegionId, ...] = (),
+    lossy: tuple[RegionId, ...] = (),
+    sick_inside: tuple[RegionId, ...] = (),
+    silent: tuple[RegionId, ...] = (),
+    mended_at: float = END,
+    until: float = END,
+    estate: Estate = ESTATE,
+) -> Assessment:
+    """Return what is made of client probes that fail at some doors from 10 s on, until they are mended."""
+    detector = Detector(policy=estate.detection)
+    for tick in range(int(2 * until) + 1):
+        at = tick / 2
+        sick = 10 <= at < mended_at
+        told: list[Observation] = [*beat(at, *(r for r in estate.regions if r not in silent or at < 10))]
+        for vantage in estate.regions:
+            for region in estate.regions:
+                loses = sick and region in lossy and vantage != region and tick % 3 == 0
+                for service in (ORDERS, CARTS, SHOP):
+                    ok = not loses and not (sick and vantage == region in sick_inside)
+                    told.append(probed(at, vantage, region, service, ok=ok))
+                if vantage != region:
+                    told.append(probed(at, vantage, region, SHOP, ok=not (sick and region in shut), as_client=True))
+        detector = fold(detector, *told)
+    return assess(detector, now=seconds(until), estate=estate)
+
+
+WELL = seen()
+SHUT = seen(shut=(EAST,))
+
+
+def decided(knows: View) -> Decision:
+    (decision,) = decide(knows, now=knows.assessment.at)
+    return decision
+
+
+def test_every_door_is_seen_open_and_since_when() -> None:
+    verdict = WELL.verdicts[EAST]
+    assert (verdict.entered, verdict.entered_since) == ((SHOP,), seconds(0))
+    assert SHUT.verdicts[EAST].entered == ()
+    assert SHUT.verdicts[EAST].entered_since is None
+    assert seen(shut=(EAST,), mended_at=20).verdicts[EAST].entered_since == seconds(20.5)
+
+
+def test_one_client_probe_is_no_quorum() -> None:
+    said = seen(silent=(EUROPE,))
+    assert said.verdicts[WEST].entered == ()
+    assert obstacle(ESTATE, said, HERE, members(ESTATE), WEST).startswith("has no door to shop")
+
+
+def test_only_the_way_in_is_broken() -> None:
+    verdict = SHUT.verdicts[EAST]
+    assert (verdict.diagnosis, verdict.services, verdict.ingress_only) == (Diagnosis.GRAY, (SHOP,), True)
+
+
+@pytest.mark.parametrize("more", [{"lossy": (EAST,)}, {"sick_inside": (EAST,)}, {"silent": (EAST,)}])
+def test_more_than_the_way_in_is_broken(more: dict[str, tuple[RegionId, ...]]) -> None:
+    verdict = seen(shut=(EAST,), **more).verdicts[EAST]  # type: ignore[arg-type]
+    assert verdict.diagnosis is Diagnosis.GRAY
+    assert not verdict.ingress_only
+    assert isinstance(decided(view(ESTATE, seen(shut=(EAST,), **more))), Move)  # type: ignore[arg-type]
+
+
+def test_clients_are_let_in_by_the_nearest_other_door() -> None:
+    decision = decided(view(ESTATE, SHUT))
+    assert isinstance(decision, Shift)
+    assert (decision.source, decision.target) == (EAST, WEST)
+    assert [r.region for r in decision.rejected] == [EUROPE]
+    assert decision.symptom_at == SHUT.verdicts[EAST].symptom_at
+    assert decision.evidence == SHUT.verdicts[EAST].evidence
+
+
+def _door(
+    known: Members, *, estate: Estate = ESTATE, said: Assessment = SHUT, where: Placement = HERE
+) -> tuple[RegionId | None, str]:
+    doors = choose_door(estate, said, where, known)
+    return doors.target, next((r.reason for r in doors.rejected if r.region == WEST), "")
+
+
+def test_what_stands_in_the_way_of_a_door() -> None:
+    known = members(ESTATE)
+    assert _door(known)[0] == WEST
+    assert _door(known, said=seen(shut=(EAST, WEST))) == (EUROPE, "is gray")
+    assert _door(known, where=replace(HERE, awaiting_rejoin=(WEST,))) == (
+        EUROPE,
+        "was a primary and has not been rebuilt",
+    )
+    assert _door(known, said=seen(shut=(EAST,), silent=(WEST,)))[1].startswith("silent for")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"state": None}, {"streaming": False}, {"upstream": EUROPE}], ids=["silent", "broken", "elsewhere"]
+)
+def test_a_door_behind_which_nothing_streams_may_be_cut_off(changes: dict[str, object]) -> None:
+    target, why = _door(changed(members(ESTATE), ORDERS_DB, WEST, **changes))
+    assert (target, why.startswith("orders-db there does not stream")) == (EUROPE, True)
+
+
+def test_a_member_never_seen_does_not_stream() -> None:
+    known = {key: seen for key, seen in members(ESTATE).items() if key != (ORDERS_DB, WEST)}
+    assert _door(known)[0] == EUROPE
+
+
+def _without(component: Component, *regions: RegionId) -> Component:
+    return replace(component, members=dict.fromkeys(r for r in component.members if r not in regions))
+
+
+def _estate(**changes: object) -> Estate:
+    return replace(ESTATE, **changes)  # type: ignore[arg-type]
+
+
+def test_a_door_needs_somebody_behind_it_who_carries_clients_on() -> None:
+    lb = _without(ESTATE.components[SHOP_LB], WEST)
+    estate = _estate(components={**ESTATE.components, SHOP_LB: lb})
+    assert _door(members(estate), estate=estate) == (EUROPE, "has no router that carries clients on to us-east-1")
+
+
+def test_a_door_is_one_of_the_services_regions_and_where_its_data_may_be() -> None:
+    service = ESTATE.services[SHOP]
+    elsewhere = _estate(services={**ESTATE.services, SHOP: replace(service, regions=(EAST, EUROPE))})
+    assert _door(members(ESTATE), estate=elsewhere) == (EUROPE, "is no region of shop")
+    at_home = _estate(
+        services={**ESTATE.services, SHOP: replace(service, jurisdictions=(ESTATE.regions[EUROPE].jurisdiction,))}
+    )
+    assert _door(members(ESTATE), estate=at_home) == (EUROPE, "shop's data may not be in US, only in IE")
+
+
+def test_without_a_router_of_doors_the_group_is_moved_and_the_reason_kept() -> None:
+    estate = _estate(components={c: made for c, made in ESTATE.components.items() if c != SHOP_DNS})
+    decision = decided(view(estate, SHUT))
+    assert isinstance(decision, Move)
+    assert "traffic alone cannot be shifted: no router of shop chooses where clients enter" in decision.reasons
+
+
+def test_clients_who_come_by_no_door_are_not_helped_by_another() -> None:
+    said = replace(SHUT, verdicts={**SHUT.verdicts, EAST: replace(SHUT.verdicts[EAST], services=(ORDERS, SHOP))})
+    decision = decided(view(ESTATE, said))
+    assert isinstance(decision, Move)
+    assert any("no router chooses where clients of orders enter" in reason for reason in decision.reasons)
+
+
+def test_a_shift_that_did_not_help_is_a_reason_to_move() -> None:
+    tried = {GROUP: Tries(count=1, at=SHUT.at - seconds(1))}
+    decision = decided(replace(view(ESTATE, SHUT), shift_tries=tried))
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.FAILOVER
+    assert decision.reasons[1] == "traffic alone cannot be shifted: it did not help 1 s ago"
+    long_ago = {GROUP: Tries(count=1, at=SHUT.at - ESTATE.guard.hold_down)}
+    assert isinstance(decided(replace(view(ESTATE, SHUT), shift_tries=long_ago)), Shift)
+
+
+def test_clients_who_go_round_already_are_left_alone() -> None:
+    decision = decided(view(ESTATE, SHUT, ROUND))
+    assert isinstance(decision, Hold)
+    assert decision.watching
+    assert decision.reasons[0] == "clients enter by us-west-2, which carries them on to us-east-1"
+
+
+@pytest.mark.parametrize("which", ["shift_tries", "return_tries"])
+def test_a_shift_that_stopped_half_way_is_no_way_round(which: str) -> None:
+    tried = {GROUP: Tries(count=1, at=SHUT.at)}
+    decision = decided(replace(view(ESTATE, SHUT, ROUND), **{which: tried}))  # type: ignore[arg-type]
+    assert isinstance(decision, Move if which == "shift_tries" else Shift)
+
+
+def test_a_region_to_rebuild_is_rebuilt_while_clients_go_round() -> None:
+    where = replace(ROUND, awaiting_rejoin=(EUROPE,))
+    knows = replace(view(ESTATE, SHUT, where), heard_since={EUROPE: seconds(0)})
+    decision = decided(knows)
+    assert isinstance(decision, Rejoin)
+    plan = plan_rejoin(decision, situation(ESTATE, SHUT, where), term=Term(2))
+    goals = {s.action.component: s.action.args["weights"] for s in plan.steps if s.action.verb is Verb.SHIFT}
+    assert goals[SHOP_DNS] == {EAST: 0, WEST: 100, EUROPE: 0}
+    assert goals[SHOP_LB] == {EAST: 100, WEST: 0, EUROPE: 0}
+    assert plan.after.entry == WEST
+
+
+def test_a_door_that_shuts_is_left_for_home_or_another() -> None:
+    home = decided(view(ESTATE, seen(shut=(WEST,)), ROUND))
+    assert isinstance(home, Shift)
+    assert (home.source, home.target) == (WEST, EAST)
+    assert home.reasons[0] == "clients enter by us-west-2, which is gray"
+    other = decided(view(ESTATE, seen(shut=(EAST, WEST)), ROUND))
+    assert isinstance(other, Shift)
+    assert (other.source, other.target) == (WEST, EUROPE)
+    soon = replace(SHUT.verdicts[WEST], diagnosis=Diagnosis.SERVICES_DOWN, since=SHUT.at)
+    watched = decided(view(ESTATE, replace(SHUT, verdicts={**SHUT.verdicts, WEST: soon}), ROUND))
+    assert isinstance(watched, Hold)
+
+
+def test_what_is_held_against_a_door() -> None:
+    known = members(ESTATE)
+    assert door_trouble(ESTATE, WELL, HERE, known) == ""
+    assert door_trouble(ESTATE, WELL, ROUND, known) == ""
+    carts = replace(WELL.verdicts[WEST], diagnosis=Diagnosis.GRAY, services=(CARTS,))
+    assert door_trouble(ESTATE, replace(WELL, verdicts={**WELL.verdicts, WEST: carts}), ROUND, known) == ""
+    assert door_trouble(ESTATE, WELL, ROUND, changed(known, ORDERS_DB, WEST, state=None)) == ""
+    silence = {"streaming": False, "stream_silence": seconds(9)}
+    assert door_trouble(ESTATE, WELL, ROUND, changed(known, ORDERS_DB, WEST, **silence)) == ""
+    silence = {"streaming": False, "stream_silence": seconds(10)}
+    said = door_trouble(ESTATE, WELL, ROUND, changed(known, ORDERS_DB, WEST, **silence))
+    assert said == "clients enter by us-west-2, and orders-db there has heard nothing from us-east-1 for 10 s"
+
+
+def test_a_door_that_is_lost_with_no_other_is_a_reason_to_move() -> None:
+    two = shop((EAST, WEST))
+    where = replace(placed(two), entry=WEST)
+    gone = seen(shut=(EAST, WEST), estate=two)
+    assert isinstance(decided(view(two, gone, where)), CallPerson)
+
+
+def _back(**changes: object) -> Decision:
+    return decided(replace(view(ESTATE, WELL, ROUND), **changes))  # type: ignore[arg-type]
+
+
+def test_clients_come_back_once_the_door_has_been_open_for_a_while() -> None:
+    decision = _back()
+    assert isinstance(decision, Shift)
+    assert (decision.source, decision.target, decision.symptom_at) == (WEST, EAST, WELL.at)
+    early = seen(shut=(EAST,), mended_at=END - 4)
+    assert isinstance(decided(view(ESTATE, early, ROUND)), Hold)
+
+
+def test_what_holds_back_the_return() -> None:
+    restless = {GROUP: Flaps(points=2500, at=WELL.at)}
+    held = _back(shift_flaps=restless)
+    assert isinstance(held, Hold)
+    assert held.reasons[1].endswith("now: evac failback")
+    assert isinstance(_back(return_tries={GROUP: Tries(count=1, at=WELL.at)}), Hold)
+    assert isinstance(_back(return_tries={GROUP: Tries(count=1, at=WELL.at - seconds(10))}), Shift)
+    assert isinstance(_back(paused="maintenance"), CallPerson)
+
+
+def test_a_restless_way_in_keeps_nobody_out() -> None:
+    restless = {GROUP: Flaps(points=2500, at=SHUT.at)}
+    assert isinstance(decided(replace(view(ESTATE, SHUT), shift_flaps=restless)), Shift)
+
+
+def test_who_may_shift() -> None:
+    by_hand = shop(automation=Automation.MANUAL)
+    decision = decided(view(by_hand, SHUT))
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[-1] == "this group moves by hand only: evac shift us-west-2"
+    back = decided(view(by_hand, WELL, replace(placed(by_hand), entry=WEST)))
+    assert isinstance(back, CallPerson)
+    assert back.reasons[-1] == "this group moves by hand only: evac failback"
+    asks = decided(view(shop(automation=Automation.SEMI_AUTOMATIC), SHUT))
+    assert isinstance(asks, Ask)
+    assert isinstance(asks.move, Shift)
+
+
+def shift(source: RegionId, target: RegionId) -> Shift:
+    return Shift(group=GROUP, source=source, target=target, reasons=("said so",))
+
+
+def test_a_shift_asks_first_and_proves_itself_and_touches_no_state() -> None:
+    plan = plan_shift(shift(EAST, WEST), situation(ESTATE, SHUT), term=Term(2))
+    assert {s.action.component for s in plan.steps} == {SHOP_DNS, SHOP_LB}
+    assert not any(s.pivot for s in plan.steps)
+    turns = [s for s in plan.steps if s.action.verb is Verb.SHIFT]
+    asked = {s.id for s in plan.steps if s.action.verb is Verb.PREPARE and not s.optional}
+    assert all(asked <= set(turn.needs) and turn.undoable for turn in turns)
+    assert {t.action.region for t in turns if t.optional} == {EAST}
+    (proof,) = [s for s in plan.steps if s.action.verb is Verb.VERIFY]
+    assert (proof.action.region, proof.action.args) == (WEST, {"serves": EAST})
+    assert set(proof.needs) == {t.id for t in turns if not t.optional}
+    assert plan.after == replace(HERE, term=Term(2), entry=WEST)
+
+
+def test_a_door_that_is_not_open_is_refused() -> None:
+    with pytest.raises(UnsafePlan, match="us-west-2 is gray"):
+        plan_shift(shift(EAST, WEST), situation(ESTATE, seen(shut=(EAST, WEST))), term=Term(2))
+
+
+def test_names_that_cannot_be_turned_are_named_and_one_must_be() -> None:
+    only_home = _without(ESTATE.components[SHOP_DNS], WEST, EUROPE)
+    estate = _estate(components={**ESTATE.components, SHOP_DNS: only_home})
+    plan = plan_shift(shift(EAST, WEST), situation(estate, SHUT), term=Term(2))
+    assert not any(s.optional for s in plan.steps)
+    gone = seen(shut=(EAST,), silent=(EAST,))
+    verdict = replace(gone.verdicts[WEST], entered=(SHOP,))
+    here = situation(estate, replace(gone, verdicts={**gone.verdicts, WEST: verdict}))
+    with pytest.raises(UnsafePlan, match="shop-dns cannot be reached in any region"):
+        plan_shift(shift(EAST, WEST), here, term=Term(2))
+    whole = plan_shift(shift(EAST, WEST), replace(here, estate=ESTATE), term=Term(2))
+    assert whole.notes == ("shop-dns in us-east-1 cannot be reached: whoever asks it still enters by us-east-1",)
+
+
+def test_a_door_that_nobody_can_try_is_watched_by_probes_alone() -> None:
+    lb = replace(ESTATE.components[SHOP_LB], verifiable=False)
+    estate = _estate(components={**ESTATE.components, SHOP_LB: lb})
+    plan = plan_shift(shift(EAST, WEST), situation(estate, SHUT), term=Term(2))
+    assert not any(s.action.verb is Verb.VERIFY for s in plan.steps)
+    assert plan.notes[0].startswith("nothing tries us-west-2's door")
+
+
+def wished(to: RegionId | None, where: Placement = HERE, said: Assessment = WELL) -> Shift:
+    return wished_shift(situation(ESTATE, said, where), to=to, by="alice", reasons=("asked",))
+
+
+def test_what_a_person_may_ask_for() -> None:
+    assert (wished(None).target, wished(EUROPE).target, wished(EAST, ROUND).target) == (WEST, EUROPE, EAST)
+    assert wished(EUROPE).decided_by == "alice"
+    with pytest.raises(UnsafePlan, match="enter by us-east-1 already"):
+        wished(EAST)
+    with pytest.raises(UnsafePlan, match="us-west-2 is gray"):
+        wished(WEST, said=seen(shut=(WEST,)))
+    with pytest.raises(UnsafePlan, match="no nearer door is open"):
+        wished(None, ROUND, said=SHUT)
+    with pytest.raises(UnsafePlan, match="traffic alone cannot be shifted"):
+        wished(RegionId("mars"))
+
+
+def test_when_a_failback_is_a_shift() -> None:
+    assert comes_home_alone(ESTATE, ROUND)
+    assert not comes_home_alone(ESTATE, HERE)
+    assert not comes_home_alone(ESTATE, replace(ROUND, primary=EUROPE))
+
+
+def test_doors_and_work_are_two_things() -> None:
+    assert {ESTATE.components[c].directs for c in (SHOP_DNS, SHOP_LB)} == {Directs.ENTRY, Directs.WORK}
+    assert (HERE.door, ROUND.door) == (EAST, WEST)

@@ -1,0 +1,82 @@
+"""What the controller remembers of the runs there were, and what it means for the next decision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from evac.core.detector import Detector
+from evac.core.estate import Detection, Guard
+from evac.core.run import Outcome, Run
+from evac.engine.codec import encode
+from evac.engine.journal import open_run
+from evac.engine.knowledge import Knowledge
+from evac.sim import time
+from evac.sim.estates import GROUP
+from evac.stores.memory import MemoryStore
+from fakes.rehearsal import play
+from fakes.shapes import shapes
+
+SHAPES = {s.name: s for s in shapes()}
+GUARD = Guard()
+NOW = timedelta(seconds=50)
+
+
+def ended(name: str, outcome: Outcome = Outcome.COMPLETED) -> Run:
+    """Return a shape's run as it completes, with its end said to be another one."""
+    run = play(SHAPES[name].plan, SHAPES[name].world()).run
+    assert run.settled is not None
+    return replace(run, settled=replace(run.settled, outcome=outcome))
+
+
+def knowing() -> Knowledge:
+    return Knowledge(detector=Detector(policy=Detection()))
+
+
+def test_a_shift_holds_down_nothing_and_counts_as_one_flap_of_the_way_in() -> None:
+    known = knowing()
+    known.settled(GROUP, ended("shift"), now=NOW, guard=GUARD)
+    assert known.last_move_at == {}
+    assert known.flaps == {}
+    assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
+    known.settled(GROUP, ended("shift-back"), now=NOW, guard=GUARD)
+    assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ROLLED_BACK, Outcome.STUCK])
+def test_a_shift_that_did_not_complete_keeps_no_group_from_being_moved(outcome: Outcome) -> None:
+    known = knowing()
+    known.settled(GROUP, ended("shift", outcome), now=NOW, guard=GUARD)
+    known.settled(GROUP, ended("shift-back", outcome), now=NOW, guard=GUARD)
+    known.settled(GROUP, ended("shift-back", outcome), now=NOW, guard=GUARD)
+    assert (known.stuck, known.tries) == ({}, {})
+    assert (known.shift_tries[GROUP].count, known.return_tries[GROUP].count) == (1, 2)
+    known.settled(GROUP, ended("shift"), now=NOW, guard=GUARD)
+    assert (known.shift_tries, known.return_tries) == ({}, {})
+
+
+def test_a_move_that_completed_makes_a_new_start() -> None:
+    known = knowing()
+    known.settled(GROUP, ended("shift", Outcome.ROLLED_BACK), now=NOW, guard=GUARD)
+    known.settled(GROUP, ended("failover"), now=NOW, guard=GUARD)
+    assert known.shift_tries == {}
+    assert known.last_move_at == {GROUP: NOW}
+
+
+async def _recalled(name: str) -> Knowledge:
+    """Open a run, and let another controller recall what there is."""
+    store, clock, plan = MemoryStore(), time.VirtualClock(), SHAPES[name].plan
+    await store.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
+    await open_run(plan, store=store, clock=clock, decided_by="evac", symptom_at=clock.now(), decision={})
+    known = knowing()
+    await known.recall(store, clock, guard=GUARD)
+    return known
+
+
+def test_where_clients_enter_is_recalled() -> None:
+    known = time.run(_recalled("shift-back"))
+    assert known.placements[GROUP] == SHAPES["shift-back"].plan.before
+    assert known.placements[GROUP].entry is not None
+    assert GROUP in known.active
