@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import pytest
@@ -18,6 +18,7 @@ from evac.core.estate import ComponentId, Estate, Purpose, RegionId
 from evac.core.observation import Observation, Probed
 from evac.core.plan import Placement, Plan, RunKind, StepId, SyncSet, Term, Verb, in_order
 from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.shifting import plan_shift, wished_shift
 from evac.core.targets import Members
 from evac.sim.estates import CARTS, FIVE, GROUP, NINE, ORDERS, SHOP, THREE, placed, shop
 from fakes.estates import beat, changed, members, move, probed, seconds, view
@@ -252,3 +253,41 @@ def test_a_rebuilt_region_is_stopped_before_it_is_rebuilt(world: Wish) -> None:
                 assert stop in _before(plan, step.id)
                 assert not plan.step(stop).optional
         assert region not in plan.after.awaiting_rejoin
+
+
+@properties
+@given(watched(), st.data())
+def test_a_shift_leads_to_an_open_door_and_touches_no_state(world: World, data: st.DataObject) -> None:
+    """Whatever else is seen: clients are sent to one door, which a quorum sees open, and nothing else is changed."""
+    estate = world.estate
+    regions = st.sampled_from(tuple(estate.regions))
+    shut = data.draw(st.sets(regions, max_size=2))
+    tried = [
+        probed(count / 2, v, r, SHOP, ok=count < 4 or r not in shut, as_client=True)
+        for count in range(ROUNDS)
+        for v in estate.regions
+        for r in estate.regions
+        if v != r
+    ]
+    now = said(estate, (*world.seen, *tried))
+    entry = data.draw(st.none() | regions)
+    where = replace(placed(estate), entry=None if entry == estate.home[GROUP] else entry)
+    here = Situation(estate=estate, assessment=now, members=members(estate, where), placement=where)
+    try:
+        shift = wished_shift(here, to=data.draw(st.none() | regions), by="alice", reasons=("asked for",))
+        plan = plan_shift(shift, here, term=Term(where.term + 1))
+    except UnsafePlan:
+        return
+    assert in_order(plan.steps) == plan.steps
+    assert {estate.components[s.action.component].purpose for s in plan.steps} == {Purpose.ROUTER}
+    assert all(here.reachable(s.action.region) for s in plan.steps)
+    assert SHOP in now.verdicts[plan.target].entered
+    assert plan.target not in shut
+    turns = [s for s in plan.steps if s.action.verb is Verb.SHIFT]
+    assert any(not s.optional for s in turns)
+    for turn in turns:
+        weights = turn.action.args["weights"]
+        assert isinstance(weights, dict)
+        assert {r for r, weight in weights.items() if weight} == {plan.target}
+    assert replace(plan.after, entry=where.entry, term=where.term) == where
+    assert plan.after.door == plan.target != where.door

@@ -113,6 +113,8 @@ def _advice(estate: Estate, placement: Placement, members: Members, region: Regi
         lag = lag_before_silence(seen)
         if region != placement.primary and lag is not None and lag > component.replication.lag_max / 2:
             said.append(f"{component.id} lags {lag.total_seconds():.1f} s, more than half of what a move allows")
+    if region == placement.entry:
+        said.append(f"clients enter by it and are served by {placement.primary}: its loss would shut them out")
     if not estate.regions[region].capacity.requests_per_second:
         said.append("declare its capacity, so that evac can tell whether it carries the load")
     return said

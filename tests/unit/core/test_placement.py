@@ -25,7 +25,10 @@ from evac.core.run import (
 from evac.sim.estates import EAST, EUROPE, ORDERS_DB, WEST
 from fakes.shapes import shapes
 
-FAILOVER, _, SWITCHOVER, REJOIN, SHIFT, BACK = shapes()
+SHAPES = {s.name: s for s in shapes()}
+FAILOVER, SWITCHOVER, REJOIN, SHIFT, BACK = (
+    SHAPES[name] for name in ("failover", "switchover", "rejoin", "shift", "shift-back")
+)
 NOW = timedelta()
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 WIDE = SyncSet(acks=1, standbys=(EAST, EUROPE))

@@ -78,3 +78,12 @@ def test_what_could_stand_in_the_way_soon() -> None:
     )
     bare = replace(ESTATE, regions={**ESTATE.regions, WEST: replace(ESTATE.regions[WEST], capacity=Capacity())})
     assert "declare its capacity" in ready(WEST, estate=bare).recommendations[0]
+
+
+def test_the_door_that_clients_come_in_by_says_so() -> None:
+    where = replace(placed(ESTATE), entry=WEST)
+    said = {r.region: r for r in readiness(ESTATE, judged(ESTATE), where, members(ESTATE), checks=GOOD)}
+    assert said[WEST].recommendations == (
+        "clients enter by it and are served by us-east-1: its loss would shut them out",
+    )
+    assert said[EAST].recommendations == ()
