@@ -71,6 +71,8 @@ class Story:
     shift_tries: dict[GroupId, Tries] = field(default_factory=dict)
     return_tries: dict[GroupId, Tries] = field(default_factory=dict)
     shift_flaps: Flaps = field(default_factory=Flaps)
+    sent_by: dict[GroupId, str] = field(default_factory=dict)
+    asked: bool = False
     plan: Plan | None = None
     told: list[str] = field(default_factory=list)
 
@@ -192,7 +194,10 @@ class Story:
         self.placement = self.plan.after
         self.shift_tries.clear()
         self.return_tries.clear()
-        if self.placement.entry is not None:
+        self.sent_by.clear()
+        if self.placement.entry is not None and self.asked:
+            self.sent_by[GROUP] = "alice"
+        elif self.placement.entry is not None:
             now, guard = seconds(self.now), self.estate.guard
             points = self.shift_flaps.now(now, guard.flap_half_life) + guard.flap_penalty
             self.shift_flaps = Flaps(points=points, at=now)
@@ -225,6 +230,7 @@ class Story:
             shift_tries=self.shift_tries,
             return_tries=self.return_tries,
             shift_flaps={GROUP: self.shift_flaps},
+            sent_by=self.sent_by,
             heard_since=self.detector.fresh_since,
             paused=self.paused,
         )
@@ -255,9 +261,10 @@ class Story:
             self.told += ["  no plan:", *(f"    {reason}" for reason in refusal.reasons)]
         else:
             self._plan(shift, assessment)
+            self.asked = True
 
     def _plan(self, decision: Move | Shift | Rejoin, assessment: Assessment) -> None:
-        term, before = Term(self.placement.term + 1), self.plan
+        term, before, self.asked = Term(self.placement.term + 1), self.plan, False
         try:
             match decision:
                 case Rejoin():

@@ -81,6 +81,8 @@ class View:
     """Shifts back to the primary's own door in a row that did not complete."""
     shift_flaps: Mapping[GroupId, Flaps] = field(default_factory=dict)
     """How restless the way in to each group has been; it holds back the return, and no move."""
+    sent_by: Mapping[GroupId, str] = field(default_factory=dict)
+    """Who sent a group's clients to another door by hand: there they stay until somebody sends them back."""
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
@@ -294,6 +296,10 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
     def wait(why: str) -> Hold:
         return Hold(group=group, reasons=(round_about, why), watching=True)
 
+    if by := view.sent_by.get(group):
+        return wait(f"{by} sent them there, and they stay; {now_by_hand}")
+    if view.paused:
+        return wait(f"automation is paused: {view.paused}; {now_by_hand}")
     held = guard.recover_for.total_seconds()
     if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
         return wait(f"{home} {shut}; they come back by themselves once its own door has been open for {held:g} s")

@@ -130,6 +130,7 @@ class Controller:
             shift_tries=known.shift_tries,
             return_tries=known.return_tries,
             shift_flaps=known.shift_flaps,
+            sent_by=known.sent_by,
             heard_since=known.detector.fresh_since,
             paused=known.paused,
         )

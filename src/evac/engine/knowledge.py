@@ -10,7 +10,7 @@ from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
 from evac.core.estate import GroupId, Guard, RegionId
 from evac.core.observation import Instant
-from evac.core.plan import Placement, Plan, RunKind
+from evac.core.plan import Placement, RunKind
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
@@ -37,6 +37,7 @@ class Knowledge:
     shift_tries: dict[GroupId, Tries] = field(default_factory=dict)
     return_tries: dict[GroupId, Tries] = field(default_factory=dict)
     shift_flaps: dict[GroupId, Flaps] = field(default_factory=dict)
+    sent_by: dict[GroupId, str] = field(default_factory=dict)
     verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
     """The verdicts that were told last."""
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
@@ -63,13 +64,14 @@ class Knowledge:
         """Fold a run's end: what it means for the next decision."""
         assert run.settled is not None, "only a settled run has an end"
         if run.plan.kind is RunKind.SHIFT:
-            return self._shifted(run.plan, run.settled.outcome, now, guard=guard)
+            return self._shifted(run, run.settled.outcome, now, guard=guard)
         if run.plan.kind not in MOVES:
             return self._rebuilt(group, run.settled.outcome, now)
         self.stuck.pop(group, None)
         match run.settled.outcome:
             case Outcome.COMPLETED:
-                self._forget_tries(group)
+                self.tries.pop(group, None)
+                self._forget(group)
                 # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
                     self.last_move_at[group] = now
@@ -87,14 +89,16 @@ class Knowledge:
         else:
             self.rejoin_tries[group] = _one_more(self.rejoin_tries.get(group), now)
 
-    def _shifted(self, plan: Plan, outcome: Outcome, now: Instant, *, guard: Guard) -> None:
+    def _shifted(self, run: Run, outcome: Outcome, now: Instant, *, guard: Guard) -> None:
         """Fold a shift's end. One that is stuck holds up nothing: the group is moved, or the shift begun again."""
+        plan = run.plan
         if outcome is not Outcome.COMPLETED:
             return self.failed_shift(plan.group, back=plan.target == plan.before.primary, now=now)
-        self.shift_tries.pop(plan.group, None)
-        self.return_tries.pop(plan.group, None)
-        if plan.after.entry is not None:
+        self._forget(plan.group)
+        if plan.after.entry is not None and run.opened.decided_by == "evac":
             self.shift_flaps[plan.group] = _one_flap(self.shift_flaps.get(plan.group, Flaps()), now, guard)
+        elif plan.after.entry is not None:
+            self.sent_by[plan.group] = run.opened.decided_by
         return None
 
     def failed_shift(self, group: GroupId, *, back: bool, now: Instant) -> None:
@@ -106,10 +110,11 @@ class Knowledge:
         """Count one more move in a row that did not complete."""
         self.tries[group] = _one_more(self.tries.get(group), now)
 
-    def _forget_tries(self, group: GroupId) -> None:
-        """A move that completed makes a new start."""
-        for tries in (self.tries, self.shift_tries, self.return_tries):
+    def _forget(self, group: GroupId) -> None:
+        """A move or a shift that completed makes a new start."""
+        for tries in (self.shift_tries, self.return_tries):
             tries.pop(group, None)
+        self.sent_by.pop(group, None)
 
     def is_news(self, decision: Decision) -> bool:
         """Return whether a decision differs from the last one of its group in more than its numbers."""

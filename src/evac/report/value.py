@@ -191,6 +191,8 @@ def _needs(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoin
         case Outcome.COMPLETED if orphans := sum(entry.orphans or 0 for entry in found):
             return f"A look at {count(orphans, 'orphaned write')}, kept and listed below: merging is for people."
         case Outcome.COMPLETED if plan.kind is RunKind.SHIFT and plan.after.entry:
+            if opened.decided_by != "evac":
+                return "Nothing now: clients stay there until you send them back."
             return f"Nothing now: clients go back when {plan.before.primary}'s own door has been open for a while."
         case Outcome.COMPLETED if _leaves_behind(plan) and not rejoined:
             return f"Nothing now: {plan.source} is rebuilt as a standby when it answers again."

@@ -270,7 +270,12 @@ def test_what_holds_back_the_return() -> None:
     assert held.reasons[1].endswith("now: evac failback")
     assert isinstance(_back(return_tries={GROUP: Tries(count=1, at=WELL.at)}), Hold)
     assert isinstance(_back(return_tries={GROUP: Tries(count=1, at=WELL.at - seconds(10))}), Shift)
-    assert isinstance(_back(paused="maintenance"), CallPerson)
+    paused = _back(paused="maintenance")
+    assert isinstance(paused, Hold)
+    assert paused.reasons[1] == "automation is paused: maintenance; now: evac failback"
+    by_hand = _back(sent_by={GROUP: "alice"})
+    assert isinstance(by_hand, Hold)
+    assert by_hand.reasons[1] == "alice sent them there, and they stay; now: evac failback"
 
 
 def test_a_restless_way_in_keeps_nobody_out() -> None:

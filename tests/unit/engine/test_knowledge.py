@@ -28,7 +28,8 @@ def ended(name: str, outcome: Outcome = Outcome.COMPLETED) -> Run:
     """Return a shape's run as it completes, with its end said to be another one."""
     run = play(SHAPES[name].plan, SHAPES[name].world()).run
     assert run.settled is not None
-    return replace(run, settled=replace(run.settled, outcome=outcome))
+    opened = replace(run.opened, decided_by="evac")
+    return replace(run, opened=opened, settled=replace(run.settled, outcome=outcome))
 
 
 def knowing() -> Knowledge:
@@ -43,6 +44,14 @@ def test_a_shift_holds_down_nothing_and_counts_as_one_flap_of_the_way_in() -> No
     assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
     known.settled(GROUP, ended("shift-back"), now=NOW, guard=GUARD)
     assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
+
+
+def test_who_sent_clients_away_by_hand_is_remembered_until_they_are_back() -> None:
+    known, run = knowing(), ended("shift")
+    known.settled(GROUP, replace(run, opened=replace(run.opened, decided_by="alice")), now=NOW, guard=GUARD)
+    assert (known.sent_by, known.shift_flaps) == ({GROUP: "alice"}, {})
+    known.settled(GROUP, ended("shift-back"), now=NOW, guard=GUARD)
+    assert known.sent_by == {}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ROLLED_BACK, Outcome.STUCK])
