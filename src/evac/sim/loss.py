@@ -32,6 +32,7 @@ from evac.core.decision import Ask, CallPerson, Move, View, decide
 from evac.core.detector import Detector, Sight, fold
 from evac.core.estate import ComponentId, Detection, Estate, Purpose, RegionId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Probed
+from evac.core.traffic import Shift
 from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
 from evac.sim.probing import Place, Target
 from evac.sim.tcp import Link
@@ -58,6 +59,8 @@ class Tally:
     """What came of a run, in episodes."""
 
     moves: list[float] = field(default_factory=list)
+    shifts: int = 0
+    """Of traffic alone."""
     verdicts: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     assessments: int = 0
@@ -236,6 +239,8 @@ class World:
             if isinstance(decision, Move) and self._is_new("move", now):
                 self.tally.moves.append(now)
                 self.tally.verdicts[f"moved: {assessment.verdicts[decision.source].diagnosis}"] += 1
+            elif isinstance(decision, Shift) and self._is_new("shift", now):
+                self.tally.shifts += 1
             elif isinstance(decision, Ask | CallPerson) and self._is_new("call", now):
                 self.tally.calls += 1
 
@@ -321,6 +326,7 @@ def many_days(pool: Executor, *, days: int, loss: float, around: RegionId | None
         total.moves += [count * DAY + at for at in tally.moves]
         total.verdicts += tally.verdicts
         total.calls += tally.calls
+        total.shifts += tally.shifts
         total.assessments += tally.assessments
         total.questions += tally.questions
     return total
@@ -342,9 +348,10 @@ def main() -> int:
                 continue
             begun = time.monotonic()
             tally = many_days(pool, days=arguments.days, loss=arguments.loss, around=around, seed=arguments.seed)
-            moved += len(tally.moves)
+            moved += len(tally.moves) + tally.shifts
             print(
                 f"{arguments.loss:.0%} loss, links: {name}, {arguments.days} days: {len(tally.moves)} moves,"
+                f" {tally.shifts} shifts of traffic,"
                 f" {tally.calls} calls of a person, {tally.questions:,} questions, {tally.assessments:,} assessments,"
                 f" {time.monotonic() - begun:.0f} s; verdicts: { ({str(k): n for k, n in tally.verdicts.items()}) }",
                 flush=True,

@@ -112,13 +112,18 @@ def test_noting_instead_of_folding_changes_no_decision(seed: int) -> None:
 def test_two_hours_of_ten_percent_loss_move_nothing(around: None, seed: int) -> None:
     tally = healthy(seconds=7200.0, loss=0.1, around=around, seed=seed)
     assert tally.moves == []
-    assert tally.calls == 0
+    assert (tally.shifts, tally.calls) == (0, 0)
     assert tally.questions > 300_000
 
 
 def test_a_dead_region_is_decided_on_within_the_bound() -> None:
     times = [time_to_move(loss=1.0, seed=seed, limit=20.0) for seed in range(20)]
     assert max(times) <= 4.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_sent_round_a_path_that_loses_packets(seed: int) -> None:
+    assert played(plain=False, loss=0.4, seed=seed, end=90.0).tally.shifts == 0
 
 
 def test_forty_percent_loss_is_decided_on_in_time() -> None:
