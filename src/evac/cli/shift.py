@@ -14,6 +14,7 @@ from evac.cli.terminal import (
     GroupOption,
     JsonOption,
     StateOption,
+    StoreOption,
 )
 from evac.core.snapshot import Wish
 
@@ -29,11 +30,12 @@ def add_to(app: typer.Typer) -> None:
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
+        store: StoreOption = None,
         group: GroupOption = None,
         reason: ReasonOption = "",
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
         """Send clients in by another region's door; what serves them stays where it is."""
-        asked = Asked(estate, environment, state, group, as_json=as_json, yes=yes, reason=reason)
+        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
         asked.move(Wish.SHIFT, source=None, target=to)
