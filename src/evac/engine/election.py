@@ -1,0 +1,167 @@
+"""Election: of all agents that could lead, one does, by a lease in the store.
+
+Intuition: the record `leader` names who leads. Its holder renews it by compare-and-set; the others read it now and
+then, and when its version has stood still for long enough on their own clocks they take it, by compare-and-set too, so
+of several that try one succeeds. A leader that cannot renew stops leading before anybody else may begin.
+
+What a former leader may still have on its way to the store is harmless: a journal's entries carry a term, which the
+next leader raises before it goes on with a run.
+
+What this is not: the rule of the times (`core.lease`), or what a leader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from evac.core.errors import Conflict, StoreError, StoreUnavailable
+from evac.core.estate import RegionId
+from evac.core.lease import Awaited, Held, LeaseTiming
+from evac.engine.codec import decode, encode
+from evac.ports import Clock, Record, Store
+
+KEY = "leader"
+
+LEADING = LeaseTiming(renew=timedelta(seconds=0.4), hold=timedelta(seconds=1.6), wait=timedelta(seconds=1.8))
+"""The leader's own lease. It can be short: a change of leader costs nothing but a read of the journal, and two that
+take themselves for leaders are kept apart by the terms."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """Who leads: a process of the agent in `region`, since `since` (wall time, for people). `reign` counts leaders."""
+
+    name: str
+    region: RegionId
+    reign: int
+    since: datetime
+
+
+async def leader(store: Store) -> Leader | None:
+    """Return who is recorded as leading; None when nobody is. That it still lives, only its renewals tell."""
+    record = await store.get(KEY)
+    return decode(record.value, Leader) if record else None
+
+
+class Candidate:
+    """One process that leads when no other does."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        region: RegionId,
+        store: Store,
+        clock: Clock,
+        timing: LeaseTiming = LEADING,
+        chance: random.Random | None = None,
+    ) -> None:
+        problems = timing.problems()
+        assert not problems, problems
+        self.name = name
+        self.region = region
+        self._store = store
+        self._clock = clock
+        self._timing = timing
+        self._chance = chance or random.Random()
+
+    async def stand(self, lead: Callable[[Leader], Awaitable[None]]) -> None:
+        """Wait for the lead, hold it while `lead` runs, and stand again when it is lost, until cancelled.
+
+        `lead` is cancelled when the lease can no longer be renewed in time. When it ends by itself, or by a failing
+        store, the lease is left to run out.
+        """
+        while True:
+            mine, held = await self._won()
+            _log.info("leads", name=self.name, region=self.region, reign=mine.reign)
+            await self._reign(mine, held, lead)
+            _log.warning("leads no longer", name=self.name, region=self.region, reign=mine.reign)
+
+    async def _won(self) -> tuple[Leader, Held]:
+        """Return once the lease is ours."""
+        awaited: Awaited | None = None
+        while True:
+            try:
+                record = await self._store.get(KEY)
+                now = self._clock.now()
+                version = record.version if record else 0
+                awaited = awaited.seen(version, now) if awaited else Awaited(version=version, read_at=now)
+                if record is None or awaited.over(now, self._timing):
+                    return await self._take(record)
+            except (Conflict, StoreUnavailable):
+                # Another one was quicker, or nobody can tell: it is read again, and its time begins anew if it moved.
+                pass
+            await self._clock.sleep(self._timing.renew * self._chance.uniform(0.5, 1.0))
+
+    async def _take(self, record: Record | None) -> tuple[Leader, Held]:
+        """Take a lease that is free, or over. Raises `Conflict` and `StoreUnavailable`."""
+        before = decode(record.value, Leader) if record else None
+        mine = Leader(
+            name=self.name,
+            region=self.region,
+            reign=before.reign + 1 if before else 1,
+            since=self._clock.wall(),
+        )
+        return mine, await self._write(mine, record.version if record else 0)
+
+    async def _write(self, mine: Leader, version: int) -> Held:
+        sent_at = self._clock.now()
+        written = await self._store.commit(expect={KEY: version}, put={KEY: encode(mine)})
+        return Held(version=written, sent_at=sent_at)
+
+    async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> None:
+        """Lead, and renew, until one of the two ends."""
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_to_the_end(lead(mine)))
+                both.create_task(_to_the_end(self._renew(mine, held)))
+        except* (_Ended, StoreError):
+            # With a store that fails nobody can lead; whoever reaches it again first may.
+            pass
+
+    async def _renew(self, mine: Leader, held: Held) -> None:
+        """Renew until that fails for so long that the lease must be laid down, or another one has it."""
+        while held.lasts(self._clock.now(), self._timing):
+            await self._clock.sleep(self._timing.renew)
+            left = held.sent_at + self._timing.hold - self._clock.now()
+            try:
+                async with asyncio.timeout(max(left.total_seconds(), 0)):
+                    held = await self._write(mine, held.version)
+            except Conflict:
+                renewed = await self._mine(mine, left=left)
+                if renewed is None:
+                    return
+                held = renewed
+            except (TimeoutError, StoreUnavailable):
+                continue
+
+    async def _mine(self, mine: Leader, *, left: timedelta) -> Held | None:
+        """After a conflict: a renewal whose reply was lost is still ours, counted from when we last knew of it.
+
+        Only the version is taken from it: when it was sent is not known any more, so the age goes on from before.
+        """
+        try:
+            async with asyncio.timeout(max(left.total_seconds(), 0)):
+                record = await self._store.get(KEY)
+        except (TimeoutError, StoreUnavailable):
+            return None
+        if record is None or decode(record.value, Leader) != mine:
+            return None
+        return Held(version=record.version, sent_at=self._clock.now() - (self._timing.hold - left))
+
+
+class _Ended(Exception):
+    """One of the two halves of a reign is over, and so the other one is."""
+
+
+async def _to_the_end(part: Awaitable[None]) -> None:
+    await part
+    raise _Ended

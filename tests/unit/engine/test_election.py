@@ -1,0 +1,213 @@
+"""Who leads: one at a time, the next one soon after, whatever becomes of the store's answers. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from evac.core.errors import Conflict, StoreUnavailable
+from evac.core.estate import RegionId
+from evac.core.observation import Instant
+from evac.engine.election import LEADING, Candidate, Leader, leader
+from evac.ports import Change, Record
+from evac.sim import time
+from evac.stores.memory import MemoryStore
+
+CLOCK = time.VirtualClock()
+SOON = LEADING.wait + 2 * LEADING.renew
+"""Within so long of a leader's end there is another one."""
+
+
+@dataclass(slots=True)
+class Line:
+    """A store as one process reaches it: it can be cut, and replies can be lost after the deed."""
+
+    store: MemoryStore
+    cut: bool = False
+    replies_lost: int = 0
+    slow: timedelta = timedelta()
+
+    async def get(self, key: str) -> Record | None:
+        await self._reach()
+        return await self.store.get(key)
+
+    async def list(self, prefix: str) -> tuple[Record, ...]:
+        await self._reach()
+        return await self.store.list(prefix)
+
+    async def commit(
+        self,
+        *,
+        expect: Mapping[str, int],
+        put: Mapping[str, bytes],
+        delete: Collection[str] = (),
+        lasting: bool = True,
+    ) -> int:
+        await self._reach()
+        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
+        if self.replies_lost:
+            self.replies_lost -= 1
+            raise StoreUnavailable("the reply was lost")
+        return revision
+
+    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        return self.store.watch(prefix, after=after)
+
+    async def revision(self) -> int:
+        return await self.store.revision()
+
+    async def incarnation(self) -> str:
+        return await self.store.incarnation()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def _reach(self) -> None:
+        await CLOCK.sleep(self.slow)
+        if self.cut:
+            raise StoreUnavailable("cut off")
+
+
+@dataclass(slots=True)
+class Reigns:
+    """Who led when: (name, from, to)."""
+
+    told: list[tuple[str, Instant, Instant]] = field(default_factory=list)
+    now: set[str] = field(default_factory=set)
+
+    async def lead(self, mine: Leader) -> None:
+        began = CLOCK.now()
+        assert not self.now, "two lead at once"
+        self.now.add(mine.name)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.now.remove(mine.name)
+            self.told.append((mine.name, began, CLOCK.now()))
+
+
+def candidate(name: str, line: Line) -> Candidate:
+    return Candidate(name=name, region=RegionId(name), store=line, clock=CLOCK, chance=random.Random(name))
+
+
+def test_one_leads_and_another_follows_soon_after_it_is_cut_off() -> None:
+    async def tell() -> Reigns:
+        store, reigns = MemoryStore(), Reigns()
+        lines = {name: Line(store) for name in ("a", "b", "c")}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(candidate(n, line).stand(reigns.lead)) for n, line in lines.items()]
+            await CLOCK.sleep(timedelta(seconds=60))
+            (first,) = reigns.now
+            recorded = await leader(store)
+            assert recorded is not None
+            assert (recorded.name, recorded.reign) == (first, 1)
+            lines[first].cut = True
+            cut_at = CLOCK.now()
+            await CLOCK.sleep(SOON)
+            (second,) = reigns.now
+            assert second != first
+            [(name, _, ended)] = reigns.told
+            assert name == first
+            assert ended - cut_at <= LEADING.hold
+            lines[first].cut = False
+            await CLOCK.sleep(timedelta(seconds=60))
+            assert reigns.now == {second}
+            for task in tasks:
+                task.cancel()
+        return reigns
+
+    assert len(time.run(tell()).told) == 2
+
+
+def test_a_renewal_whose_reply_was_lost_is_still_a_renewal() -> None:
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        line = Line(store)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            for _ in range(5):
+                line.replies_lost = 1
+                await CLOCK.sleep(timedelta(seconds=5))
+            assert reigns.now == {"a"}
+            assert reigns.told == []
+            task.cancel()
+
+    time.run(tell())
+
+
+def test_a_store_too_slow_to_renew_in_time_ends_a_reign() -> None:
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        line = Line(store)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            line.slow = timedelta(seconds=30)
+            slow_at = CLOCK.now()
+            await CLOCK.sleep(timedelta(seconds=5))
+            [(_, _, ended)] = reigns.told
+            assert ended - slow_at <= LEADING.hold
+            task.cancel()
+
+    time.run(tell())
+
+
+def test_another_ones_lease_is_not_renewed() -> None:
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", Line(store)).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            record = await store.get("leader")
+            assert record is not None
+            await store.commit(expect={}, put={"leader": record.value.replace(b'"a"', b'"b"')})
+            await CLOCK.sleep(2 * LEADING.renew)
+            assert reigns.now == set()
+            await CLOCK.sleep(SOON)
+            assert reigns.now == {"a"}, "nobody renews it: it is over"
+            task.cancel()
+
+    time.run(tell())
+
+
+def test_a_leaders_own_end_is_followed_by_another_reign_and_its_failure_is_raised() -> None:
+    async def tell() -> None:
+        store = MemoryStore()
+        reigns: list[int] = []
+
+        async def lead(mine: Leader) -> None:
+            reigns.append(mine.reign)
+            if mine.reign == 1:
+                return
+            if mine.reign == 2:
+                raise StoreUnavailable("gone for a while")
+            raise ZeroDivisionError
+
+        with pytest.raises(ExceptionGroup) as found:
+            await candidate("a", Line(store)).stand(lead)
+        assert found.value.subgroup(ZeroDivisionError)
+        assert reigns == [1, 2, 3]
+
+    time.run(tell())
+
+
+def test_of_several_that_want_a_free_lease_one_gets_it() -> None:
+    async def tell() -> None:
+        store = MemoryStore()
+        with pytest.raises(Conflict):
+            await store.commit(expect={"leader": 1}, put={"leader": b""})
+        reigns = Reigns()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(candidate(str(n), Line(store)).stand(reigns.lead)) for n in range(9)]
+            await CLOCK.sleep(timedelta(seconds=30))
+            assert len(reigns.now) == 1
+            for task in tasks:
+                task.cancel()
+
+    time.run(tell())
