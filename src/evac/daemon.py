@@ -1,4 +1,5 @@
-"""The one place where things are wired: the embedded form, a controller and every region's agent in one process.
+"""The one place where things are wired: the embedded form, a controller and every region's agent in one process, and
+the distributed one, an agent a region that leads when it is elected.
 
 Intuition: an estate comes in, running tasks come out, and when the context ends they have ended too. Nothing here
 decides anything; nothing elsewhere knows which store, clock or driver it was given.
@@ -10,18 +11,23 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from evac.config import Loaded
-from evac.core.errors import Conflict, StoreUnavailable
+from evac.core.errors import Conflict, EvacError, StoreUnavailable
 from evac.core.estate import Component, ComponentId, RegionId
+from evac.core.lease import Leader
 from evac.core.news import Announce
 from evac.drivers import driver_kinds, probe_kinds
 from evac.engine import requests, snapshots
 from evac.engine.agent import Agent
 from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
+from evac.engine.election import Candidate
 from evac.engine.leadership import lead
 from evac.engine.orders import obey
 from evac.places import open_place
@@ -29,6 +35,10 @@ from evac.ports import Clock, Driver, Place, Store, Surroundings
 from evac.stores.etcd import EtcdAddress, EtcdStore, keep_small
 from evac.stores.sqlite import SqliteStore
 
+_log = structlog.get_logger(__name__)
+
+STORE_AGAIN = timedelta(seconds=1)
+"""How long until a store that did not answer is tried again."""
 DATABASE = "evac.db"
 WITNESS = "etcd.seen.json"
 """How far this machine has seen a store on etcd come: so a restore from a backup is noticed."""
@@ -74,16 +84,20 @@ async def _make(state: Path) -> None:
 
 
 @asynccontextmanager
-async def open_world(loaded: Loaded, *, state: Path) -> AsyncIterator[World]:
-    """Open every place and member of an estate. Changes nothing anywhere; nothing needs to answer yet."""
+async def open_world(loaded: Loaded, *, state: Path, only: RegionId | None = None) -> AsyncIterator[World]:
+    """Open every place and member of an estate. Changes nothing anywhere; nothing needs to answer yet.
+
+    With `only`, those of this region, whose place then is this host.
+    """
     async with AsyncExitStack() as stack:
         await _make(state)
         store = await stack.enter_async_context(open_store(state, loaded.store))
         clock = BootClock()
-        places = {r: await stack.enter_async_context(open_place(s)) for r, s in loaded.places.items()}
-        members: dict[RegionId, dict[ComponentId, Driver]] = {r: {} for r in loaded.estate.regions}
+        stands = loaded.places if only is None else {only: None}
+        places = {r: await stack.enter_async_context(open_place(s)) for r, s in stands.items()}
+        members: dict[RegionId, dict[ComponentId, Driver]] = {r: {} for r in places}
         for component in loaded.estate.components.values():
-            for region in component.members:
+            for region in places.keys() & component.members.keys():
                 driver = await _open_member(component, region, places[region], clock, state / KEEP)
                 stack.push_async_callback(driver.close)
                 members[region][component.id] = driver
@@ -120,14 +134,76 @@ async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str)
 
 
 def _parts(world: World, controller: Controller) -> list[Coroutine[Any, Any, None]]:
-    """All that runs side by side: one agent a region, the controller, its ear and its mouth."""
+    """All that runs side by side: one agent a region, and the controller."""
     return [
         *(_agent(world, region).run() for region in world.places),
-        controller.run(),
-        requests.attend(controller, store=world.store, clock=world.clock),
-        snapshots.publish(controller, store=world.store, clock=world.clock),
-        *([keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []),
+        controller.watch(),
+        _reign_for_ever(world, controller),
+        *_upkeep(world),
     ]
+
+
+def _upkeep(world: World) -> list[Coroutine[Any, Any, None]]:
+    return [keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []
+
+
+async def _reign(world: World, controller: Controller) -> None:
+    """Lead: decide and act, hear what people ask, and tell what is known. Raises `StoreUnavailable` in a group."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(controller.lead())
+        tasks.create_task(requests.attend(controller, store=world.store, clock=world.clock))
+        tasks.create_task(snapshots.publish(controller, store=world.store, clock=world.clock))
+
+
+async def _reign_for_ever(world: World, controller: Controller) -> None:
+    """Lead, again from what the store remembers whenever it has not answered: that stops decisions and nothing else."""
+    while True:
+        try:
+            await _reign(world, controller)
+        except* StoreUnavailable as trouble:
+            _log.warning("the store does not answer: nothing is decided until it does", why=str(trouble.exceptions[0]))
+        await world.clock.sleep(STORE_AGAIN)
+
+
+@asynccontextmanager
+async def running_agent(
+    loaded: Loaded, region: RegionId, *, state: Path, announce: Announce, name: str
+) -> AsyncIterator[Candidate]:
+    """Run one region's agent of the distributed form, on a host of that region, for as long as the context lives.
+
+    It looks from this host, whatever place the estate names for its region, does what it is ordered to do there, and
+    leads when it is elected. Raises `EvacError` when the estate has no store that all regions share.
+    """
+    if loaded.store is None:
+        raise EvacError(
+            "agents need a store that all regions share: name it in the estate (store: etcd://…) or behind --store;"
+            " one process for all regions is evac serve"
+        )
+    async with open_world(loaded, state=state, only=region) as world:
+        controller = Controller(
+            estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
+        )
+        candidate = Candidate(name=name, region=region, store=world.store, clock=world.clock)
+
+        async def lead(mine: Leader) -> None:
+            controller.led_by = mine
+            await _reign(world, controller)
+
+        async with asyncio.TaskGroup() as tasks:
+            parts = [
+                tasks.create_task(part)
+                for part in (
+                    _agent(world, region).run(),
+                    controller.watch(),
+                    candidate.stand(lead),
+                    *_upkeep(world),
+                )
+            ]
+            try:
+                yield candidate
+            finally:
+                for part in parts:
+                    part.cancel()
 
 
 def _agent(world: World, region: RegionId) -> Agent:

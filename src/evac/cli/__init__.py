@@ -18,7 +18,7 @@ import traceback
 
 import typer
 
-from evac.cli import automation, check, demo, init, lab, move, plan, report, runs, schema, serve, shift, status
+from evac.cli import agent, automation, check, demo, init, lab, move, plan, report, runs, schema, serve, shift, status
 from evac.cli.logs import speak_plainly
 from evac.cli.terminal import complain
 from evac.core.errors import EstateError, EvacError, NotThere, UnsafePlan
@@ -36,6 +36,7 @@ app = typer.Typer(
 init.add_to(app)
 check.add_to(app)
 serve.add_to(app)
+agent.add_to(app)
 status.add_to(app)
 plan.add_to(app)
 move.add_to(app)

@@ -16,8 +16,9 @@ What this is not: reading and writing the record (`engine.election`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from evac.core.estate import RegionId
 from evac.core.observation import Instant
 
 
@@ -90,6 +91,16 @@ class Awaited:
     def over(self, now: Instant, timing: LeaseTiming) -> bool:
         """Return whether its holder has certainly laid it down."""
         return now - self.read_at >= timing.wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """Who leads: a process of the agent in `region`, since `since` (wall time, for people). `reign` counts leaders."""
+
+    name: str
+    region: RegionId
+    reign: int
+    since: datetime
 
 
 def _s(span: timedelta) -> str:

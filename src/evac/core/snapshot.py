@@ -13,6 +13,7 @@ from enum import StrEnum
 from evac.core.assessment import Verdict
 from evac.core.decision import Decision
 from evac.core.estate import GroupId, RegionId
+from evac.core.lease import Leader
 from evac.core.observation import Instant, MemberSeen
 from evac.core.plan import Placement
 from evac.core.run import RunId
@@ -35,6 +36,8 @@ class Snapshot:
     active: dict[str, str]
     stuck: dict[str, str]
     paused: str = ""
+    leader: Leader | None = None
+    """Who leads, where agents elect one; None in the embedded form."""
 
 
 class Wish(StrEnum):

@@ -20,6 +20,7 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, Vi
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
+from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
@@ -51,7 +52,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Controller:
-    """One estate's decisions. Wired by `evac.daemon`; `run` ends only by being cancelled."""
+    """One estate's decisions. Wired by `evac.daemon`: one that is alone runs, one of several watches, and leads when it
+    is elected.
+    """
 
     def __init__(self, *, estate: Estate, store: Store, clock: Clock, announce: Announce, name: str) -> None:
         self.estate = estate
@@ -62,28 +65,51 @@ class Controller:
         self._name = name
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
+        self.led_by: Leader | None = None
+        """Its own record, where it was elected."""
         self.recalled = asyncio.Event()
         """Set once it knows what the store remembers: before that nothing can be asked of it."""
 
     async def run(self) -> None:
-        """Watch, decide and act. Runs that an earlier controller left behind go on first."""
-        await self._recall()
+        """Watch, decide and act, as the only controller there is."""
         async with asyncio.TaskGroup() as tasks:
-            self._runs = tasks
-            self.recalled.set()
-            for group, run in dict(self.known.active).items():
-                await self._tell_opening(run)
-                tasks.create_task(self._drive(group, run))
-            tasks.create_task(self._listen())
-            tasks.create_task(self._evaluate())
+            tasks.create_task(self.watch())
+            tasks.create_task(self.lead())
+
+    async def watch(self) -> None:
+        """Fold every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
+        while True:
+            try:
+                await self._listen()
+            except StoreUnavailable as trouble:
+                _log.warning("the store does not answer: nothing is heard", why=str(trouble))
+                await self._clock.sleep(STORE_AGAIN)
+
+    async def lead(self) -> None:
+        """Decide and act until cancelled. Runs that an earlier controller left behind go on first.
+
+        Raises `StoreUnavailable` when the store cannot be read or written: nothing is decided without it.
+        """
+        await self._recall()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._runs = tasks
+                self.recalled.set()
+                for group, run in dict(self.known.active).items():
+                    await self._tell_opening(run)
+                    tasks.create_task(self._drive(group, run))
+                tasks.create_task(self._evaluate())
+        finally:
+            self._runs = None
+            self.recalled.clear()
 
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement)
+        self.known = Knowledge(detector=self.known.detector)
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
     async def _listen(self) -> None:
-        """Fold every view an agent publishes."""
         after = await self._store.revision()
         async for change in self._store.watch(PREFIX, after=after):
             if change.record is not None:

@@ -15,14 +15,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from evac.core.errors import Conflict, StoreError, StoreUnavailable
 from evac.core.estate import RegionId
-from evac.core.lease import Awaited, Held, LeaseTiming
+from evac.core.lease import Awaited, Held, Leader, LeaseTiming
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Record, Store
 
@@ -33,16 +32,6 @@ LEADING = LeaseTiming(renew=timedelta(seconds=0.4), hold=timedelta(seconds=1.6),
 take themselves for leaders are kept apart by the terms."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leader:
-    """Who leads: a process of the agent in `region`, since `since` (wall time, for people). `reign` counts leaders."""
-
-    name: str
-    region: RegionId
-    reign: int
-    since: datetime
 
 
 async def leader(store: Store) -> Leader | None:

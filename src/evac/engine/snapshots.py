@@ -59,4 +59,5 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         active={str(g): str(r) for g, r in known.active.items()},
         stuck={str(g): str(r) for g, r in known.stuck.items()},
         paused=known.paused,
+        leader=controller.led_by,
     )

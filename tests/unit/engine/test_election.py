@@ -12,8 +12,9 @@ import pytest
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.estate import RegionId
+from evac.core.lease import Leader
 from evac.core.observation import Instant
-from evac.engine.election import LEADING, Candidate, Leader, leader
+from evac.engine.election import LEADING, Candidate, leader
 from evac.ports import Change, Record
 from evac.sim import time
 from evac.stores.memory import MemoryStore
