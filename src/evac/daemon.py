@@ -8,7 +8,7 @@ decides anything; nothing elsewhere knows which store, clock or driver it was gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -167,12 +167,20 @@ async def _reign_for_ever(world: World, controller: Controller) -> None:
 
 @asynccontextmanager
 async def running_agent(
-    loaded: Loaded, region: RegionId, *, state: Path, announce: Announce, name: str
-) -> AsyncIterator[Candidate]:
+    loaded: Loaded,
+    region: RegionId,
+    *,
+    state: Path,
+    announce: Announce,
+    elected: Callable[[Leader | None], None],
+    name: str,
+) -> AsyncIterator[None]:
     """Run one region's agent of the distributed form, on a host of that region, for as long as the context lives.
 
     It looks from this host, whatever place the estate names for its region, does what it is ordered to do there, and
-    leads when it is elected. Raises `EvacError` when the estate has no store that all regions share.
+    leads when it is elected: `elected` is told when that begins, and with None when it ends.
+
+    Raises `EvacError` when the estate has no store that all regions share.
     """
     if loaded.store is None:
         raise EvacError(
@@ -187,7 +195,11 @@ async def running_agent(
 
         async def lead(mine: Leader) -> None:
             controller.led_by = mine
-            await _reign(world, controller)
+            elected(mine)
+            try:
+                await _reign(world, controller)
+            finally:
+                elected(None)
 
         async with asyncio.TaskGroup() as tasks:
             parts = [
@@ -200,7 +212,7 @@ async def running_agent(
                 )
             ]
             try:
-                yield candidate
+                yield
             finally:
                 for part in parts:
                     part.cancel()

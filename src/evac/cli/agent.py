@@ -15,6 +15,7 @@ from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, J
 from evac.config import Loaded, load
 from evac.core.errors import NotThere
 from evac.core.estate import RegionId
+from evac.core.lease import Leader
 from evac.daemon import running_agent
 from evac.opened import state_folder
 
@@ -51,7 +52,11 @@ async def _serve(loaded: Loaded, region: RegionId, state: Path, teller: Teller) 
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, ended.set)
     name = f"{os.uname().nodename}:{os.getpid()}"
-    async with running_agent(loaded, region, state=state, announce=teller, name=name):
+
+    def elected(mine: Leader | None) -> None:
+        teller.say(f"{region} leads, reign {mine.reign}" if mine else f"{region} follows")
+
+    async with running_agent(loaded, region, state=state, announce=teller, elected=elected, name=name):
         teller.say(f"watching {loaded.estate.name} from {region}; {loaded.store}")
         await ended.wait()
     teller.say("ended; what evac manages runs on as it is, and the agents of the other regions go on")

@@ -15,7 +15,7 @@ from evac.cli.terminal import JsonOption, console, print_json
 from evac.lab import control, world
 from evac.lab.control import LabError
 from evac.lab.faults import FaultKind, Target
-from evac.lab.layout import Mode
+from evac.lab.layout import Form, Mode
 from evac.lab.quantities import value_of
 
 DirOption = Annotated[Path, typer.Option("--dir", envvar="EVAC_LAB", help="The lab's folder.", show_default=True)]
@@ -33,15 +33,22 @@ def up(
     mode: Annotated[
         str, typer.Option(help="Whether a write is acknowledged by a standby: sync or async.", metavar="MODE")
     ] = "sync",
+    form: Annotated[
+        str,
+        typer.Option(
+            help="embedded: evac is yours to start. distributed: an etcd member and an agent run in every region.",
+            metavar="FORM",
+        ),
+    ] = "embedded",
     detach: Annotated[bool, typer.Option("--detach/--foreground", help="Return when it is up, or stay.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a lab up: three regions with PostgreSQL, Valkey, HAProxy, Knot, ssh and a shop."""
-    asyncio.run(_up(folder, estate=estate, mode=_mode(mode), detach=detach, as_json=as_json))
+    asyncio.run(_up(folder, estate=estate, mode=_mode(mode), form=_form(form), detach=detach, as_json=as_json))
 
 
-async def _up(folder: Path, *, estate: Path | None, mode: Mode, detach: bool, as_json: bool) -> None:
-    lab = await world.up(folder, file=estate, mode=mode, tied=not detach)
+async def _up(folder: Path, *, estate: Path | None, mode: Mode, form: Form, detach: bool, as_json: bool) -> None:
+    lab = await world.up(folder, file=estate, mode=mode, form=form, tied=not detach)
     try:
         status = await lab.status()
         if as_json:
@@ -69,6 +76,13 @@ def _mode(text: str) -> Mode:
         if text == mode:
             return cast("Mode", mode)
     raise typer.BadParameter("is sync or async", param_hint="--mode")
+
+
+def _form(text: str) -> Form:
+    for form in get_args(Form):
+        if text == form:
+            return cast("Form", form)
+    raise typer.BadParameter("is embedded or distributed", param_hint="--form")
 
 
 @app.command()

@@ -17,8 +17,6 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-import structlog
-
 from evac.core.errors import Conflict, StoreError, StoreUnavailable
 from evac.core.estate import RegionId
 from evac.core.lease import Awaited, Held, Leader, LeaseTiming
@@ -30,8 +28,6 @@ KEY = "leader"
 LEADING = LeaseTiming(renew=timedelta(seconds=0.4), hold=timedelta(seconds=1.6), wait=timedelta(seconds=1.8))
 """The leader's own lease. It can be short: a change of leader costs nothing but a read of the journal, and two that
 take themselves for leaders are kept apart by the terms."""
-
-_log = structlog.get_logger(__name__)
 
 
 async def leader(store: Store) -> Leader | None:
@@ -70,9 +66,7 @@ class Candidate:
         """
         while True:
             mine, held = await self._won()
-            _log.info("leads", name=self.name, region=self.region, reign=mine.reign)
             await self._reign(mine, held, lead)
-            _log.warning("leads no longer", name=self.name, region=self.region, reign=mine.reign)
 
     async def _won(self) -> tuple[Leader, Held]:
         """Return once the lease is ours."""

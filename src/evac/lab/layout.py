@@ -26,8 +26,11 @@ PUBLIC_PORT = 8080
 RUNTIME_PORT = 9999
 DNS_PORT = 5353
 SHOP_PORT = 8000
+ETCD_PORT = 2379
+ETCD_PEER_PORT = 2380
 
 Mode = Literal["sync", "async"]
+Form = Literal["embedded", "distributed"]
 
 
 class RegionSpec(Settings):
@@ -67,6 +70,8 @@ class Layout:
     folder: Path
     template: Path
     mode: Mode
+    form: Form = "embedded"
+    """Whether evac runs in every region, on etcd, or is started by whoever uses the lab."""
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -91,6 +96,13 @@ class Layout:
         """Return where a region's servers keep their files."""
         return self.folder / region
 
+    def store(self, *, nearest: str | None = None) -> str | None:
+        """Return the URL of the store that the regions share, one region's member first; None in the embedded form."""
+        if self.form == "embedded":
+            return None
+        regions = sorted(self.regions, key=lambda region: region != nearest)
+        return "etcd://" + ",".join(f"{self.address(region)}:{ETCD_PORT}" for region in regions)
+
     @property
     def control(self) -> Path:
         """The supervisor's socket."""
@@ -105,7 +117,7 @@ class Layout:
         return self.folder / "secrets"
 
 
-def load(*, folder: Path, file: Path | None = None, mode: Mode = "sync") -> Layout:
+def load(*, folder: Path, file: Path | None = None, mode: Mode = "sync", form: Form = "embedded") -> Layout:
     """Return the layout that a lab's file (default: the shipped `shop`) describes. Raises `EstateError`."""
     path = file or Path(str(resources.files("evac.lab"))) / "estates" / "shop.yaml"
     try:
@@ -118,7 +130,7 @@ def load(*, folder: Path, file: Path | None = None, mode: Mode = "sync") -> Layo
     problems = _problems(spec)
     if problems:
         raise EstateError(tuple(f"{path}: {problem}" for problem in problems))
-    return Layout(spec=spec, folder=folder.resolve(), template=path.parent / spec.estate, mode=mode)
+    return Layout(spec=spec, folder=folder.resolve(), template=path.parent / spec.estate, mode=mode, form=form)
 
 
 def _problems(spec: LabSpec) -> list[str]:

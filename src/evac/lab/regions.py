@@ -22,7 +22,8 @@ from evac.lab import keys, layout, namespaces
 from evac.lab.faults import Target
 from evac.lab.keys import Passwords
 from evac.lab.layout import Layout
-from evac.lab.servers import haproxy, knot, postgresql, process, valkey
+from evac.lab.servers import etcd, haproxy, knot, postgresql, process, valkey
+from evac.lab.servers.agent import AgentServer
 from evac.lab.servers.shop import ShopServer
 from evac.lab.servers.sshd import SshServer
 
@@ -91,12 +92,22 @@ class Region:
             valkey=f"valkey://:{passwords.valkey}@{address}:{layout.VALKEY_PORT}/0",
         )  # fmt: skip
 
+        self.etcd = etcd.Member(
+            region=name, folder=folder / "etcd", address=address, port=layout.ETCD_PORT, within=within,
+            peers={r: (layout_.address(r), layout.ETCD_PEER_PORT) for r in layout_.regions},
+        )  # fmt: skip
+        self.agent = AgentServer(
+            region=name, folder=folder, estate=layout_.folder / "estate.yaml", within=within,
+            store=layout_.store(nearest=name) or "",
+        )  # fmt: skip
+
     @property
     def servers(self) -> Mapping[str, Server]:
         """The servers by name, in the order they boot."""
         servers: dict[str, Server] = {"ssh": self.ssh, "postgresql": self.postgresql, "valkey": self.valkey}
         servers |= {"knot": self.knot} if knot.found() else {}
-        return servers | {"haproxy": self.haproxy, "shop": self.shop}
+        servers |= {"haproxy": self.haproxy, "shop": self.shop}
+        return servers | ({"etcd": self.etcd, "agent": self.agent} if self._layout.form == "distributed" else {})
 
     @property
     def _disk(self) -> Path:
@@ -111,11 +122,11 @@ class Region:
         self._disk.mkdir(parents=True, exist_ok=True)
         await process.run(("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0700", "tmpfs", str(self._disk)))
 
-    async def boot(self) -> tuple[str, ...]:
-        """Start all that is not running; return what did not come up and why, instead of raising."""
+    async def boot(self, *, but: str = "") -> tuple[str, ...]:
+        """Start all that is not running, `but` one; return what did not come up and why, instead of raising."""
 
         async def start(name: str, server: Server) -> str:
-            if self.state(name) is not State.DOWN:
+            if name == but or self.state(name) is not State.DOWN:
                 return ""
             try:
                 await server.start()

@@ -31,6 +31,9 @@ from evac.lab.servers import knot, postgresql, process
 from evac.lab.wan.client import Wan
 from evac.lab.wan.links import Direction, Link, with_faults
 
+ELECTED_WAIT_S = 30.0
+"""How long the first agent may take to lead: etcd elects a leader of its own before."""
+
 
 class Supervisor:
     """A lab that is up."""
@@ -59,14 +62,28 @@ class Supervisor:
         self._timings_s["network"] = time.monotonic() - began
         await self._provision()
         self._timings_s["databases"] = time.monotonic() - began
+        write_estate(self.lab, dns=knot.found() is not None)
         async with asyncio.TaskGroup() as group:
-            boots = [group.create_task(region.boot()) for region in self.regions.values()]
+            boots = [group.create_task(region.boot(but="agent")) for region in self.regions.values()]
         problems = [problem for boot in boots for problem in boot.result()]
         if problems:
             raise process.ServerError("\n".join(problems))
         await self.wan.set(links)
-        write_estate(self.lab, dns=knot.found() is not None)
+        if self.lab.form == "distributed":
+            await self._elect()
         self._timings_s["all"] = time.monotonic() - began
+
+    async def _elect(self) -> None:
+        """Start the agents, the home's first, so that the leader is in the region that the faults are for."""
+        first, *others = (region.agent for region in self.regions.values())
+        await first.start()
+        deadline = time.monotonic() + ELECTED_WAIT_S
+        while not first.leads:
+            if time.monotonic() > deadline:
+                raise process.ServerError(f"no agent leads after {ELECTED_WAIT_S:.0f} s: see {first.log}")
+            await asyncio.sleep(0.05)
+        for other in others:
+            await other.start()
 
     async def _provision(self) -> None:
         """Make the first primary and its standbys, with the shop's tables, streaming."""
@@ -170,6 +187,7 @@ class Supervisor:
             "name": self.lab.spec.name,
             "folder": str(self.lab.folder),
             "mode": self.lab.mode,
+            "form": self.lab.form,
             "home": self.lab.spec.home,
             "up_s": round(boot_s() - self._since_s, 1),
             "timings_s": {what: round(took, 2) for what, took in self._timings_s.items()},
@@ -231,10 +249,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--estate", type=Path)
     parser.add_argument("--mode", choices=("sync", "async"), default="sync")
+    parser.add_argument("--form", choices=("embedded", "distributed"), default="embedded")
     parser.add_argument("--tied", action="store_true", help="end when standard input ends")
     options = parser.parse_args(argv)
     try:
-        lab = layout.load(folder=options.dir, file=options.estate, mode=options.mode)
+        lab = layout.load(folder=options.dir, file=options.estate, mode=options.mode, form=options.form)
         asyncio.run(serve(lab, tied=options.tied))
     except* EvacError as group:
         print("\n".join(str(error) for error in _leaves(group)), file=sys.stderr, flush=True)

@@ -26,7 +26,7 @@ from typing import Any
 from evac.lab import control, enter
 from evac.lab.control import LabError
 from evac.lab.faults import Fault, FaultKind, Target
-from evac.lab.layout import Mode
+from evac.lab.layout import Form, Mode
 
 UP_WAIT_S = 90.0
 DOWN_WAIT_S = 20.0
@@ -128,13 +128,20 @@ def at(folder: Path) -> Lab:
     return lab
 
 
-async def up(folder: Path, *, file: Path | None = None, mode: Mode = "sync", tied: bool = False) -> Lab:
+async def up(
+    folder: Path,
+    *,
+    file: Path | None = None,
+    mode: Mode = "sync",
+    form: Form = "embedded",
+    tied: bool = False,
+) -> Lab:
     """Bring a lab up in a folder, and return when all its servers are ready.
 
     With `tied` it ends when this process does, however that ends. Raises `LabError` with the end of its log.
     """
     folder = _free_folder(folder)
-    process = _start(folder, file=file, mode=mode, tied=tied)
+    process = _start(folder, file=file, mode=mode, form=form, tied=tied)
     try:
         async with asyncio.timeout(UP_WAIT_S):
             while not _answers(folder):
@@ -175,10 +182,10 @@ def _give_up(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _start(folder: Path, *, file: Path | None, mode: Mode, tied: bool) -> subprocess.Popen[bytes]:
+def _start(folder: Path, *, file: Path | None, mode: Mode, form: Form, tied: bool) -> subprocess.Popen[bytes]:
     if shutil.which("unshare") is None or shutil.which("ip", path=_path()) is None:
         raise LabError("the lab needs `unshare` (util-linux) and `ip` (iproute2); install them")
-    options = ["--dir", str(folder), "--mode", mode]
+    options = ["--dir", str(folder), "--mode", mode, "--form", form]
     options += ["--estate", str(file.resolve())] if file else []
     options += ["--tied"] if tied else []
     supervisor = (sys.executable, "-m", "evac.lab.supervisor", *options)
@@ -214,9 +221,11 @@ def _parent(pid: int) -> int:
 
 
 @asynccontextmanager
-async def lab(folder: Path, *, file: Path | None = None, mode: Mode = "sync") -> AsyncIterator[Lab]:
+async def lab(
+    folder: Path, *, file: Path | None = None, mode: Mode = "sync", form: Form = "embedded"
+) -> AsyncIterator[Lab]:
     """Run a lab for as long as the context lives; it also ends when this process is killed."""
-    running = await up(folder, file=file, mode=mode, tied=True)
+    running = await up(folder, file=file, mode=mode, form=form, tied=True)
     try:
         yield running
     finally:
