@@ -18,7 +18,22 @@ import traceback
 
 import typer
 
-from evac.cli import agent, automation, check, demo, init, lab, move, plan, report, runs, schema, serve, shift, status
+from evac.cli import (
+    agent,
+    automation,
+    check,
+    demo,
+    init,
+    lab,
+    move,
+    plan,
+    report,
+    runs,
+    schema,
+    serve,
+    shift,
+    status,
+)
 from evac.cli.logs import speak_plainly
 from evac.cli.terminal import complain
 from evac.core.errors import EstateError, EvacError, NotThere, UnsafePlan

@@ -1,1 +1,1 @@
-"""Stores: what evac remembers, in memory, in SQLite, or on etcd. One contract suite holds for all (`tests/contract`)."""
+"""Stores: what evac remembers, in memory, in SQLite, or on etcd; one contract suite for all (`tests/contract`)."""
