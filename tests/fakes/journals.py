@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,7 @@ from evac.core.estate import (
 )
 from evac.core.observation import Instant, Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
+from evac.core.protection import NOBODY, Protect, plan_protect, say_set
 from evac.core.run import Done, Event, Failed, Failure, Opened, Outcome, Receipt, RunId, Settled, Started
 
 E1, W2, EU = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
@@ -450,6 +451,21 @@ def shift_turned_back() -> tuple[Event, ...]:
     return (opened(plan, "14", 6.1, SHUT), *body)
 
 
+def protection(sync: SyncSet, *, away: Sequence[RegionId], by: str = "evac") -> tuple[Event, ...]:
+    """Return the change of whom the database's primary waits for, because of those who are away."""
+    before = Placement(group=SHOP, primary=E1, term=Term(6), sync=_sync(W2, EU))
+    reasons = tuple(f"{r} has been away for 10 s: it does not answer (no answer in 2 s)" for r in away)
+    what = f"orders-db in us-east-1 waits for {say_set(sync)}"
+    change = Protect(group=SHOP, component=DB, region=E1, sync=sync, reasons=(what, *reasons), decided_by=by)
+    plan = plan_protect(change, before, term=Term(7))
+    (only,) = plan.steps
+    body = in_time(
+        did(only, 0.01, 0.19, acks=sync.acks, standbys=list(sync.standbys)),
+        [(0.20, Settled(at=at(0.20), wall=WALL, outcome=Outcome.COMPLETED))],
+    )
+    return (opened(plan, "12", 0.005, {"reasons": list(change.reasons)}, by=by), *body)
+
+
 def under_way() -> tuple[Event, ...]:
     """Return the failover's journal as it was in the middle."""
     return failover()[:7]
@@ -466,4 +482,7 @@ JOURNALS: Mapping[str, tuple[Event, ...]] = {
     "shift": shift(),
     "shift-back": shift_back(),
     "shift-turned-back": shift_turned_back(),
+    "protect": protection(SyncSet(acks=1, standbys=(W2,)), away=(EU,)),
+    "protect-widens": protection(SyncSet(acks=1, standbys=(W2, EU)), away=()),
+    "degrade": protection(NOBODY, away=(W2, EU), by="alice"),
 }

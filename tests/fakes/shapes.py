@@ -12,9 +12,10 @@ from evac.core.estate import ComponentId, Directs, Estate, RegionId
 from evac.core.observation import MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, Plan, RunKind, SyncSet, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.protection import NOBODY, Protect, plan_protect
 from evac.core.shifting import plan_shift
 from evac.core.traffic import Shift
-from evac.sim.estates import EAST, EUROPE, GROUP, SHOP, WEST, placed, shop
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, WEST, placed, shop
 from evac.sim.systems import Node, Systems
 
 
@@ -26,6 +27,8 @@ class Shape:
     plan: Plan
     estate: Estate
     primary: RegionId
+    astray: RegionId | None = None
+    """A region whose members still follow the primary that was left."""
     stale: RegionId | None = None
     """A region whose members still believe that they are primaries, and take no part."""
 
@@ -45,7 +48,7 @@ class Shape:
                     others = tuple(r for r in component.members if r != region)
                     node.role, node.writable, node.sync = MemberRole.PRIMARY, True, SyncSet(acks=1, standbys=others)
                 else:
-                    node.upstream = self.primary
+                    node.upstream = EAST if region == self.astray else self.primary
                 nodes[component.id, region] = node
         return Systems(nodes=nodes)
 
@@ -66,6 +69,14 @@ def shapes() -> tuple[Shape, ...]:
     round_about = replace(before, term=Term(2), entry=WEST)
     back = replace(out, source=WEST, target=EAST)
     rejoin = Rejoin(group=GROUP, region=EAST, reasons=("a test",))
+    narrow = replace(before, sync={ORDERS_DB: (SyncSet(acks=1, standbys=(WEST,)),)})
+    shrink = Protect(
+        group=GROUP, component=ORDERS_DB, region=EAST, sync=SyncSet(acks=1, standbys=(WEST,)), reasons=("a test",)
+    )
+    widen = replace(shrink, sync=SyncSet(acks=1, standbys=(WEST, EUROPE)))
+    alone = replace(shrink, sync=NOBODY)
+    missed = replace(away, awaiting_rejoin=(), sync=_only(estate, EAST))
+    turn = Rejoin(group=GROUP, region=EUROPE, reasons=("a test",), missed=(ORDERS_DB, CARTS_CACHE))
     return (
         Shape(name="failover", plan=plan_move(fail, lost, term=Term(2)), estate=estate, primary=EAST),
         Shape(name="failover-alive", plan=plan_move(fail, well, term=Term(2)), estate=estate, primary=EAST),
@@ -77,6 +88,22 @@ def shapes() -> tuple[Shape, ...]:
             plan=plan_shift(back, _situation(estate, round_about), term=Term(3)),
             estate=estate,
             primary=EAST,
+        ),
+        Shape(
+            name="rejoin-missed",
+            plan=plan_rejoin(turn, _situation(estate, missed), term=Term(3)),
+            estate=estate,
+            primary=WEST,
+            astray=EUROPE,
+        ),
+        *(
+            Shape(name=f"protect-{name}", plan=plan_protect(change, at, term=Term(2)), estate=estate, primary=EAST)
+            for name, change, at in (
+                ("shrinks", shrink, before),
+                ("widens", widen, narrow),
+                ("gives-up", alone, narrow),
+                ("is-restored", shrink, replace(before, sync={})),
+            )
         ),
     )
 

@@ -3,7 +3,7 @@
 One line an event, `time event arguments`; `look` prints verdicts, decisions and plans of that moment. Everybody looks
 at everything twice a second, and an agent of a region that is dead or cut off says nothing. Lines:
 
-    estate three|five|nine [acks=N] [cache_acks=N] [automation=manual] [dns=no]     (first)
+    estate three|five|nine [acks=N] [cache_acks=N] [automation=manual] [dns=no] [when_alone=degrade]     (first)
     T dead|back REGION          the region is gone, and returns
     T cut|mend A B              nothing passes between two regions
     T down|up SERVICE REGION    the service fails, from outside and inside
@@ -15,7 +15,9 @@ at everything twice a second, and an agent of a region that is dead or cut off s
     T silent|heard REGION       the agent says nothing; the region itself is well
     T lag REGION SECONDS        its copies are behind
     T paused WHY... | T resumed
-    T moved | T rejoined | T shifted | T turned-back     the last printed plan is done, or was undone
+    T stall|flow COMPONENT REGION   nothing comes over this standby's stream, and again it does
+    T freeze|thaw COMPONENT REGION  this member does not answer
+    T moved | T rejoined | T protected | T shifted | T turned-back     the last printed plan is done, or was undone
     T flapped POINTS AGO        so restless was the group so many seconds ago
     T plan switchover|failback|failover TARGET [accept_loss] | T plan shift TARGET
     T look
@@ -30,10 +32,21 @@ from evac.core.assessment import Assessment, Diagnosis, Verdict, assess
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View, decide
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Purpose, RegionId, ServiceId
-from evac.core.observation import Instant, MemberSeen, Observation
-from evac.core.plan import Placement, Plan, RunKind, Term
+from evac.core.estate import (
+    Automation,
+    Component,
+    ComponentId,
+    Estate,
+    GroupId,
+    Purpose,
+    RegionId,
+    ServiceId,
+    WhenAlone,
+)
+from evac.core.observation import Instant, MemberSeen, MemberState, Observation
+from evac.core.plan import Placement, Plan, RunKind, Term, Verb
 from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.protection import Protect, plan_protect, shrinks
 from evac.core.shifting import plan_shift, wished_shift
 from evac.core.traffic import Shift
 from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
@@ -73,6 +86,14 @@ class Story:
     shift_flaps: Flaps = field(default_factory=Flaps)
     sent_by: dict[GroupId, str] = field(default_factory=dict)
     asked: bool = False
+    settled_at: dict[GroupId, Instant] = field(default_factory=dict)
+    leavings: Flaps = field(default_factory=Flaps)
+    upstreams: dict[tuple[ComponentId, RegionId], RegionId] = field(default_factory=dict)
+    """Whom a standby was told to follow; the first primary if it was not told."""
+    stalled: dict[tuple[ComponentId, RegionId], float] = field(default_factory=dict)
+    """Standbys over whose stream nothing comes, and since when."""
+    frozen: set[tuple[ComponentId, RegionId]] = field(default_factory=set)
+    """Members that do not answer, although their service does: it is served from elsewhere."""
     plan: Plan | None = None
     told: list[str] = field(default_factory=list)
 
@@ -101,9 +122,25 @@ class Story:
         seen = member(component.id, region, primary=primary, at=self.now)
         if (component.service, region) in self.down:
             return replace(seen, state=None, reason="does not answer within 1 s")
+        if (component.id, region) in self.frozen:
+            return replace(seen, state=None, reason="no answer within 2 s")
         assert seen.state is not None
-        lag = self.lag.get(region)
-        return seen if lag is None else replace(seen, state=replace(seen.state, lag=seconds(lag)))
+        state = seen.state
+        if region in self.lag:
+            state = replace(state, lag=seconds(self.lag[region]))
+        if region != primary:
+            state = self._streaming(component.id, region, state, primary)
+        return replace(seen, state=state)
+
+    def _streaming(
+        self, component: ComponentId, region: RegionId, state: MemberState, primary: RegionId
+    ) -> MemberState:
+        """What a standby says of its stream: it follows whom it was told to, and hears of it while that lives."""
+        upstream = self.upstreams.get((component, region), self.estate.home[GROUP])
+        since = self.stalled.get((component, region))
+        silence = None if since is None else seconds(self.now - since)
+        flows = upstream == primary and upstream not in self.dead
+        return replace(state, upstream=upstream, streaming=flows, stream_silence=silence)
 
     def _passes(self, vantage: RegionId, region: RegionId, service: ServiceId, *, as_client: bool) -> bool:
         outside = vantage != region
@@ -156,6 +193,14 @@ class Story:
                 self.silent.add(RegionId(region))
             case ["heard", region]:
                 self.silent.discard(RegionId(region))
+            case ["stall", component, region]:
+                self.stalled[ComponentId(component), RegionId(region)] = self.now
+            case ["flow", component, region]:
+                self.stalled.pop((ComponentId(component), RegionId(region)), None)
+            case ["freeze", component, region]:
+                self.frozen.add((ComponentId(component), RegionId(region)))
+            case ["thaw", component, region]:
+                self.frozen.discard((ComponentId(component), RegionId(region)))
             case ["lag", region, count]:
                 self.lag[RegionId(region)] = float(count)
             case ["paused", *why]:
@@ -164,7 +209,7 @@ class Story:
                 self.paused = ""
             case ["flapped", points, ago]:
                 self.flaps = Flaps(points=float(points), at=seconds(self.now - float(ago)))
-            case ["moved"] | ["rejoined"]:
+            case ["moved"] | ["rejoined"] | ["protected"]:
                 self._done()
             case ["shifted"]:
                 self._shifted()
@@ -182,8 +227,15 @@ class Story:
     def _done(self) -> None:
         assert self.plan is not None, "something was planned before"
         self.placement = self.plan.after
+        self.settled_at[GROUP] = seconds(self.now)
         self.primaries |= {s.action.component: s.action.region for s in self.plan.steps if s.pivot}
-        if self.plan.kind is not RunKind.REJOIN:
+        if shrinks(self.plan) and self.plan.kind is RunKind.PROTECT:
+            points = self.leavings.now(seconds(self.now), self.estate.guard.flap_half_life)
+            self.leavings = Flaps(points=points + self.estate.guard.flap_penalty, at=seconds(self.now))
+        for step in self.plan.steps:
+            if step.action.verb in (Verb.FOLLOW, Verb.REJOIN):
+                self.upstreams[step.action.component, step.action.region] = self.plan.target
+        if self.plan.kind in (RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK):
             now, half_life = seconds(self.now), self.estate.guard.flap_half_life
             self.last_move_at[GROUP] = now
             points = self.flaps.now(now, half_life) + self.estate.guard.flap_penalty
@@ -232,11 +284,14 @@ class Story:
             shift_flaps={GROUP: self.shift_flaps},
             sent_by=self.sent_by,
             heard_since=self.detector.fresh_since,
+            streams=self.detector.streams,
+            settled_at=self.settled_at,
+            leavings={GROUP: self.leavings},
             paused=self.paused,
         )
         for decision in decide(knows, now=assessment.at):
             self.told += tell_decision(decision)
-            if isinstance(decision, Move | Shift | Rejoin):
+            if isinstance(decision, Move | Shift | Rejoin | Protect):
                 self._plan(decision, assessment)
 
     def _ask(self, kind: RunKind, target: RegionId, *, accept_loss: bool) -> None:
@@ -263,7 +318,7 @@ class Story:
             self._plan(shift, assessment)
             self.asked = True
 
-    def _plan(self, decision: Move | Shift | Rejoin, assessment: Assessment) -> None:
+    def _plan(self, decision: Move | Shift | Rejoin | Protect, assessment: Assessment) -> None:
         term, before, self.asked = Term(self.placement.term + 1), self.plan, False
         try:
             match decision:
@@ -273,6 +328,8 @@ class Story:
                     self.plan = plan_shift(decision, self._situation(assessment), term=term)
                 case Move():
                     self.plan = plan_move(decision, self._situation(assessment), term=term)
+                case Protect():
+                    self.plan = plan_protect(decision, self.placement, term=term)
         except UnsafePlan as refusal:
             self.told += ["  no plan:", *(f"    {reason}" for reason in refusal.reasons)]
         else:
@@ -306,6 +363,8 @@ def tell_decision(decision: Decision) -> list[str]:
             head = "call a person"
         case Rejoin():
             head = f"rejoin {decision.region}"
+        case Protect():
+            head = f"protect {decision.component} in {decision.region}"
     rejected = decision.rejected if isinstance(decision, Move | Shift) else ()
     return [
         f"  decision: {head}",
@@ -338,7 +397,7 @@ def tell(text: str) -> str:
     """Play a story and return what was said."""
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     (_, size, *options), *events = lines
-    given = {"automation": "automatic", "acks": "1", "cache_acks": "1", "dns": "yes"} | dict(
+    given = {"automation": "automatic", "acks": "1", "cache_acks": "1", "dns": "yes", "when_alone": "wait"} | dict(
         o.split("=") for o in options
     )
     estate = shop(
@@ -346,6 +405,7 @@ def tell(text: str) -> str:
         automation=Automation(given["automation"]),
         acks=int(given["acks"]),
         cache_acks=int(given["cache_acks"]),
+        when_alone=WhenAlone(given["when_alone"]),
     )
     if given["dns"] == "no":
         estate = replace(estate, components={c: made for c, made in estate.components.items() if c != SHOP_DNS})

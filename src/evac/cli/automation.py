@@ -1,4 +1,4 @@
-"""`evac pause`, `resume`, `approve`, `resolve`, `rejoin`: what a person tells a running controller."""
+"""`evac pause`, `resume`, `approve`, `resolve`, `rejoin`, `degrade`: what a person tells a running controller."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from evac.cli.terminal import (
     JsonOption,
     StateOption,
     StoreOption,
+    YesOption,
+    confirmed,
     print_json,
 )
 from evac.core.run import RunId
@@ -75,6 +77,12 @@ def add_to(app: typer.Typer) -> None:
         """Say that a person has mended what a stuck run left; evac acts for its group again."""
         _ask(Wish.RESOLVE, estate, environment, state, store, group=group, as_json=as_json, said="resolved")
 
+    _add_for_standbys(app)
+
+
+def _add_for_standbys(app: typer.Typer) -> None:
+    """Add what is said of standbys: one that is back, or that none is left."""
+
     @app.command("rejoin")
     def rejoin(
         region: Annotated[str, typer.Argument(help="The returned region to make a standby again.")],
@@ -87,6 +95,38 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Rebuild a returned region as a standby; what only it has is saved first."""
         _ask(Wish.REJOIN, estate, environment, state, store, group=group, region=region, as_json=as_json, said="begun")
+
+    @app.command("degrade")
+    def degrade(
+        region: Annotated[str, typer.Argument(help="The region of the primary that is to go on alone.")],
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        store: StoreOption = None,
+        group: GroupOption = None,
+        reason: ReasonOption = "",
+        yes: YesOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Let a primary whose standbys are all away acknowledge alone. What it writes then may be lost with its region,
+        until a standby streams again: evac takes it back by itself."""
+        risk = f"what the primary in {region} acknowledges alone is lost with it; evac ends this when a standby streams"
+        if not (yes or confirmed((risk,), region)):
+            print("nothing was changed")
+            raise typer.Exit(3)
+        said = "the primary may go on alone"
+        _ask(
+            Wish.DEGRADE,
+            estate,
+            environment,
+            state,
+            store,
+            group=group,
+            region=region,
+            reason=reason,
+            as_json=as_json,
+            said=said,
+        )
 
 
 def _ask(
@@ -105,7 +145,7 @@ def _ask(
     async def ask() -> RunId | None:
         async with open_estate(estate, environment=environment, state=state, store=store) as opened:
             run = await opened.ask(wish, group=group, region=region, reason=reason)
-            if run is not None and wish is Wish.REJOIN:
+            if run is not None and wish in (Wish.REJOIN, Wish.DEGRADE):
                 await opened.settled(run)
             return run
 

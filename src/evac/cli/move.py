@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,8 @@ from evac.cli.terminal import (
     JsonOption,
     StateOption,
     StoreOption,
+    YesOption,
+    confirmed,
     print_json,
 )
 from evac.core.errors import UnsafePlan
@@ -27,7 +28,6 @@ from evac.opened import open_estate
 from evac.report.plans import plan_lines
 
 ToOption = Annotated[str | None, typer.Option("--to", help="The region to move to. Default: the best one.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for the region's name.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the report.")]
 StrategyOption = Annotated[str, typer.Option("--strategy", help="How traffic is shifted: immediate.")]
 
@@ -144,19 +144,10 @@ class Asked:
         ) as estate:
             if not self._yes:
                 plan = await estate.plan(source, target, kind=wish.value, group=self._group, accept_loss=accept_loss)
-                if not _confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):
+                if not confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):
                     return None
             run = await estate.ask(
                 wish, group=self._group, region=source, target=target, accept_loss=accept_loss, reason=self._reason
             )
             assert run is not None, "a move starts a run"
             return await estate.settled(run, teller)
-
-
-def _confirmed(lines: list[str], target: str) -> bool:
-    """Ask for the target's name; without a terminal to ask at, the answer is no."""
-    if not sys.stdin.isatty():
-        raise UnsafePlan(("there is no terminal to ask at: add --yes if you mean it",))
-    for line in lines:
-        print(line, file=sys.stderr)
-    return bool(typer.prompt(f"type {target} to go on", default="", show_default=False, err=True) == target)

@@ -41,8 +41,9 @@ def add_to(app: typer.Typer) -> None:
         out = console()
         for run in found:
             row = _row(run)
+            where = row["source"] if row["source"] == row["target"] else f"{row['source']} to {row['target']}"
             out.print(
-                f"{row['run']}  {row['opened']}  {row['kind']:<10} {row['group']}: {row['source']} to {row['target']}"
+                f"{row['run']}  {row['opened']}  {row['kind']:<10} {row['group']}: {where}"
                 f"  {row['outcome']}  {row['steps_done']} of {row['steps']} steps",
                 markup=False,
             )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evac.cli.move import Asked, ReasonOption, YesOption
+from evac.cli.move import Asked, ReasonOption
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -15,6 +15,7 @@ from evac.cli.terminal import (
     JsonOption,
     StateOption,
     StoreOption,
+    YesOption,
 )
 from evac.core.snapshot import Wish
 

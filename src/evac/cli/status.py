@@ -23,7 +23,9 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
+from evac.core.protection import Protect, say_set
 from evac.core.snapshot import Snapshot
+from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
 from evac.opened import SNAPSHOT_FRESH, read_estate, state_folder
 from evac.report.plans import rpo
@@ -66,7 +68,9 @@ def _fine(snapshot: Snapshot) -> bool:
     calm = all(isinstance(d, Hold) and not d.watching for d in snapshot.decisions)
     known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck
     well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
-    return calm and known and well and not any(p.awaiting_rejoin or p.entry for p in snapshot.placements)
+    covered = all(standing.whole for standing in snapshot.sets)
+    home = not any(p.awaiting_rejoin or p.entry for p in snapshot.placements)
+    return calm and known and well and covered and home
 
 
 def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, wall: datetime) -> list[str]:
@@ -79,6 +83,7 @@ def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, 
     said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
     said.append("")
     said += [_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts]
+    said += [line for standing in snapshot.sets for line in _set(standing)]
     for group, forecast in forecasts.items():
         rto = f"{forecast.rto.total_seconds():.1f} s (p95 {forecast.rto_p95.total_seconds():.1f})"
         said.append(f"if {group}'s primary region were lost now: RTO {rto}   RPO {rpo(forecast)}")
@@ -107,7 +112,7 @@ def _calm(decision: Decision) -> bool:
     match decision:
         case Hold():
             return not decision.watching
-        case Move() | Shift() | Ask() | CallPerson() | Rejoin():
+        case Move() | Shift() | Ask() | CallPerson() | Rejoin() | Protect():
             return False
 
 
@@ -117,6 +122,21 @@ def _region(snapshot: Snapshot, region: RegionId) -> str:
     members = [_member(m.component, m.state, m.reason) for m in snapshot.members if m.region == region]
     silent = f"  ({snapshot.voiceless[region]})" if region in snapshot.voiceless else ""
     return f"{region:<12} {health:<14} {'   '.join(members)}{silent}"
+
+
+def _set(standing: SetStanding) -> list[str]:
+    """Whom a primary waits for; if that is not what is declared, why."""
+    if standing.alone:
+        who = "waits for nobody: the promise to lose nothing is off until a standby streams again"
+    else:
+        who = f"waits for {', and for '.join(say_set(sync) for sync in standing.sets)}"
+        who += f"; not for {', '.join(standing.missing)}" if standing.missing else ""
+    lines = [f"{standing.component} {who}"]
+    if standing.changed is not None and not standing.whole:
+        change = standing.changed
+        when = f"{change.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(f"  since {when}, run {change.run} ({change.kind}): {'; '.join(change.reasons)}")
+    return lines
 
 
 def _member(component: str, state: MemberState | None, reason: str) -> str:

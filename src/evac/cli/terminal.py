@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from evac.core.errors import UnsafePlan
 from evac.engine.codec import to_plain
 
 EstateOption = Annotated[
@@ -31,6 +33,7 @@ StoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for the region's name.")]
 GroupOption = Annotated[str | None, typer.Option("--group", help="The group to move, if the estate has several.")]
 ESTATE_DEFAULT = Path("estate.yaml")
 
@@ -43,6 +46,15 @@ def console() -> Console:
 def print_json(value: object) -> None:
     """Print a value of the core as one JSON document."""
     print(json.dumps(to_plain(value), indent=2, ensure_ascii=False, sort_keys=False))
+
+
+def confirmed(lines: Sequence[str], region: str) -> bool:
+    """Show what will be done and ask for a region's name; without a terminal to ask at, it is refused."""
+    if not sys.stdin.isatty():
+        raise UnsafePlan(("there is no terminal to ask at: add --yes if you mean it",))
+    for line in lines:
+        print(line, file=sys.stderr)
+    return bool(typer.prompt(f"type {region} to go on", default="", show_default=False, err=True) == region)
 
 
 def complain(what: str, why: str, *, next_step: str = "") -> None:

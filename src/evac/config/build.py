@@ -6,11 +6,12 @@ What this is not: checking. `rules` has looked at everything before; what is bui
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.config.groups import groups
 from evac.config.members import Members
-from evac.config.schema import ComponentSection, EstateFile, ReplicationSection, ServiceSection
+from evac.config.schema import ComponentSection, DetectionSection, EstateFile, ReplicationSection, ServiceSection
 from evac.core.estate import (
     Capacity,
     Component,
@@ -76,7 +77,7 @@ def replication(section: ComponentSection) -> Replication:
     """Return how a component that holds state is replicated."""
     said = section.replication or ReplicationSection(mode=ReplicationMode.SYNC)
     acks = said.acks if said.acks is not None else int(said.mode is ReplicationMode.SYNC)
-    return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max)
+    return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max, when_alone=said.when_alone)
 
 
 def places(file: EstateFile) -> Mapping[RegionId, SshSettings | None]:
@@ -97,10 +98,25 @@ def build(file: EstateFile, members: Members) -> Estate:
         probes=tuple(_probes(file, members)),
         home={group: RegionId(home) for group, home in homes.items() if home is not None},
         detection=Detection(**dict(file.detection)),
-        guard=Guard(**dict(file.guard)),
+        guard=_guard(file),
         round_trips=_round_trips(file),
         rejoin_automatic=file.rejoin == "automatic",
     )
+
+
+def time_to_be_sure(detection: DetectionSection) -> timedelta:
+    """Return how long finding a lost region may take."""
+    longest = max(detection.failures * detection.interval + detection.timeout, detection.heartbeat_stale)
+    return longest + detection.dwell
+
+
+def _guard(file: EstateFile) -> Guard:
+    """A lost primary looks like standbys that are away, so these are given longer to be seen than it."""
+    guard = Guard(**dict(file.guard))
+    if "standby_leaves_after" in file.guard.model_fields_set:
+        return guard
+    least = 2 * time_to_be_sure(file.detection)
+    return replace(guard, standby_leaves_after=max(guard.standby_leaves_after, least))
 
 
 def _region(file: EstateFile, name: str) -> Region:

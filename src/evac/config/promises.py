@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from evac.config.build import objectives, replication
+from evac.config.build import objectives, replication, time_to_be_sure
 from evac.config.scene import Found, Rule, Scene
-from evac.core.estate import Automation, ReplicationMode
+from evac.core.estate import Automation, ReplicationMode, WhenAlone
 from evac.drivers.settings import format_duration
 
 LOST_PACKET = timedelta(seconds=1)
@@ -44,9 +44,7 @@ def _promise(scene: Scene, service: str, *keys: str) -> tuple[str | int, ...]:
 
 def loss_is_found_in_time(scene: Scene) -> Iterator[Found]:
     """Detecting a loss alone does not use up the time to recover."""
-    detection = scene.file.detection
-    longest = max(detection.failures * detection.interval + detection.timeout, detection.heartbeat_stale)
-    longest += detection.dwell
+    longest = time_to_be_sure(scene.file.detection)
     for name, service in scene.file.services.items():
         promised = objectives(scene.file, service)
         if promised is not None and longest >= promised.rto:
@@ -117,6 +115,26 @@ def suppression_can_end(scene: Scene) -> Iterator[Found]:
         yield Found(path=("guard", "flap_reuse"), reason=reason)
 
 
+def standbys_are_judged_slower_than_regions(scene: Scene) -> Iterator[Found]:
+    """A standby is missed later than its primary: whether the stream or its source broke must be known first."""
+    sure, guard = time_to_be_sure(scene.file.detection), scene.file.guard
+    if "standby_leaves_after" in guard.model_fields_set and guard.standby_leaves_after <= sure:
+        reason = (
+            f"must be more than {format_duration(sure)}, which finding a lost region takes by `detection`: a primary "
+            "that is lost looks like standbys that are away"
+        )
+        yield Found(path=("guard", "standby_leaves_after"), reason=reason)
+
+
+def going_on_alone_is_for_who_waits(scene: Scene) -> Iterator[Found]:
+    """An asynchronous primary waits for nobody, so there is nothing to choose."""
+    for path, _, name, section in scene.components():
+        said = replication(section) if scene.holds_state(name) else None
+        if said is not None and said.mode is ReplicationMode.ASYNC and said.when_alone is WhenAlone.DEGRADE:
+            reason = "an asynchronous primary waits for no standby anyway; leave when_alone away, or use mode: sync"
+            yield Found(path=(*path, "replication", "when_alone"), reason=reason)
+
+
 PROMISES: tuple[Rule, ...] = (
     tiers_have_targets,
     outages_end_before_they_kill,
@@ -125,4 +143,6 @@ PROMISES: tuple[Rule, ...] = (
     asynchronous_needs_a_person,
     timings_agree,
     suppression_can_end,
+    standbys_are_judged_slower_than_regions,
+    going_on_alone_is_for_who_waits,
 )

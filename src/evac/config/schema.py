@@ -14,7 +14,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from evac.core.estate import Automation, Detection, Directs, Guard, RegionRole, ReplicationMode, ServiceKind, Strategy
+from evac.core.estate import (
+    Automation,
+    Detection,
+    Directs,
+    Guard,
+    RegionRole,
+    ReplicationMode,
+    ServiceKind,
+    Strategy,
+    WhenAlone,
+)
 from evac.drivers.settings import Duration, Settings
 from evac.places.ssh import SshSettings
 
@@ -116,6 +126,12 @@ class GuardSection(Settings):
     """Lowest score, 0 to 1, at which a region may be a target."""
     recover_for: Duration = _GUARD.recover_for
     """Time a region must be well before it counts as recovered."""
+    standby_leaves_after: Positive = _GUARD.standby_leaves_after
+    """Time a synchronous standby must be away before the primary waits for the others only. Left out, it is twice the
+    time that finding a lost region takes, if that is longer."""
+    standby_returns_after: Duration = _GUARD.standby_returns_after
+    """Time it must have streamed without a gap before it is waited for again; twice as long for each time the set
+    shrank lately, by the points below."""
     flap_penalty: float = Field(default=_GUARD.flap_penalty, gt=0)
     """Points for each change from well to failed or back."""
     flap_half_life: Positive = _GUARD.flap_half_life
@@ -147,6 +163,9 @@ class ReplicationSection(Settings):
     accepting writes while fewer than so many standbys have been heard of, which bounds the loss (Valkey)."""
     lag_max: Positive = timedelta(seconds=10)
     """A standby further behind is not promoted without force."""
+    when_alone: WhenAlone = WhenAlone.WAIT
+    """With `sync`, when no standby is left to acknowledge: `wait`, writes wait until one is back or a person says
+    `evac degrade`; `degrade`, they go on, and what is acknowledged may be lost until a standby streams again."""
 
 
 class ComponentSection(Settings):

@@ -1,10 +1,10 @@
 """The decision: what is to be done about each group now, or why nothing is.
 
-Intuition: for each group ask in this order: is a run under way; does evac still owe something (a returned region to
-rebuild, a standby missing from the set); is the region that holds the primaries in trouble of a kind that moving
-cures; is only the way in for clients broken, and can they come in by another door; may evac act by itself; is there
-somewhere to go; can the old primary be fenced. The first "no" is the answer, and is recorded with the same care as a
-move.
+Intuition: for each group ask in this order: is a run under way; is the region that holds the primaries in trouble of a
+kind that moving cures, or only the way in for clients, and can they come in by another door; if neither, does evac
+still owe something (a standby that left the set or is back, clients to bring home, a returned region to rebuild); may
+evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is the answer, and is
+recorded with the same care as a move.
 
 What this is not: the steps (`planning`).
 """
@@ -21,6 +21,7 @@ from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict, answe
 from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Guard, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement, RunKind
+from evac.core.protection import Alone, Protect, Scene, Streams, alone, astray, findings
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected, choose
 from evac.core.traffic import Shift
@@ -46,6 +47,8 @@ TRIES_MAX = 3
 """After so many runs in a row that did not complete, a person is called."""
 TRY_AGAIN_AFTER = timedelta(seconds=10)
 """Twice as long after each further one."""
+PATIENCE_DOUBLINGS_MAX = 6
+"""No wait for a standby to come back, or for another try, is doubled more often."""
 
 LOST_AFTER = timedelta(seconds=10)
 """A region that cannot be judged and has been silent for so long is told to a person."""
@@ -83,6 +86,13 @@ class View:
     """How restless the way in to each group has been; it holds back the return, and no move."""
     sent_by: Mapping[GroupId, str] = field(default_factory=dict)
     """Who sent a group's clients to another door by hand: there they stay until somebody sends them back."""
+    protect_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Changes of the set that must acknowledge, in a row, that did not complete."""
+    settled_at: Mapping[GroupId, Instant] = field(default_factory=dict)
+    """When each group's last run ended: who was away while it ran, perhaps because of it, is given time anew."""
+    leavings: Mapping[GroupId, Flaps] = field(default_factory=dict)
+    """How restless a group's standbys have been: points for each time a set shrank."""
+    streams: Streams = field(default_factory=dict)
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
@@ -133,14 +143,18 @@ class CallPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejoin:
-    """Rebuild a returned region as a standby."""
+    """Make a returned region a standby: rebuild what was a primary there, or turn to the primary what missed a move.
+
+    `missed` are the components of a region that held no primary and stands by for one that was left.
+    """
 
     group: GroupId
     region: RegionId
     reasons: tuple[str, ...]
+    missed: tuple[ComponentId, ...] = ()
 
 
-Decision: TypeAlias = Hold | Move | Shift | Ask | CallPerson | Rejoin
+Decision: TypeAlias = Hold | Move | Shift | Ask | CallPerson | Rejoin | Protect
 
 
 def decide(view: View, *, now: Instant) -> tuple[Decision, ...]:
@@ -183,7 +197,7 @@ def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> 
     back = _come_back(view, placement, verdict, now)
     if back is not None and not isinstance(back, Hold):
         return back
-    return _rejoin(view, placement, now) or back or Hold(group=placement.group, reasons=(_calm(verdict),))
+    return _upkeep(view, placement, now) or back or Hold(group=placement.group, reasons=(_calm(verdict),))
 
 
 def _dwell(view: View, verdict: Verdict) -> timedelta:
@@ -412,7 +426,8 @@ def unstarvable(
     """Return why the old primary of a component cannot be starved of its standbys; empty if it can."""
     sets = placement.sync.get(component.id, ())
     if not sets:
-        return f"{component.id} is asynchronous and {placement.primary} cannot be reached: nothing proves it stopped"
+        how = "acknowledges alone" if alone(component, placement) else "is asynchronous"
+        return f"{component.id} {how} and {placement.primary} cannot be reached: nothing proves it stopped"
     for sync in sets:
         able = [
             r for r in sync.standbys if is_standby(members, component.id, r) and answers(assessment, r, estate=estate)
@@ -431,9 +446,82 @@ def is_standby(members: Members, component: ComponentId, region: RegionId) -> bo
     return seen is not None and seen.state is not None and seen.state.role is MemberRole.STANDBY
 
 
-def _rejoin(view: View, placement: Placement, now: Instant) -> Decision | None:
-    """A region that held a primary and has answered for a while is rebuilt."""
-    if not view.estate.rejoin_automatic or view.paused or not placement.awaiting_rejoin:
+def _upkeep(view: View, placement: Placement, now: Instant) -> Decision | None:
+    """What is owed to a group whose primary is well: its set kept right, its returned regions rebuilt, a person told.
+
+    A set is changed first: it takes a moment, and until then the loss of the primary may not be survived.
+    """
+    scene = _scene(view, placement, now)
+    found = findings(scene) if _judges(view, placement, now) else ()
+    return _protect(view, placement, found, now) or _rejoin(view, placement, scene, now) or _alone(placement, found)
+
+
+def waiting_alone(view: View, group: GroupId, *, now: Instant) -> tuple[Alone, ...]:
+    """Return the components of a group whose writes wait although no standby is left to acknowledge them."""
+    placement = view.placements[group]
+    found = findings(_scene(view, placement, now)) if _judges(view, placement, now) else ()
+    return tuple(f for f in found if isinstance(f, Alone) and f.waits)
+
+
+def missed_in(view: View, group: GroupId, region: RegionId, *, now: Instant) -> tuple[tuple[ComponentId, str], ...]:
+    """Return the components of a group whose member in a region missed a move, each with how that shows."""
+    return astray(_scene(view, view.placements[group], now), region, after=view.estate.guard.recover_for)
+
+
+def _scene(view: View, placement: Placement, now: Instant) -> Scene:
+    guard = view.estate.guard
+    shrank = view.leavings.get(placement.group, Flaps()).now(now, guard.flap_half_life) / guard.flap_penalty
+    return Scene(
+        estate=view.estate,
+        placement=placement,
+        members=view.members,
+        streams=view.streams,
+        now=now,
+        watched_since=max(
+            view.heard_since.get(placement.primary, now), view.settled_at.get(placement.group, timedelta.min)
+        ),
+        patience=guard.standby_returns_after * 2 ** min(max(shrank - 1, 0.0), PATIENCE_DOUBLINGS_MAX),
+    )
+
+
+def _judges(view: View, placement: Placement, now: Instant) -> bool:
+    """Whether standbys can be judged: their stream is no better than its source, and than evac's view of it."""
+    primary = placement.primary
+    since = view.heard_since.get(primary)
+    watched = since is not None and now - since >= view.estate.guard.standby_leaves_after
+    known = view.assessment.verdicts[primary].diagnosis is not Diagnosis.UNKNOWN
+    return watched and known and primary not in view.assessment.voiceless
+
+
+def _protect(view: View, placement: Placement, found: tuple[Protect | Alone, ...], now: Instant) -> Protect | None:
+    """The first set to be changed. One that could not be is tried again, later each time."""
+    change = next((f for f in found if isinstance(f, Protect)), None)
+    if change is None or view.paused:
+        return None
+    tries = view.protect_tries.get(placement.group)
+    if tries and now - tries.at < TRY_AGAIN_AFTER * 2 ** min(tries.count - 1, PATIENCE_DOUBLINGS_MAX):
+        return None
+    return change
+
+
+def _alone(placement: Placement, found: tuple[Protect | Alone, ...]) -> Decision | None:
+    """Writes that wait for nobody's return are a person's matter; a promise that is off is at least told."""
+    lonely = [f for f in found if isinstance(f, Alone)]
+    reasons = tuple(reason for f in lonely for reason in f.reasons)
+    if any(f.waits for f in lonely):
+        advice = "bring one back, or let the primary go on alone, which ends the promise to lose nothing: evac degrade"
+        return CallPerson(group=placement.group, reasons=(*reasons, f"{advice} {placement.primary}"))
+    return Hold(group=placement.group, reasons=reasons, watching=True) if lonely else None
+
+
+def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Decision | None:
+    """A region that held a primary and has answered for a while is rebuilt; one that missed a move is told of it."""
+    if not view.estate.rejoin_automatic or view.paused:
+        return None
+    after = view.estate.guard.recover_for
+    others = (r for r in view.estate.regions if r not in placement.awaiting_rejoin)
+    missed = next(((r, m) for r in others if (m := astray(scene, r, after=after))), None)
+    if not placement.awaiting_rejoin and missed is None:
         return None
     tries = view.rejoin_tries.get(placement.group)
     if tries and (wait := _after_failure(placement.group, tries, now)):
@@ -441,9 +529,13 @@ def _rejoin(view: View, placement: Placement, now: Instant) -> Decision | None:
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)
         fresh = region not in view.assessment.voiceless
-        if fresh and since is not None and now - since >= view.estate.guard.recover_for:
+        if fresh and since is not None and now - since >= after:
             held = (now - since).total_seconds()
             return Rejoin(
                 group=placement.group, region=region, reasons=(f"{region} has answered for {held:.0f} s without a gap",)
             )
-    return None
+    if missed is None:
+        return None
+    region, followed = missed
+    reasons = tuple(f"{c} in {region} missed the move: {how}" for c, how in followed)
+    return Rejoin(group=placement.group, region=region, reasons=reasons, missed=tuple(c for c, _ in followed))

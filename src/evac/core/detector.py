@@ -18,7 +18,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
-from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
+from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
+
+STREAM_SILENCE_MAX = timedelta(seconds=5)
+"""A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
 
 
 class Sight(NamedTuple):
@@ -55,6 +58,23 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """What one standby's stream has been like, by its own word."""
+
+    upstream: RegionId | None
+    behind: bool
+    """Whether it is on an older timeline than a primary: it missed a promotion, or went past the point where the new
+    timeline begins. Such a stream begins again and again, and brings nothing."""
+    flows: bool
+    since: Instant
+    """Since when all this has been so, without a gap in what was told of it."""
+    heard: Instant | None
+    """When something came over it for the last time; None if nothing did since evac looks."""
+    told: Instant
+    """When the member spoke last, or was found silent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """All cells, heartbeats and member states, as last seen."""
 
@@ -64,6 +84,7 @@ class Detector:
     fresh_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's heartbeat has come without a stale gap."""
     members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
+    streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
 
 
 def fold(detector: Detector, *observations: Observation) -> Detector:
@@ -72,7 +93,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
     two failures. (Two probes that ask the same of the same target would mix in one cell: declare one.)
     """
-    cells, members = dict(detector.cells), dict(detector.members)
+    cells, members, streams = dict(detector.cells), dict(detector.members), dict(detector.streams)
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
     for seen in observations:
         match seen:
@@ -85,10 +106,42 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
                     fresh_since[seen.region] = seen.at
                 heartbeats[seen.region] = seen.at if last is None else max(last, seen.at)
             case MemberSeen():  # pragma: no branch (the union is closed)
-                known = members.get((seen.component, seen.region))
-                if known is None or known.at <= seen.at:
-                    members[seen.component, seen.region] = seen
-    return replace(detector, cells=cells, heartbeats=heartbeats, fresh_since=fresh_since, members=members)
+                where = seen.component, seen.region
+                if (known := members.get(where)) is None or known.at <= seen.at:
+                    members[where] = seen
+                    streams[where] = _flow(streams.get(where), seen, newest=_newest(members, seen.component))
+    return replace(
+        detector, cells=cells, heartbeats=heartbeats, fresh_since=fresh_since, members=members, streams=streams
+    )
+
+
+def _newest(members: Mapping[tuple[ComponentId, RegionId], MemberSeen], component: ComponentId) -> int:
+    """The newest timeline that a primary of a component is on; 0 where they do not say."""
+    states = (seen.state for (c, _), seen in members.items() if c == component)
+    return max((s.timeline or 0 for s in states if s is not None and s.role is MemberRole.PRIMARY), default=0)
+
+
+def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
+    """Fold what a member says of its stream; one that does not answer, or is no standby, has none that flows."""
+    state = seen.state
+    behind = state is not None and state.timeline is not None and state.timeline < newest
+    silence = timedelta() if state is None or state.stream_silence is None else state.stream_silence
+    streams = state is not None and state.role is MemberRole.STANDBY and state.streaming
+    flows = streams and silence <= STREAM_SILENCE_MAX and not behind
+    upstream = state.upstream if state is not None else None
+    goes_on = (
+        before is not None
+        and (before.flows, before.upstream, before.behind) == (flows, upstream, behind)
+        and seen.at - before.told <= STREAM_SILENCE_MAX
+    )
+    return Stream(
+        upstream=upstream,
+        behind=behind,
+        flows=flows,
+        since=before.since if before is not None and goes_on else seen.at,
+        heard=seen.at - silence if flows else before.heard if before is not None else None,
+        told=seen.at,
+    )
 
 
 def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:

@@ -69,6 +69,15 @@ class ReplicationMode(StrEnum):
     ASYNC = "async"
 
 
+class WhenAlone(StrEnum):
+    """What a synchronous primary does when no standby is left to acknowledge: its writes wait, or it goes on alone
+    and the promise to lose nothing is off until a standby streams again.
+    """
+
+    WAIT = "wait"
+    DEGRADE = "degrade"
+
+
 class Purpose(StrEnum):
     """What a component is in a plan: it holds state with one writer, or it carries traffic to a region."""
 
@@ -129,6 +138,7 @@ class Replication:
     mode: ReplicationMode
     acks: int
     lag_max: timedelta
+    when_alone: WhenAlone = WhenAlone.WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +242,17 @@ class Guard:
     `hold_down` is how long after a failover nothing automatic follows; a target must score at least `target_score_min`.
     Flaps follow RFC 2439: `flap_penalty` points each, halved every `flap_half_life`, suppressed above
     `flap_suppress`, free again below `flap_reuse`.
+
+    A standby that has been away for `standby_leaves_after` leaves the set that must acknowledge, and one that has
+    streamed without a gap for `standby_returns_after` comes back into it; that wait doubles with each time the set
+    shrank lately, by the same points.
     """
 
     hold_down: timedelta = timedelta(minutes=30)
     target_score_min: float = 0.7
     recover_for: timedelta = timedelta(seconds=5)
+    standby_leaves_after: timedelta = timedelta(seconds=10)
+    standby_returns_after: timedelta = timedelta(seconds=5)
     flap_penalty: float = 1000.0
     flap_half_life: timedelta = timedelta(minutes=15)
     flap_suppress: float = 2000.0

@@ -21,6 +21,7 @@ from evac.core.decision import unstarvable
 from evac.core.estate import Component, ComponentId, Detection, Estate, Purpose, ReplicationMode
 from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
+from evac.core.protection import synchronous
 from evac.core.targets import Members
 
 Durations: TypeAlias = Mapping[tuple[str, Verb], Sequence[timedelta]]
@@ -164,13 +165,14 @@ def _loss(component: Component, placement: Placement, estate: Estate, assessment
     standbys = _standbys(component, placement, assessment, members)
     lags = [s.lag for s in standbys if s.lag is not None]
     size = _behind(component, placement, members, standbys)
+    promise = "it acknowledges alone, the promise to lose nothing is off; " if synchronous(component) else ""
     if not lags:
-        why = "no standby says how far behind it is"
+        why = f"{promise}no standby says how far behind it is"
         return Loss(component=component.id, basis=RpoBasis.UNKNOWN, time=None, size=size, why=why)
     if any(s.streaming for s in standbys):
-        why = "lag of the closest standby"
+        why = f"{promise}lag of the closest standby"
     else:
-        why = "no standby streams: this grows until one does"
+        why = f"{promise}no standby streams: this grows until one does"
     return Loss(component=component.id, basis=RpoBasis.LAG, time=min(lags), size=size, why=why)
 
 

@@ -2,7 +2,8 @@
 
 Intuition: the record must be right whenever evac dies. So a change of who must acknowledge is recorded twice: before
 the order, as both the old set and the new one, and after the receipt, as the new one alone. Whoever promotes in
-between starves both, and finds every acknowledged write (`docs/design/safety.md` 3). The primary moves in the record
+between starves both, and finds every acknowledged write; afterwards the new set is enough, because the receipt says
+that it holds all that was written before it (`docs/design/safety.md` 3). The primary moves in the record
 with the first promotion's receipt: from then on the old region may hold nothing that counts. Another region's door is
 in the record for as long as any router may send clients there.
 
@@ -49,11 +50,15 @@ def new_set(step: Step) -> SyncSet:
 
 
 def _changing(placement: Placement, run: Run, event: Started) -> Placement:
-    """Both sets count while a change runs; nobody is sure which one holds."""
+    """Both sets count while a change runs; nobody is sure which one holds.
+
+    Where nobody was waited for, that may hold until the receipt: the record stays without a set, so that nothing counts
+    as starved.
+    """
     step = run.plan.step(event.step)
-    if step.action.verb not in CHANGING:
-        return placement
     known = placement.sync.get(step.action.component, ())
+    if step.action.verb not in CHANGING or not known:
+        return placement
     old = run.plan.before.sync.get(step.action.component, ()) if event.undo else ()
     return _with_sets(placement, step.action.component, (*known, *old, new_set(step)))
 

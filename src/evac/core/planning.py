@@ -20,7 +20,8 @@ from evac.core.decision import Move, Rejoin, is_standby, unstarvable
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Estate, Purpose, RegionId, ReplicationMode
 from evac.core.observation import Json
-from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb, in_order
+from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
+from evac.core.protection import set_of
 from evac.core.targets import Members, obstacle
 
 LIMITS: Mapping[Verb, timedelta] = {
@@ -96,7 +97,8 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
     """Return the plan that makes a returned region a standby again: traffic off and stop at once, rebuild, protect.
 
     A component that the failover had to leave behind (it could not be fenced, and was merely wanted) is still primary
-    there: now that its agent answers, it is switched over first.
+    there: now that its agent answers, it is switched over first. One that merely missed a move was no primary, so there
+    is nothing to stop.
     """
     placement = situation.placement
     assert term >= placement.term, "a term never falls"
@@ -108,9 +110,11 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
     # Never undone: traffic must not go back to a region that is being rebuilt.
     steps += [replace(step, undoable=False, optional=True) for step in shifts]
     for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
-        if rejoin.region not in component.members:
+        if rejoin.region not in component.members or (rejoin.missed and component.id not in rejoin.missed):
             continue
-        if is_standby(situation.members, component.id, placement.primary):
+        if rejoin.missed:
+            fence: Chain = ()
+        elif is_standby(situation.members, component.id, placement.primary):
             fence = _switch_chain(component, shift, situation, term=term)
         else:
             kill: dict[str, Json] = {"mode": "kill"}
@@ -126,7 +130,7 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
         term=term,
         steps=in_order(steps),
         before=placement,
-        after=_after_rejoin(placement, situation, rejoin.region, term=term),
+        after=_after_rejoin(rejoin, situation, term=term),
     )
 
 
@@ -268,19 +272,12 @@ def _with_barrier(steps: Sequence[Step]) -> list[Step]:
     return ordered
 
 
-def sync_after(component: Component, followers: Sequence[RegionId]) -> SyncSet | None:
-    """Return the set the new primary waits for: as many acknowledgements as declared and possible; None without."""
-    assert component.replication is not None, "state components are replicated, which loading checks"
-    acks = min(component.replication.acks, len(followers))
-    return SyncSet(acks=acks, standbys=tuple(followers)) if acks else None
-
-
 def _promotion(
     component: Component, move: Move, situation: Situation, *, term: Term, needs: tuple[StepId, ...]
 ) -> Step:
     """The pivot. Where nobody is left to acknowledge, it goes on alone, and the plan's notes say so."""
     followers = _followers(component, move, situation)
-    sync = sync_after(component, followers)
+    sync = set_of(component, followers)
     waits: Json = {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}
     args: dict[str, Json] = {"sync": waits, "old": move.source}
     if move.accept_loss:
@@ -441,7 +438,7 @@ def _rebuild(
         component, region, Verb.REJOIN, Phase.RESTORE, term=term, needs=needs, args={"primary": primary}, undoable=False
     )
     standbys = _standbys(component, situation, primary, with_region=region)
-    sync = sync_after(component, standbys)
+    sync = set_of(component, standbys)
     if sync is None:
         return [rejoin]
     args: dict[str, Json] = {"acks": sync.acks, "standbys": list(sync.standbys)}
@@ -452,10 +449,22 @@ def _rebuild(
 def _standbys(
     component: Component, situation: Situation, primary: RegionId, *, with_region: RegionId
 ) -> list[RegionId]:
-    """Who will stand by once a region has rejoined, in the order the members are declared."""
-    away = set(situation.placement.awaiting_rejoin) - {with_region}
-    known = {with_region, *situation.standbys(component)}
+    """Who will stand by once a region has rejoined, in the order the members are declared: those that do, and those
+    that are waited for now, who may just not have been seen; who streams late comes into the set by itself.
+    """
+    placement = situation.placement
+    away = set(placement.awaiting_rejoin) - {with_region}
+    waited = {r for sync in placement.sync.get(component.id, ()) for r in sync.standbys}
+    streaming = {r for r in situation.standbys(component) if _streams(situation, component, r)}
+    known = {with_region, *waited, *streaming}
     return [r for r in component.members if r != primary and r in known and r not in away]
+
+
+def _streams(situation: Situation, component: Component, region: RegionId) -> bool:
+    """Whether a standby said when it was last asked that it streams from the primary."""
+    state = situation.members[component.id, region].state
+    assert state is not None, "a standby has said so itself"
+    return state.streaming and state.upstream in (None, situation.placement.primary)
 
 
 def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term, planned: bool) -> Placement:
@@ -468,7 +477,7 @@ def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: T
             members = _standbys(component, situation, move.target, with_region=move.source)
         else:
             members = _followers(component, move, situation)
-        if waits := sync_after(component, members):
+        if waits := set_of(component, members):
             sync[component.id] = (waits,)
     waiting = [r for r in situation.placement.awaiting_rejoin if r != move.target]
     if not planned:
@@ -478,11 +487,13 @@ def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: T
     )
 
 
-def _after_rejoin(placement: Placement, situation: Situation, region: RegionId, *, term: Term) -> Placement:
+def _after_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Placement:
+    placement, region = situation.placement, rejoin.region
     sync = dict(placement.sync)
     for component in situation.estate.group_components(placement.group, Purpose.STATE):
         standbys = _standbys(component, situation, placement.primary, with_region=region)
-        if waits := sync_after(component, standbys):
+        concerned = not rejoin.missed or component.id in rejoin.missed
+        if concerned and (waits := set_of(component, standbys)):
             sync[component.id] = (waits,)
     waiting = tuple(r for r in placement.awaiting_rejoin if r != region)
     return replace(placement, term=term, sync=sync, awaiting_rejoin=waiting)

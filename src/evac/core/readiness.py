@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evac.core.assessment import Assessment, Diagnosis, answers
-from evac.core.estate import Estate, Purpose, RegionId
+from evac.core.estate import Component, Estate, Purpose, RegionId
 from evac.core.plan import Placement
+from evac.core.protection import alone, synchronous
 from evac.core.targets import Members, lag_before_silence, obstacle
 
 FREE_DISK_GOOD = 0.2
@@ -111,6 +112,10 @@ def _advice(estate: Estate, placement: Placement, members: Members, region: Regi
         if seen.state.free_disk is not None and seen.state.free_disk < FREE_DISK_GOOD:
             said.append(f"{component.id} has {seen.state.free_disk:.0%} of its disk free: make room")
         lag = lag_before_silence(seen)
+        if region == placement.primary and alone(component, placement):
+            said.append(f"{component.id} acknowledges alone: bring a standby back, until then writes may be lost")
+        if region != placement.primary and _outside(component, placement, region):
+            said.append(f"{component.id} is not in the set that must acknowledge: see why it does not stream")
         if region != placement.primary and lag is not None and lag > component.replication.lag_max / 2:
             said.append(f"{component.id} lags {lag.total_seconds():.1f} s, more than half of what a move allows")
     if region == placement.entry:
@@ -118,3 +123,9 @@ def _advice(estate: Estate, placement: Placement, members: Members, region: Regi
     if not estate.regions[region].capacity.requests_per_second:
         said.append("declare its capacity, so that evac can tell whether it carries the load")
     return said
+
+
+def _outside(component: Component, placement: Placement, region: RegionId) -> bool:
+    """Whether a synchronous standby is not waited for, now or by the change that runs."""
+    waited = {r for sync in placement.sync.get(component.id, ()) for r in sync.standbys}
+    return synchronous(component) and region in component.members and region not in waited

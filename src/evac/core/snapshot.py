@@ -17,6 +17,7 @@ from evac.core.lease import Leader
 from evac.core.observation import Instant, MemberSeen
 from evac.core.plan import Placement
 from evac.core.run import RunId
+from evac.core.standing import SetStanding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Snapshot:
     paused: str = ""
     leader: Leader | None = None
     """Who leads, where agents elect one; None in the embedded form."""
+    sets: tuple[SetStanding, ...] = ()
 
 
 class Wish(StrEnum):
@@ -48,6 +50,7 @@ class Wish(StrEnum):
     FAILBACK = "failback"
     SHIFT = "shift"
     REJOIN = "rejoin"
+    DEGRADE = "degrade"
     PAUSE = "pause"
     RESUME = "resume"
     APPROVE = "approve"
@@ -56,7 +59,8 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A person's wish. `region` is the source of a failover, the region to rejoin; empty where it means nothing."""
+    """A person's wish. `region` is the source of a failover, the region to rejoin, or that whose primary is to
+    go on alone; empty where it means nothing."""
 
     id: str
     wish: Wish

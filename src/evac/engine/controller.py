@@ -24,6 +24,7 @@ from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.protection import Protect, plan_protect
 from evac.core.run import Run, RunId
 from evac.core.shifting import plan_shift
 from evac.core.traffic import Shift
@@ -45,7 +46,7 @@ STORE_AGAIN = timedelta(seconds=1)
 LASTING = timedelta(seconds=1)
 """How long such a verdict stands before it is told."""
 
-Act: TypeAlias = Move | Shift | Rejoin
+Act: TypeAlias = Move | Shift | Rejoin | Protect
 """The decisions that become runs."""
 
 _log = structlog.get_logger(__name__)
@@ -157,6 +158,10 @@ class Controller:
             return_tries=known.return_tries,
             shift_flaps=known.shift_flaps,
             sent_by=known.sent_by,
+            protect_tries=known.protect_tries,
+            settled_at=known.settled_at,
+            leavings=known.leavings,
+            streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
             paused=known.paused,
         )
@@ -203,7 +208,7 @@ class Controller:
             self._announce(DecisionNews(at=assessment.at, decision=decision))
         self.known.decisions[decision.group] = decision
         match decision:
-            case Move() | Shift() | Rejoin():
+            case Move() | Shift() | Rejoin() | Protect():
                 await self._try_to_start(decision, assessment)
             case Hold() | Ask() | CallPerson():
                 pass
@@ -226,6 +231,8 @@ class Controller:
             case Shift():
                 back = decision.target == self.known.placements[group].primary
                 self.known.failed_shift(group, back=back, now=now)
+            case Protect():
+                self.known.failed_protection(group, now)
             case Move() | Rejoin():
                 self.known.failed_try(group, now)
 
@@ -240,6 +247,8 @@ class Controller:
                 return plan_shift(decision, situation, term=term)
             case Move():
                 return plan_move(decision, situation, term=term)
+            case Protect():
+                return plan_protect(decision, situation.placement, term=term)
 
     async def start(self, decision: Act, assessment: Assessment, *, request: str | None = None) -> RunId:
         """Plan, journal and begin a run; the `request` that asked for it is answered by the same commit.
@@ -252,7 +261,7 @@ class Controller:
             store=self._store,
             clock=self._clock,
             decided_by="evac" if isinstance(decision, Rejoin) else decision.decided_by,
-            symptom_at=assessment.at if isinstance(decision, Rejoin) else decision.symptom_at,
+            symptom_at=decision.symptom_at if isinstance(decision, Move | Shift) else assessment.at,
             decision=to_plain(decision),
             request=request,
         )

@@ -32,7 +32,8 @@ from evac.ports import Clock, Record, Store
 __all__ = ["execute", "open_run"]
 
 ANSWER_GRACE = LOOK_TIMEOUT + timedelta(seconds=2)
-"""How much longer than the step itself its answer is waited for: a look, and two ways through the store."""
+"""How much longer than the step itself its answer is waited for: a look, and two ways through the store. An order that
+only looks takes no longer than this."""
 INTERRUPTIONS_MAX = 100
 """How often a run goes on after the store did not answer, before that is raised."""
 PAUSE = timedelta(milliseconds=100)
@@ -191,9 +192,11 @@ class _Execution:
                     return
 
     def _deadline(self, order: Order) -> Instant:
+        return self._started_at(order) + (timedelta() if order.look else order.timeout) + ANSWER_GRACE
+
+    def _started_at(self, order: Order) -> Instant:
         run = self.journal.run
-        progress = (run.undoes if order.undo else run.does)[order.step]
-        return progress.started_at + order.timeout + ANSWER_GRACE
+        return (run.undoes if order.undo else run.does)[order.step].started_at
 
     def _give_up(self, at: Instant) -> None:
         """Note that the orders due by `at` have no answer. If one comes all the same, the write fails."""
@@ -202,7 +205,7 @@ class _Execution:
                 continue
             del self.waiting[key]
             self.expect[key] = 0
-            said = f"no answer from {order.action.region} in {(order.timeout + ANSWER_GRACE).total_seconds():g} s"
+            said = f"no answer from {order.action.region} in {(at - self._started_at(order)).total_seconds():g} s"
             self._note(order, Answer(failure=Failure.INDETERMINATE, reason=said))
 
     def _note_answer(self, order: Order, record: Record) -> None:

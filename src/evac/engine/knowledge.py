@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from evac.core.assessment import Verdict
 from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
-from evac.core.estate import GroupId, Guard, RegionId
+from evac.core.estate import ComponentId, GroupId, Guard, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement, RunKind
+from evac.core.protection import shrinks
 from evac.core.run import Outcome, Run, RunId, Settled
+from evac.core.standing import SetChange, changes_of
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
 from evac.ports import Clock, Store
@@ -38,6 +40,11 @@ class Knowledge:
     return_tries: dict[GroupId, Tries] = field(default_factory=dict)
     shift_flaps: dict[GroupId, Flaps] = field(default_factory=dict)
     sent_by: dict[GroupId, str] = field(default_factory=dict)
+    protect_tries: dict[GroupId, Tries] = field(default_factory=dict)
+    settled_at: dict[GroupId, Instant] = field(default_factory=dict)
+    leavings: dict[GroupId, Flaps] = field(default_factory=dict)
+    set_changes: dict[ComponentId, SetChange] = field(default_factory=dict)
+    """The last run that changed whom a component's primary waits for."""
     verdicts: dict[RegionId, Verdict] = field(default_factory=dict)
     """The verdicts that were told last."""
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
@@ -63,8 +70,12 @@ class Knowledge:
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
         """Fold a run's end: what it means for the next decision."""
         assert run.settled is not None, "only a settled run has an end"
+        self.settled_at[group] = now
+        self.set_changes |= {change.component: change for change in changes_of(run)}
         if run.plan.kind is RunKind.SHIFT:
             return self._shifted(run, run.settled.outcome, now, guard=guard)
+        if run.plan.kind is RunKind.PROTECT:
+            return self._protected(group, run, now=now, guard=guard)
         if run.plan.kind not in MOVES:
             return self._rebuilt(group, run.settled.outcome, now)
         self.stuck.pop(group, None)
@@ -75,7 +86,7 @@ class Knowledge:
                 # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
                     self.last_move_at[group] = now
-                    self.flaps[group] = _one_flap(self.flaps.get(group, Flaps()), now, guard)
+                    self.flaps[group] = _more_restless(self.flaps.get(group), now=now, guard=guard)
             case Outcome.ROLLED_BACK:
                 self.failed_try(group, now)
             case Outcome.STUCK:
@@ -96,7 +107,7 @@ class Knowledge:
             return self.failed_shift(plan.group, back=plan.target == plan.before.primary, now=now)
         self._forget(plan.group)
         if plan.after.entry is not None and run.opened.decided_by == "evac":
-            self.shift_flaps[plan.group] = _one_flap(self.shift_flaps.get(plan.group, Flaps()), now, guard)
+            self.shift_flaps[plan.group] = _more_restless(self.shift_flaps.get(plan.group), now=now, guard=guard)
         elif plan.after.entry is not None:
             self.sent_by[plan.group] = run.opened.decided_by
         return None
@@ -105,6 +116,20 @@ class Knowledge:
         """Count one more shift of traffic in a row that did not complete: to another door, or back."""
         tries = self.return_tries if back else self.shift_tries
         tries[group] = _one_more(tries.get(group), now)
+
+    def _protected(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
+        """Fold the end of a change of the set that must acknowledge; one that is stuck is decided on anew."""
+        assert run.settled is not None, "only a settled run has an end"
+        if run.settled.outcome is not Outcome.COMPLETED:
+            return self.failed_protection(group, now)
+        self.protect_tries.pop(group, None)
+        if shrinks(run.plan):
+            self.leavings[group] = _more_restless(self.leavings.get(group), now=now, guard=guard)
+        return None
+
+    def failed_protection(self, group: GroupId, now: Instant) -> None:
+        """Count one more change of the set that must acknowledge, in a row, that did not complete."""
+        self.protect_tries[group] = _one_more(self.protect_tries.get(group), now)
 
     def failed_try(self, group: GroupId, now: Instant) -> None:
         """Count one more move in a row that did not complete."""
@@ -126,8 +151,9 @@ def _one_more(before: Tries | None, now: Instant) -> Tries:
     return Tries(count=before.count + 1 if before else 1, at=now)
 
 
-def _one_flap(before: Flaps, now: Instant, guard: Guard) -> Flaps:
-    return Flaps(points=before.now(now, guard.flap_half_life) + guard.flap_penalty, at=now)
+def _more_restless(before: Flaps | None, *, now: Instant, guard: Guard) -> Flaps:
+    points = (before or Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
+    return Flaps(points=points, at=now)
 
 
 def _gist(decision: Decision) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core.assessment import Assessment
-from evac.core.decision import Ask, Move, Rejoin
+from evac.core.decision import Ask, Move, Rejoin, missed_in, waiting_alone
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
-from evac.core.estate import GroupId, RegionId
+from evac.core.estate import GroupId
 from evac.core.plan import RunKind
+from evac.core.protection import Protect, degrading
 from evac.core.run import RunId
 from evac.core.shifting import comes_home_alone, wished_shift
 from evac.core.snapshot import Reply, Request, Wish
@@ -71,10 +72,11 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             act = wished_act(controller, request, assessment)
             return await controller.start(act, assessment, request=request.id)
         case Wish.REJOIN:
-            group = wished_group(controller, request)
-            region = wished_region(controller, group, request)
-            rejoin = Rejoin(group=group, region=region, reasons=(f"asked for by {request.by}",))
+            rejoin = wished_rejoin(controller, request, assessment)
             return await controller.start(rejoin, assessment, request=request.id)
+        case Wish.DEGRADE:
+            degrade = wished_degrading(controller, request, assessment)
+            return await controller.start(degrade, assessment, request=request.id)
         case Wish.PAUSE:
             controller.known.paused = request.reason or f"paused by {request.by}"
             await store.commit(expect={}, put={"pause": controller.known.paused.encode()})
@@ -84,6 +86,7 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             controller.known.rejoin_tries.clear()
             controller.known.shift_tries.clear()
             controller.known.return_tries.clear()
+            controller.known.protect_tries.clear()
             await store.commit(expect={}, put={}, delete=("pause",))
         case Wish.APPROVE:
             asked = controller.known.decisions.get(wished_group(controller, request))
@@ -117,12 +120,36 @@ def wished_group(controller: Controller, request: Request) -> GroupId:
     return group
 
 
-def wished_region(controller: Controller, group: GroupId, request: Request) -> RegionId:
-    """Return the region to rejoin. Raises `UnsafePlan` when it is none of those that wait for it."""
+def wished_rejoin(controller: Controller, request: Request, assessment: Assessment) -> Rejoin:
+    """Return the rejoin of a region that waits for it or missed a move. Raises `UnsafePlan` for any other."""
+    group, region = wished_group(controller, request), request.region
     waiting = controller.known.placements[group].awaiting_rejoin
-    if request.region is None or request.region not in waiting:
+    asked = f"asked for by {request.by}"
+    if region in waiting:
+        return Rejoin(group=group, region=region, reasons=(asked,))
+    missed = missed_in(controller.view(assessment), group, region, now=assessment.at) if region else ()
+    if region is None or not missed:
         raise UnsafePlan((f"regions of {group} that wait to be rebuilt: {', '.join(waiting) or 'none'}",))
-    return request.region
+    reasons = (asked, *(f"{c} in {region} {how}" for c, how in missed))
+    return Rejoin(group=group, region=region, reasons=reasons, missed=tuple(c for c, _ in missed))
+
+
+def wished_degrading(controller: Controller, request: Request, assessment: Assessment) -> Protect:
+    """Return the change that lets a primary go on alone whose writes wait for nobody's return. Raises `UnsafePlan`."""
+    group = wished_group(controller, request)
+    primary = controller.known.placements[group].primary
+    if request.region != primary:
+        raise UnsafePlan((f"{group}'s primaries are in {primary}, not in {request.region}",))
+    found = waiting_alone(controller.view(assessment), group, now=assessment.at)
+    if not found:
+        raise UnsafePlan(
+            (
+                f"no primary of {group} is known to wait for standbys that have all been away for a while;"
+                " evac status says whom each waits for",
+            )
+        )
+    why = f"asked for by {request.by}" + (f": {request.reason}" if request.reason else "")
+    return degrading(found[0], group, primary, why=why, by=request.by)
 
 
 def wished_act(controller: Controller, request: Request, assessment: Assessment) -> Move | Shift:

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from evac.core.snapshot import Snapshot
+from evac.core.standing import standings
 from evac.engine.codec import encode
 from evac.engine.controller import Controller
 from evac.ports import Clock, Store
@@ -60,4 +61,5 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         stuck={str(g): str(r) for g, r in known.stuck.items()},
         paused=known.paused,
         leader=controller.led_by,
+        sets=standings(controller.estate, known.placements.values(), known.set_changes),
     )

@@ -19,6 +19,7 @@ from evac.core.estate import Estate
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan, RunKind
+from evac.core.protection import Protect
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.core.traffic import Shift
 from evac.report import measures, sentences
@@ -160,6 +161,8 @@ def _decision(decision: Decision) -> str:
             return f"{group} needs a person: {reasons}"
         case Rejoin(region=region):
             return f"rebuild {region} as a standby of {group}: {reasons}"
+        case Protect(decided_by=by):
+            return f"{_protect(group, by)}: {reasons}"
 
 
 _VERBS: Mapping[RunKind, str] = {
@@ -175,6 +178,10 @@ _VERBS: Mapping[RunKind, str] = {
 
 def _move(kind: RunKind, group: str, target: str, by: str) -> str:
     return f"{_VERBS[kind]} {group} to {target}, {_asked(by)}"
+
+
+def _protect(group: str, by: str) -> str:
+    return f"{_VERBS[RunKind.PROTECT]} {group}, {_asked(by)}"
 
 
 def _shift(group: str, target: str, by: str) -> str:
@@ -216,6 +223,8 @@ def _opened_by(opened: Opened) -> str:
         what = f"rebuild {plan.source} as a standby of {plan.group}"
     elif plan.kind is RunKind.SHIFT:
         what = _shift(plan.group, plan.target, opened.decided_by)
+    elif plan.kind is RunKind.PROTECT:
+        what = _protect(plan.group, opened.decided_by)
     else:
         what = _move(plan.kind, plan.group, plan.target, opened.decided_by)
     why = f": {'; '.join(reasons)}" if reasons else ""
@@ -279,8 +288,9 @@ def _end(event: Settled, opened: Opened, achieved: str) -> tuple[Line, ...]:
     word = Word.STUCK if event.outcome is Outcome.STUCK else Word.DONE
     match event.outcome:
         case Outcome.COMPLETED:
+            to = "" if plan.kind is RunKind.PROTECT else f" to {plan.target}"
             where = f"; {plan.before.primary} serves" if plan.kind is RunKind.SHIFT else ""
-            text = f"{plan.kind} of {plan.group} to {plan.target} completed in {took}{where}{achieved}"
+            text = f"{plan.kind} of {plan.group}{to} completed in {took}{where}{achieved}"
         case Outcome.ROLLED_BACK:
             text = f"{plan.kind} of {plan.group} rolled back in {took}: all is as before, in {plan.before.primary}"
         case Outcome.STUCK:

@@ -12,12 +12,14 @@ from enum import StrEnum
 
 from evac.core.estate import Estate
 from evac.core.observation import Json
+from evac.core.placement import new_set
 from evac.core.plan import Plan, RunKind, Step
+from evac.core.protection import say_set, shrinks
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.report import measures, sentences
 from evac.report.lines import Line, rows, run_lines, strings
 from evac.report.measures import Lap, Loss, Measure
-from evac.report.words import count, span
+from evac.report.words import count, listed, span
 
 
 class Status(StrEnum):
@@ -156,6 +158,8 @@ def _fine(opened: Opened, end: Settled | None) -> str:
         case Outcome.COMPLETED if plan.kind is RunKind.SHIFT:
             serves = f"; {plan.before.primary} serves it" if plan.after.entry else " again, which serves it"
             return f"Yes. Clients of {plan.group} enter by {plan.target}{serves}."
+        case Outcome.COMPLETED if plan.kind is RunKind.PROTECT:
+            return _protected(plan)
         case Outcome.COMPLETED:
             return f"Yes. {plan.group} is served from {plan.target}."
         case Outcome.ROLLED_BACK:
@@ -165,13 +169,26 @@ def _fine(opened: Opened, end: Settled | None) -> str:
             return f"No. {plan.group} stopped half way, and evac will not guess."
 
 
+def _protected(plan: Plan) -> str:
+    """What a change of a set means; one that leaves nobody to wait for ends a promise."""
+    alone = [s.action.component for s in plan.steps if not new_set(s).acks]
+    if alone:
+        return (
+            f"No. {listed(alone)} acknowledges alone: the promise to lose nothing is off until a standby streams again."
+        )
+    said = listed(f"{s.action.component} waits for {say_set(new_set(s))}" for s in plan.steps)
+    return f"Yes. {said}; nothing acknowledged is lost with {plan.target}."
+
+
 def _did(opened: Opened, figures: Sequence[Measure], events: Sequence[Event]) -> str:
     plan = opened.plan
-    what = (
-        f"rebuilt {plan.source} to follow {plan.target}"
-        if plan.kind is RunKind.REJOIN
-        else f"{plan.kind} of {plan.group} from {plan.source} to {plan.target}"
-    )
+    match plan.kind:
+        case RunKind.REJOIN:
+            what = f"rebuilt {plan.source} to follow {plan.target}"
+        case RunKind.PROTECT:
+            what = f"changed whom {plan.group}'s primary in {plan.target} waits for"
+        case RunKind.FAILOVER | RunKind.SWITCHOVER | RunKind.FAILBACK | RunKind.SHIFT | RunKind.DRILL:
+            what = f"{plan.kind} of {plan.group} from {plan.source} to {plan.target}"
     steps = f"{sum(isinstance(e, Done) and not e.undo for e in events)} of {count(len(plan.steps), 'step')}"
     shown = "".join(f" {m.name} {m.value} (target {m.target})." for m in figures)
     return f"{what[0].upper()}{what[1:]}: {steps} done in {span(events[-1].at - opened.symptom_at)}.{shown}"
@@ -194,6 +211,10 @@ def _needs(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoin
             if opened.decided_by != "evac":
                 return "Nothing now: clients stay there until you send them back."
             return f"Nothing now: clients go back when {plan.before.primary}'s own door has been open for a while."
+        case Outcome.COMPLETED if plan.kind is RunKind.PROTECT and not shrinks(plan):
+            return "Nothing."
+        case Outcome.COMPLETED if plan.kind is RunKind.PROTECT:
+            return "A look at the standby that is away; when it streams again it is taken back by itself."
         case Outcome.COMPLETED if _leaves_behind(plan) and not rejoined:
             return f"Nothing now: {plan.source} is rebuilt as a standby when it answers again."
         case Outcome.COMPLETED:
@@ -279,13 +300,12 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
             )
         case Outcome.ROLLED_BACK:
             commands.append(Command(command="evac check", why="find what else would fail in an emergency"))
-            commands.append(
-                Command(
-                    command=f"evac plan {plan.kind} {plan.target if plan.kind is RunKind.SHIFT else plan.source}",
-                    why="a dry run, when the cause is mended",
-                )
-            )
+            if plan.kind not in (RunKind.REJOIN, RunKind.PROTECT):
+                again = f"evac plan {plan.kind} {plan.target if plan.kind is RunKind.SHIFT else plan.source}"
+                commands.append(Command(command=again, why="a dry run, when the cause is mended"))
         case Outcome.COMPLETED:
+            if plan.kind is RunKind.PROTECT:
+                commands.append(Command(command="evac status", why="see whom each primary waits for now"))
             if plan.kind is RunKind.SHIFT and plan.after.entry:
                 commands.append(
                     Command(command=f"evac shift {plan.before.primary}", why="send them back yourself, at once")

@@ -29,6 +29,7 @@ from evac.core.estate import (
     Service,
     ServiceId,
     ServiceKind,
+    WhenAlone,
 )
 from evac.core.plan import Placement, SyncSet, Term
 
@@ -60,6 +61,7 @@ def shop(
     acks: int = 1,
     cache_acks: int = 1,
     automation: Automation = Automation.AUTOMATIC,
+    when_alone: WhenAlone = WhenAlone.WAIT,
     detection: Detection | None = None,
 ) -> Estate:
     """Return the shop's estate over these regions; its home is the first one."""
@@ -69,7 +71,9 @@ def shop(
         replace(_service(SHOP, ServiceKind.API, regions, automation=automation), needs=(ORDERS,), wants=(CARTS,)),
     )
     components = (
-        _component(ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks)),
+        _component(
+            ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks, when_alone)
+        ),
         _component(CARTS_CACHE, CARTS, "valkey", regions, replication=_copies(ReplicationMode.ASYNC, cache_acks)),
         replace(_component(SHOP_LB, SHOP, "haproxy", regions), directs=Directs.WORK, verifiable=True),
         replace(_component(SHOP_DNS, SHOP, "rfc2136", regions), directs=Directs.ENTRY),
@@ -141,5 +145,5 @@ def _component(
     )
 
 
-def _copies(mode: ReplicationMode, acks: int) -> Replication:
-    return Replication(mode=mode, acks=acks, lag_max=timedelta(seconds=10))
+def _copies(mode: ReplicationMode, acks: int, when_alone: WhenAlone = WhenAlone.WAIT) -> Replication:
+    return Replication(mode=mode, acks=acks, lag_max=timedelta(seconds=10), when_alone=when_alone)

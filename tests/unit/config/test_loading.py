@@ -159,3 +159,11 @@ def test_a_message_of_a_driver_never_repeats_a_secret(read: Read) -> None:
         read(("{env: PGPASSWORD}", f"{{file: [{SECRET}]}}"), ("driver: balancer", f"driver: {'x' * 5}"))
     assert SECRET not in str(caught.value)
     assert len(caught.value.problems) == 2
+
+
+def test_standbys_are_given_longer_than_finding_a_lost_region_takes(read: Read) -> None:
+    assert read().estate.guard.standby_leaves_after == timedelta(seconds=10)
+    slow = "detection: {interval: 10s, timeout: 5s, heartbeat_stale: 20s}\n"
+    assert read(("services:", slow + "services:")).estate.guard.standby_leaves_after == timedelta(seconds=70.4)
+    said = slow + "guard: {standby_leaves_after: 40s}\nservices:"
+    assert read(("services:", said)).estate.guard.standby_leaves_after == timedelta(seconds=40)

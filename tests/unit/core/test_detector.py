@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.detector import Cell, Detector, Sight, fold
+from evac.core.detector import Cell, Detector, Sight, Stream, fold
 from evac.core.estate import Detection
 from evac.sim.estates import EAST, ORDERS, ORDERS_DB, WEST
 from fakes.estates import beat, member, probed, seconds
@@ -87,3 +87,50 @@ def test_what_a_member_said_last_is_kept() -> None:
     old, new = (member(ORDERS_DB, EAST, primary=EAST, at=at) for at in (1, 2))
     assert fold(EMPTY, new, old).members[ORDERS_DB, EAST] is new
     assert fold(EMPTY, old, new).members[ORDERS_DB, EAST] is new
+
+
+def streamed(*told: tuple[float, dict[str, object] | None]) -> Stream:
+    """What is known of a standby's stream after it said so at these moments; None: it did not answer."""
+    detector = EMPTY
+    for at, changes in told:
+        seen = member(ORDERS_DB, WEST, primary=EAST, at=at)
+        assert seen.state is not None
+        state = None if changes is None else replace(seen.state, **changes)  # type: ignore[arg-type]
+        detector = fold(detector, replace(seen, state=state))
+    return detector.streams[ORDERS_DB, WEST]
+
+
+def test_a_stream_flows_since_it_was_first_seen_to() -> None:
+    assert streamed((1, {}), (2, {}), (6, {})) == Stream(
+        upstream=EAST, behind=False, flows=True, since=seconds(1), heard=seconds(6), told=seconds(6)
+    )
+
+
+def test_silence_says_when_it_was_heard_last_and_too_much_ends_it() -> None:
+    flows = streamed((1, {}), (5, {"stream_silence": seconds(3)}))
+    assert (flows.flows, flows.since, flows.heard) == (True, seconds(1), seconds(2))
+    ended = streamed((1, {}), (5, {"stream_silence": seconds(3)}), (7.5, {"stream_silence": seconds(5.5)}))
+    assert (ended.flows, ended.since, ended.heard) == (False, seconds(7.5), seconds(2))
+
+
+def test_a_gap_another_upstream_or_no_answer_begins_anew() -> None:
+    assert streamed((1, {}), (6.5, {})).since == seconds(6.5)
+    assert streamed((1, {}), (2, {"upstream": None})).since == seconds(2)
+    silent = streamed((1, {}), (2, None), (3, None))
+    assert (silent.flows, silent.since, silent.heard) == (False, seconds(2), seconds(1))
+    assert streamed((1, None)).heard is None
+    assert streamed((1, {}), (2, None), (3, {})).since == seconds(3)
+
+
+def test_a_stream_on_an_older_timeline_than_a_primarys_brings_nothing() -> None:
+    primary = member(ORDERS_DB, EAST, primary=EAST, at=1)
+    assert primary.state is not None
+    promoted = replace(primary, state=replace(primary.state, timeline=2))
+    old, new = (member(ORDERS_DB, WEST, primary=EAST, at=at) for at in (2, 3))
+    assert new.state is not None
+    detector = fold(EMPTY, promoted, old)
+    assert (detector.streams[ORDERS_DB, WEST].behind, detector.streams[ORDERS_DB, WEST].flows) == (True, False)
+    detector = fold(detector, replace(new, state=replace(new.state, timeline=2)))
+    assert (detector.streams[ORDERS_DB, WEST].behind, detector.streams[ORDERS_DB, WEST].flows) == (False, True)
+    detector = fold(detector, replace(new, at=seconds(4), state=replace(new.state, timeline=None)))
+    assert not detector.streams[ORDERS_DB, WEST].behind

@@ -16,7 +16,7 @@ from evac.core.objectives import (
     forecast,
     losses_now,
 )
-from evac.core.plan import Phase, Term, Verb
+from evac.core.plan import Phase, SyncSet, Term, Verb
 from evac.core.planning import plan_move
 from evac.core.targets import Members
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, ORDERS_DB, WEST, placed, shop
@@ -135,3 +135,21 @@ def test_the_budgets_cover_every_phase_that_clients_wait_for() -> None:
     assert frozenset().union(*(b.phases for b in parts)) == total.phases
     assert Phase.RESTORE not in total.phases
     assert set(SHIPPED) == set(Verb)
+
+
+def test_with_a_standby_away_the_forecast_is_as_good_once_the_set_has_followed() -> None:
+    known = changed(members(ESTATE), ORDERS_DB, EUROPE, state=None)
+    wide = losses_now(placed(ESTATE), estate=ESTATE, assessment=WELL, members=known)
+    assert {loss.component: loss.basis for loss in wide}[ORDERS_DB] is RpoBasis.UNKNOWN
+    narrow = replace(placed(ESTATE), sync={ORDERS_DB: (SyncSet(acks=1, standbys=(WEST,)),)})
+    losses = losses_now(narrow, estate=ESTATE, assessment=WELL, members=known)
+    assert {loss.component: loss.basis for loss in losses}[ORDERS_DB] is RpoBasis.QUORUM
+
+
+def test_who_acknowledges_alone_promises_nothing() -> None:
+    lonely = replace(placed(ESTATE), sync={})
+    known = changed(members(ESTATE), ORDERS_DB, EAST, sync_acks=0)
+    losses = losses_now(lonely, estate=ESTATE, assessment=WELL, members=known)
+    said = next(loss for loss in losses if loss.component == ORDERS_DB)
+    assert said.basis is RpoBasis.LAG
+    assert "the promise to lose nothing is off" in said.why

@@ -168,3 +168,16 @@ def test_a_stuck_shift_leaves_the_door_in_the_record() -> None:
         run, placement = walk(run, placement, failed(out, Failure.INDETERMINATE, attempt=attempt))
     _, placement = walk(run, placement, Settled(at=NOW, wall=WALL, outcome=Outcome.STUCK))
     assert placement.entry == WEST
+
+
+def test_a_primary_that_waited_for_nobody_counts_as_alone_until_the_receipt() -> None:
+    step = protect()
+    lonely = replace(REJOIN.plan.before, sync={})
+    plan = replace(REJOIN.plan, before=lonely)
+    run = opened(plan, step)
+    run, placement = walk(run, lonely, started(run, step))
+    assert ORDERS_DB not in placement.sync
+    _, unknown = walk(run, placement, failed(step, Failure.INDETERMINATE))
+    assert ORDERS_DB not in unknown.sync
+    _, placement = walk(run, placement, done(step))
+    assert placement.sync[ORDERS_DB] == (WIDE,)

@@ -8,7 +8,8 @@ from evac.core.decision import Rejoin
 from evac.core.errors import UnsafePlan
 from evac.core.estate import RegionId
 from evac.core.plan import Phase, Plan, RunKind, StepId, SyncSet, Term, Verb
-from evac.core.planning import Situation, plan_move, plan_rejoin, sync_after
+from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.protection import set_of
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
 from fakes.estates import changed, dead, judged, members, move, situation
 
@@ -206,9 +207,9 @@ def test_a_component_that_never_was_there_is_not_rebuilt() -> None:
 
 def test_as_many_acknowledge_as_are_declared_and_left() -> None:
     component = shop(acks=2).components[ORDERS_DB]
-    assert sync_after(component, [WEST, EUROPE]) == SyncSet(acks=2, standbys=(WEST, EUROPE))
-    assert sync_after(component, [WEST]) == SyncSet(acks=1, standbys=(WEST,))
-    assert sync_after(component, []) is None
+    assert set_of(component, [WEST, EUROPE]) == SyncSet(acks=2, standbys=(WEST, EUROPE))
+    assert set_of(component, [WEST]) == SyncSet(acks=1, standbys=(WEST,))
+    assert set_of(component, []) is None
 
 
 def test_weights_reach_every_region_the_service_can_run_in() -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from evac.core.estate import Capacity, Estate, RegionId
+from evac.core.plan import SyncSet
 from evac.core.readiness import Readiness, readiness
-from evac.sim.estates import EAST, ORDERS_DB, WEST, placed, shop
+from evac.sim.estates import EAST, EUROPE, ORDERS_DB, WEST, placed, shop
 from fakes.estates import changed, dead, judged, members, seconds
 
 ESTATE = shop()
@@ -87,3 +88,19 @@ def test_the_door_that_clients_come_in_by_says_so() -> None:
         "clients enter by it and are served by us-east-1: its loss would shut them out",
     )
     assert said[EAST].recommendations == ()
+
+
+def test_who_is_not_waited_for_is_told_to_stream() -> None:
+    narrow = replace(placed(ESTATE), sync={ORDERS_DB: (SyncSet(acks=1, standbys=(WEST,)),)})
+    said = {r.region: r for r in readiness(ESTATE, judged(ESTATE), narrow, members(ESTATE), checks=GOOD)}
+    assert said[EUROPE].recommendations == (
+        "orders-db is not in the set that must acknowledge: see why it does not stream",
+    )
+    assert not said[WEST].recommendations
+    assert not said[EAST].recommendations
+
+
+def test_a_primary_that_acknowledges_alone_is_told_to_get_a_standby() -> None:
+    lonely = replace(placed(ESTATE), sync={})
+    said = {r.region: r for r in readiness(ESTATE, judged(ESTATE), lonely, members(ESTATE), checks=GOOD)}
+    assert said[EAST].recommendations[0].startswith("orders-db acknowledges alone")

@@ -9,19 +9,22 @@ from datetime import timedelta
 import pytest
 
 from evac.core.decision import Move
+from evac.core.detector import fold
 from evac.core.errors import UnsafePlan
+from evac.core.estate import RegionId
 from evac.core.plan import RunKind
+from evac.core.protection import NOBODY
 from evac.core.run import RunId
 from evac.core.snapshot import Reply, Request, Wish
 from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.engine.journal import open_run
-from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act
+from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act, wished_degrading, wished_rejoin
 from evac.sim import time
-from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
+from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from evac.stores.memory import MemoryStore
-from fakes.estates import all_well, members, move
+from fakes.estates import all_well, member, members, move, sweep
 from fakes.shapes import shapes
 
 PLAN = shapes()[0].plan
@@ -138,3 +141,59 @@ async def test_what_was_asked_for_becomes_the_plan_of_its_kind() -> None:
     act = wished_act(controller, request, SEEN)
     kinds = [controller.plan(a, SEEN).kind for a in (act, move(EAST, EUROPE))]
     assert kinds == [RunKind.SHIFT, RunKind.FAILOVER]
+
+
+def a_degrading(region: RegionId | None) -> Request:
+    return Request(id="r1", wish=Wish.DEGRADE, by="alice", wall=CLOCK.wall(), region=region, reason="no time")
+
+
+async def test_who_missed_a_move_is_rejoined_by_hand_too_and_nobody_else() -> None:
+    controller = lonely(away=())
+    moved = replace(placed(shop()), primary=WEST)
+    controller.known.placements[GROUP] = moved
+    now = CLOCK.now().total_seconds()
+    for at in (now - 2, now - 1, now):
+        west = member(ORDERS_DB, WEST, primary=WEST, at=at)
+        controller.known.detector = fold(
+            controller.known.detector, west, member(ORDERS_DB, EUROPE, primary=EAST, at=at)
+        )
+    rejoin = wished_rejoin(controller, asked_to_rejoin(EUROPE), controller.assess())
+    assert (rejoin.region, rejoin.missed) == (EUROPE, (ORDERS_DB,))
+    for region in (WEST, None):
+        with pytest.raises(UnsafePlan, match="wait to be rebuilt: none"):
+            wished_rejoin(controller, asked_to_rejoin(region), controller.assess())
+    controller.known.placements[GROUP] = replace(moved, awaiting_rejoin=(EAST,))
+    rejoin = wished_rejoin(controller, asked_to_rejoin(EAST), controller.assess())
+    assert (rejoin.region, rejoin.missed) == (EAST, ())
+
+
+def asked_to_rejoin(region: RegionId | None) -> Request:
+    return Request(id="r1", wish=Wish.REJOIN, by="alice", wall=CLOCK.wall(), region=region)
+
+
+def lonely(*, away: tuple[RegionId, ...] = (WEST, EUROPE)) -> Controller:
+    """A controller that has watched for half a minute while standbys stood still."""
+    estate = shop()
+    controller = Controller(estate=estate, store=MemoryStore(), clock=CLOCK, announce=lambda news: None, name="c")
+    now = CLOCK.now().total_seconds()
+    for count in range(60):
+        at = now - 29.5 + count / 2
+        members = (member(ORDERS_DB, r, primary=EAST, at=at) for r in estate.regions if r not in away)
+        controller.known.detector = fold(controller.known.detector, *sweep(estate, at), *members)
+    controller.known.placements[GROUP] = placed(estate)
+    return controller
+
+
+async def test_a_primary_that_waits_for_nobodys_return_may_go_on_alone_on_a_persons_word() -> None:
+    controller = lonely()
+    change = wished_degrading(controller, a_degrading(EAST), controller.assess())
+    assert (change.sync, change.decided_by) == (NOBODY, "alice")
+    assert "asked for by alice: no time" in change.reasons
+
+
+async def test_a_primary_that_has_a_standby_or_is_elsewhere_may_not() -> None:
+    controller = lonely(away=(EUROPE,))
+    with pytest.raises(UnsafePlan, match="is known to wait"):
+        wished_degrading(controller, a_degrading(EAST), controller.assess())
+    with pytest.raises(UnsafePlan, match="not in us-west-2"):
+        wished_degrading(controller, a_degrading(WEST), controller.assess())

@@ -12,6 +12,7 @@ from evac.core.assessment import Diagnosis, Evidence, Status, Verdict
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.plan import RunKind, Step, Verb
+from evac.core.protection import NOBODY, Protect
 from evac.core.run import Done, Failed, Failure, Opened, Outcome, Receipt, Resumed, RunId, Settled
 from evac.core.targets import Rejected
 from evac.core.traffic import Shift
@@ -115,6 +116,10 @@ def test_every_diagnosis_is_said(diagnosis: Diagnosis) -> None:
         ),
         (CallPerson(group=SHOP, reasons=("no target",)), "shop needs a person: no target"),
         (Rejoin(group=SHOP, region=E1, reasons=("answers again",)), "rebuild us-east-1 as a standby of shop"),
+        (
+            Protect(group=SHOP, component=DB, region=E1, sync=NOBODY, reasons=("it is alone",), decided_by="alice"),
+            "protect shop, asked by alice: it is alone",
+        ),
         (replace(MOVE, decided_by="alice"), "fail over shop to us-west-2, asked by alice"),
     ],
 )

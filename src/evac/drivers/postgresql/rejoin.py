@@ -1,6 +1,7 @@
 """Rebuilding the old primary as a standby of the new one: its orphans saved, rewound, or copied anew.
 
-Intuition: three ways, the cheapest that is right. It ended before the divergence (a planned switch): it just follows.
+Intuition: three ways, the cheapest that is right. It ended before the divergence (a planned switch, or a standby that
+was away while its primary was left): it just follows.
 It went past it: `pg_rewind` takes back what only it has, a few seconds. Its log is gone or damaged: `pg_basebackup`.
 Nothing is overwritten before the orphans are saved, and a try that was broken off half-way is begun again from what the
 disk says.
@@ -33,7 +34,7 @@ from evac.drivers.postgresql.fence import Control
 from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, store_term
 from evac.drivers.postgresql.hands import last_words
 from evac.drivers.postgresql.member import GRACE, Member
-from evac.drivers.postgresql.observe import PRIMARY_TIMELINE
+from evac.drivers.postgresql.observe import POSITION, PRIMARY_TIMELINE, STANDBY_TIMELINE
 from evac.drivers.postgresql.orphans import Orphans, keep_unreadable, last_saved, save_orphans, write_durably
 from evac.drivers.postgresql.session import Session
 from evac.ports import Holds, Truth
@@ -87,6 +88,8 @@ _MAKE_SLOT = """SELECT pg_create_physical_replication_slot({slot}, true)
 _SOURCE = f"""SELECT pg_is_in_recovery(), {PRIMARY_TIMELINE}, {file_setting("evac.term")}::bigint,
     pg_read_file('pg_wal/' || upper(lpad(to_hex({PRIMARY_TIMELINE}), 8, '0')) || '.history', true),
     (SELECT system_identifier::text FROM pg_control_system())"""
+_STANDS_BY = f"""SELECT pg_is_in_recovery(), {STANDBY_TIMELINE}, ({POSITION})::bigint,
+    (SELECT system_identifier::text FROM pg_control_system())"""
 _STREAMS = f"""SELECT pg_is_in_recovery(), received_tli, {file_setting("evac.term")}::bigint
     FROM pg_stat_wal_receiver WHERE status = 'streaming'"""
 _DROP_SLOTS = """SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots
@@ -98,7 +101,7 @@ async def rejoin(member: Member, action: Action) -> Receipt:
     primary = member.peer(action, "primary")
     source = Session(settings=member.peers[primary], region=primary, place=member.place)
     try:
-        if await _follows(member, action, primary):
+        if await _follows(member, action, primary, source):
             with suppress(Unavailable):
                 await _until_streaming(member, action, primary, source)
                 return _told(member, action)
@@ -109,36 +112,56 @@ async def rejoin(member: Member, action: Action) -> Receipt:
 
 async def rejoined(member: Member, action: Action) -> Holds:
     """Look whether it streams from that primary, by order of this term."""
+    primary = member.peer(action, "primary")
+    source = Session(settings=member.peers[primary], region=primary, place=member.place)
     try:
-        return await _streaming(member, action)
+        held = await _streaming(member, action, timeline=0)
+        if held.truth is not Truth.YES:
+            return held
+        return await _streaming(member, action, timeline=await _timeline(source))
     except Unavailable:
         if (await member.fence.down()).running:
             raise
         return Holds(truth=Truth.NO, reason="it does not run")
+    finally:
+        await source.close()
 
 
-async def _streaming(member: Member, action: Action) -> Holds:
+async def _timeline(source: Session) -> int:
+    [[(_, timeline, *_)]] = await source.look(_SOURCE, within=_SHORT)
+    return int(timeline)
+
+
+async def _streaming(member: Member, action: Action, *, timeline: int) -> Holds:
+    """Look whether it streams on the primary's timeline: one that went past the fork begins to stream again and again,
+    on its own, and is sent away each time.
+    """
     primary = member.peer(action, "primary")
     rows, [[upstream]] = await member.session.look(
         _STREAMS, f"SELECT {file_setting('primary_conninfo')}", within=member.settings.answer_timeout
     )
     follows = naming.upstream_region(upstream or "", member.peers)
-    if not rows or rows[0][2] != action.term or follows != primary:
+    if not rows or rows[0][1] < timeline or rows[0][2] != action.term or follows != primary:
         return Holds(truth=Truth.NO, reason=f"it does not stream from {primary} at term {action.term}")
     return Holds(truth=Truth.YES, receipt=_told(member, action))
 
 
-async def _follows(member: Member, action: Action, primary: RegionId) -> bool:
-    """Say whether it is already a standby of that primary, streaming or about to; it then takes this order's term."""
+async def _follows(member: Member, action: Action, primary: RegionId, source: Session) -> bool:
+    """Turn to the primary what stands by already, and has not gone past the fork; say whether it was that."""
     try:
-        [[[standby, upstream]]] = await member.session.look(
-            f"SELECT pg_is_in_recovery(), {file_setting('primary_conninfo')}", within=member.settings.answer_timeout
+        [[[standby, own, replayed, system]]] = await member.session.look(
+            _STANDS_BY, within=member.settings.answer_timeout
         )
-        if not standby or naming.upstream_region(upstream or "", member.peers) != primary:
+        if not standby:
+            return False
+        [[(away, timeline, _, history, theirs)]] = await source.look(_SOURCE, within=_SHORT)
+        fork = naming.forks(history or "").get(own)
+        if away or system != theirs or (own != timeline and (fork is None or replayed > fork)):
             return False
         await member.session.change(
-            guard(action.term, Must.STANDBY), store_term(action.term), RELOAD, within=member.settings.settle_timeout
-        )
+            guard(action.term, Must.STANDBY), store_term(action.term), *member.following(primary), *member.arming(),
+            RELOAD, within=member.settings.settle_timeout,
+        )  # fmt: skip
     except Unavailable:
         return False
     return True
@@ -262,9 +285,10 @@ async def _until_streaming(member: Member, action: Action, primary: RegionId, so
     deadline = member.clock.now() + member.settings.stream_timeout + GRACE
     nudge_at = member.clock.now()
     reason = "it does not answer yet"
+    timeline = await _timeline(source)
     while member.clock.now() < deadline:
         try:
-            held = await _streaming(member, action)
+            held = await _streaming(member, action, timeline=timeline)
         except Unavailable as starting:
             reason = str(starting)
         else:

@@ -131,7 +131,9 @@ def serving(lab: Lab, estate: Path) -> Process:
 
 
 def serves_well(snapshot: Snapshot, region: str) -> bool:
-    """Say whether the one group is served from a region, with all others as well and streaming standbys."""
+    """Say whether the one group is served from a region, with all others well, and standbys that stream and are waited
+    for as declared.
+    """
     return (
         bool(snapshot.placements)
         and not snapshot.active
@@ -139,6 +141,7 @@ def serves_well(snapshot: Snapshot, region: str) -> bool:
         and all(p.primary == region and not p.awaiting_rejoin for p in snapshot.placements)
         and all(verdict.diagnosis is Diagnosis.WELL for verdict in snapshot.verdicts)
         and all(_in_place(member, region) for member in snapshot.members)
+        and all(standing.whole for standing in snapshot.sets)
     )
 
 

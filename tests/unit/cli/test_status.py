@@ -1,0 +1,68 @@
+"""What `evac status` says of the set that must acknowledge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from evac.cli.status import lines
+from evac.core.decision import Hold
+from evac.core.estate import GroupId
+from evac.core.plan import RunKind, SyncSet
+from evac.core.run import RunId
+from evac.core.snapshot import Snapshot
+from evac.core.standing import SetChange, SetStanding
+from evac.sim.estates import EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
+from fakes.estates import judged
+
+WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
+BOTH = SyncSet(acks=1, standbys=(WEST, EUROPE))
+WHOLE = SetStanding(group=GROUP, component=ORDERS_DB, sets=(BOTH,), acks=1, missing=())
+CHANGE = SetChange(
+    component=ORDERS_DB, run=RunId("7"), kind=RunKind.PROTECT, wall=WALL, reasons=("eu-west-1 has been away for 10 s",)
+)
+
+
+def said(standing: SetStanding) -> list[str]:
+    assessment = judged(shop())
+    snapshot = Snapshot(
+        estate="shop",
+        at=timedelta(seconds=100),
+        wall=WALL,
+        verdicts=tuple(assessment.verdicts.values()),
+        voiceless={},
+        members=(),
+        placements=(placed(shop()),),
+        unplaced={},
+        decisions=(Hold(group=GroupId("shop"), reasons=("us-east-1 is well",)),),
+        active={},
+        stuck={},
+        sets=(standing,),
+    )
+    return lines(snapshot, {}, led=True, wall=WALL)
+
+
+def test_a_whole_set_is_fine() -> None:
+    told = said(WHOLE)
+    assert told[0] == "shop: fine. Nothing is needed from you"
+    assert told[-1] == "orders-db waits for any 1 of us-west-2, eu-west-1"
+
+
+def test_a_smaller_one_is_not_and_says_since_when_and_why() -> None:
+    narrow = replace(WHOLE, sets=(SyncSet(acks=1, standbys=(WEST,)),), missing=(EUROPE,), changed=CHANGE)
+    told = said(narrow)
+    assert told[0] == "shop: not fine; evac watches. Nothing is needed from you yet"
+    assert told[-2:] == [
+        "orders-db waits for any 1 of us-west-2; not for eu-west-1",
+        "  since 2026-11-23 03:12:04 UTC, run 7 (protect): eu-west-1 has been away for 10 s",
+    ]
+
+
+def test_who_waits_for_nobody_has_no_promise() -> None:
+    told = said(replace(WHOLE, sets=(), missing=(WEST, EUROPE)))
+    assert told[-1] == "orders-db waits for nobody: the promise to lose nothing is off until a standby streams again"
+
+
+def test_both_sets_are_said_while_a_change_runs() -> None:
+    told = said(replace(WHOLE, sets=(BOTH, SyncSet(acks=1, standbys=(WEST,)))))
+    assert told[-1] == "orders-db waits for any 1 of us-west-2, eu-west-1, and for any 1 of us-west-2"
