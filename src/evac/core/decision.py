@@ -21,7 +21,7 @@ from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict, answe
 from evac.core.estate import Automation, Component, ComponentId, Estate, GroupId, Guard, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement, RunKind
-from evac.core.protection import Alone, Protect, Scene, Streams, alone, astray, findings
+from evac.core.protection import Alone, Protect, Scene, Streams, alone, astray, findings, short
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected, choose
 from evac.core.traffic import Shift
@@ -187,7 +187,7 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
         if not isinstance(shifted, str):
             return shifted
         reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
-    return _move(view, placement, sick, reasons, now)
+    return _starving(view, placement, reasons[0], now) or _move(view, placement, sick, reasons, now)
 
 
 def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision:
@@ -341,10 +341,8 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
     group = placement.group
     choice = choose(view.estate, view.assessment, placement, view.members)
     if choice.target is None:
-        return CallPerson(
-            group=group,
-            reasons=(*reasons, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected)),
-        )
+        nobody = (*reasons, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected))
+        return _stay(view, placement, nobody, now)
     move = Move(
         group=group,
         kind=RunKind.FAILOVER,
@@ -366,6 +364,30 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
             ),
         )
     return _permitted(view, move, now)
+
+
+def _starving(view: View, placement: Placement, trouble: str, now: Instant) -> Decision | None:
+    """A primary that fails because it waits for standbys that are away, while others stream, is given another set."""
+    if view.paused or not _judges(view, placement, now):
+        return None
+    scene = _scene(view, placement, now)
+    tries = view.protect_tries.get(placement.group)
+    if not (waits := short(scene)) or (tries is not None and tries.count > 1):
+        return None
+    change = _protect(view, placement, findings(scene), now)
+    return change or Hold(group=placement.group, reasons=(trouble, *waits), watching=True)
+
+
+def _stay(view: View, placement: Placement, nobody: tuple[str, ...], now: Instant) -> Decision:
+    """Nobody can take over. Where that is because all standbys are away, the primary's writes may merely wait for them:
+    then it goes on alone, if the estate says so, or a person is told how.
+    """
+    found = findings(_scene(view, placement, now)) if _judges(view, placement, now) else ()
+    lonely = tuple(f for f in found if isinstance(f, Alone) and f.waits)
+    if told := _alone(placement, lonely):
+        return CallPerson(group=placement.group, reasons=(*nobody, *told.reasons))
+    gives_up = tuple(f for f in found if isinstance(f, Protect) and not f.sync.acks)
+    return _protect(view, placement, gives_up, now) or CallPerson(group=placement.group, reasons=nobody)
 
 
 def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
@@ -504,7 +526,7 @@ def _protect(view: View, placement: Placement, found: tuple[Protect | Alone, ...
     return change
 
 
-def _alone(placement: Placement, found: tuple[Protect | Alone, ...]) -> Decision | None:
+def _alone(placement: Placement, found: tuple[Protect | Alone, ...]) -> Hold | CallPerson | None:
     """Writes that wait for nobody's return are a person's matter; a promise that is off is at least told."""
     lonely = [f for f in found if isinstance(f, Alone)]
     reasons = tuple(reason for f in lonely for reason in f.reasons)

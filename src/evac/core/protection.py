@@ -79,6 +79,20 @@ def findings(scene: Scene) -> tuple[Protect | Alone, ...]:
     return tuple(f for c in components if synchronous(c) and (f := _judge(scene, c)) is not None)
 
 
+def short(scene: Scene) -> tuple[str, ...]:
+    """Return which writes wait for standbys that do not stream while others do: what ails such a primary is its set,
+    and moving it would cure nothing that a change of the set does not. Where nobody streams, it may be the primary.
+    """
+    found: list[str] = []
+    for component in scene.estate.group_components(scene.placement.group, Purpose.STATE):
+        there = {r for r in component.members if _streams_now(scene, component, r)}
+        if not (synchronous(component) and there and _leads(scene, component)):
+            continue
+        counts = ((s, len(there.intersection(s.standbys))) for s in scene.placement.sync.get(component.id, ()))
+        found += (f"{component.id} waits for {say_set(s)}, of which {n} stream" for s, n in counts if n < s.acks)
+    return tuple(found)
+
+
 def synchronous(component: Component) -> bool:
     """Return whether a component's acknowledged writes are promised to be on standbys."""
     assert component.replication is not None, "state components are replicated, which loading checks"
@@ -170,6 +184,9 @@ def _judge(scene: Scene, component: Component) -> Protect | Alone | None:
     gone = {r: why for r in component.members if r in inside and (why := _away(scene, component, r))}
     back = {r: why for r in component.members if r not in inside and (why := _returned(scene, component, r))}
     stay = [r for r in component.members if (r in inside and r not in gone) or r in back]
+    if held and not stay:  # writes wait: whoever streams may end that, without patience
+        back = {r: f"{r} streams" for r in component.members if r not in inside and _may_return(scene, component, r)}
+        stay = [*back]
     wanted = set_of(component, stay)
     if wanted is None:
         return _nobody(scene, component, held, tuple(gone.values()))
@@ -265,14 +282,19 @@ def _how_away(scene: Scene, component: Component, region: RegionId) -> str:
     return "nothing comes over its stream"
 
 
-def _returned(scene: Scene, component: Component, region: RegionId) -> str:
-    """Why a standby outside the set may come into it, in words; empty if it may not."""
+def _may_return(scene: Scene, component: Component, region: RegionId) -> bool:
+    """Whether a standby outside the set streams closely enough to be waited for."""
     if region in (scene.placement.primary, *scene.placement.awaiting_rejoin):
+        return False
+    state = scene.members[component.id, region].state if _streams_now(scene, component, region) else None
+    return state is not None and (state.lag is None or state.lag <= CLOSE)
+
+
+def _returned(scene: Scene, component: Component, region: RegionId) -> str:
+    """Why a standby outside the set comes into it, in words; empty if it does not."""
+    if not _may_return(scene, component, region):
         return ""
-    if not _streams_now(scene, component, region):
-        return ""
-    state, streamed = scene.members[component.id, region].state, scene.now - scene.streams[component.id, region].since
-    assert state is not None, "a member that streams has said so"
-    if streamed < scene.patience or (state.lag is not None and state.lag > CLOSE):
+    streamed = scene.now - scene.streams[component.id, region].since
+    if streamed < scene.patience:
         return ""
     return f"{region} has streamed for {streamed.total_seconds():.0f} s without a gap"

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.assessment import assess
-from evac.core.decision import CallPerson, Decision, Flaps, Hold, Rejoin, Tries, View, decide, waiting_alone
+from evac.core.assessment import Diagnosis, assess
+from evac.core.decision import CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View, decide, waiting_alone
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Estate, RegionId, ReplicationMode, WhenAlone
@@ -16,7 +16,7 @@ from evac.core.observation import MemberRole, MemberSeen
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.protection import NOBODY, Alone, Protect, alone, degrading, plan_protect, say_set, shrinks
 from evac.core.run import RunId
-from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, WEST, placed, shop
 from fakes.estates import member, seconds, sweep
 
 ESTATE = shop()
@@ -46,7 +46,8 @@ class Watch:
         return self
 
     def _members(self) -> list[MemberSeen]:
-        return [self._member(region) for region in self.estate.regions]
+        caches = [member(CARTS_CACHE, r, primary=self.placement.primary, at=self.now) for r in self.estate.regions]
+        return [*caches, *(self._member(region) for region in self.estate.regions)]
 
     def _member(self, region: RegionId) -> MemberSeen:
         seen = member(ORDERS_DB, region, primary=self.placement.primary, at=self.now)
@@ -253,6 +254,74 @@ def test_an_estate_may_rather_go_on_and_that_ends_when_one_streams() -> None:
     assert waiting_alone(watch.view(), GROUP, now=seconds(watch.now)) == ()
     watch.dead = {EUROPE}
     assert watch.upto(33).protects() == WEST_ONLY
+
+
+def sick(watch: Watch) -> View:
+    """The database in the primary's region fails for whoever writes, because writes wait; it answers evac."""
+    view = watch.view()
+    verdict = replace(
+        view.assessment.verdicts[EAST], diagnosis=Diagnosis.SERVICE_DOWN, services=(ORDERS,), since=seconds(0)
+    )
+    return replace(view, assessment=replace(view.assessment, verdicts={**view.assessment.verdicts, EAST: verdict}))
+
+
+def of(view: View, watch: Watch) -> Decision:
+    (decision,) = decide(view, now=seconds(watch.now))
+    return decision
+
+
+def test_writes_that_wait_with_nobody_left_are_no_reason_to_look_for_a_region() -> None:
+    watch = Watch().upto(15)
+    watch.dead = {WEST, EUROPE}
+    watch.upto(20)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, CallPerson)
+    assert "evac degrade" not in decision.reasons[-1]
+    watch.upto(26)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, CallPerson)
+    assert "no region can take over:" in decision.reasons
+    assert decision.reasons[-1].endswith("evac degrade us-east-1")
+    watch.estate = shop(when_alone=WhenAlone.DEGRADE)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, Protect)
+    assert decision.sync == NOBODY
+
+
+def test_a_primary_that_waits_while_others_stream_is_given_another_set_and_not_moved() -> None:
+    estate = shop(acks=2)
+    watch = Watch(estate=estate, placement=placed(estate)).upto(15)
+    watch.dead = {EUROPE}
+    watch.upto(20)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, Hold)
+    assert decision.watching
+    assert decision.reasons[1] == "orders-db waits for any 2 of us-west-2, eu-west-1, of which 1 stream"
+    watch.upto(26)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, Protect)
+    assert decision.sync == WEST_ONLY
+    assert isinstance(of(replace(sick(watch), protect_tries={GROUP: Tries(count=2, at=seconds(20))}), watch), Move)
+    assert isinstance(of(replace(sick(watch), paused="lunch"), watch), CallPerson)
+
+
+def test_who_streams_ends_a_wait_at_once() -> None:
+    watch = Watch(placement=with_set(WEST_ONLY), dead={EUROPE}).upto(15)
+    watch.dead = {WEST}
+    watch.upto(26)
+    watch.dead = {WEST, EUROPE}
+    watch.upto(40)
+    watch.dead = {WEST}
+    watch.upto(41)
+    decision = of(sick(watch), watch)
+    assert isinstance(decision, Protect)
+    assert decision.sync == SyncSet(acks=1, standbys=(EUROPE,))
+
+
+def test_where_nobody_streams_it_may_be_the_primary_and_who_is_well_takes_over() -> None:
+    watch = Watch().upto(15)
+    watch.about = {WEST: {"stream_silence": seconds(9)}, EUROPE: {"stream_silence": seconds(9)}}
+    assert isinstance(of(sick(watch.upto(26)), watch), Move)
 
 
 def test_who_missed_a_move_is_turned_to_the_primary() -> None:
