@@ -30,6 +30,8 @@ class Life:
         self.born: Found | None = None
         self.number = 0
         """Counts the lives this process has seen."""
+        self.unborn = False
+        """Whether this process was the first to notice another life, and has still to write its birth record."""
         self._witness = witness
         self._noted = _read(witness)
 
@@ -48,9 +50,10 @@ class Life:
         return False
 
     def begin_anew(self, born: Found | None) -> None:
-        """Know nothing but a new birth record, if that."""
+        """Know nothing but the new birth record; None: it has still to be written."""
         self.seen = self._noted = Seen()
         self.born = born
+        self.unborn = born is None
         self.number += 1
 
     def note(self) -> None:

@@ -177,6 +177,10 @@ class Members:
         except (TimeoutError, httpx.HTTPError, Trouble, StoreUnavailable):
             return None
 
+    def sign_in_anew(self) -> None:
+        """Fetch a new token with the next question, if there is a user."""
+        self._token = None
+
     def prefer(self, member: str) -> None:
         """Ask this member from now on."""
         self._current = self.address.endpoints.index(member)

@@ -73,6 +73,8 @@ class EtcdStore:
         self._pulse = Pulse(key=f"{self.own}pulse")
         self._streams: dict[Stream, asyncio.Task[None]] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._bearing = asyncio.Lock()
+        self._bearer: asyncio.Task[None] | None = None
         self._closed = False
 
     async def get(self, key: str) -> Record | None:
@@ -127,17 +129,26 @@ class EtcdStore:
         return wire.seen(answer.reply).revision
 
     async def incarnation(self) -> str:
-        born = wire.found_one((await self.ask(RANGE, wire.get(f"{self.own}born"))).reply)
-        if self._life.born is not None and self._life.born.version != born.version:
-            await self._begin_anew(born)
+        reply = (await self.ask(RANGE, wire.get(f"{self.own}born"))).reply
+        now = wire.found_one(reply)
+        if self._life.born is not None and self._life.born.version != now.version:
+            self._begin_anew(now)
         born = await self._birth()
-        return f"{self._life.seen.cluster:x}.{born.value.decode(errors='replace')}"
+        return f"{wire.seen(reply).cluster:x}.{born.value.decode(errors='replace')}"
 
     async def close(self) -> None:
         if self._closed:
             return
+        if self._life.unborn:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PARTING.total_seconds()):
+                    await self._bear()
         self._closed = True
-        await self._end_streams("the store is closed")
+        self._end_streams("the store is closed")
+        tasks = [*self._streams.values(), *self._keepers, *([self._bearer] if self._bearer else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._life.note)
         if self._slots.used:
             gone = wire.transaction(compare=(), then=[wire.delete_prefix_op(self._slots.prefix)])
@@ -148,14 +159,13 @@ class EtcdStore:
 
     async def ask(self, path: str, body: Json) -> Answer:
         """Ask the cluster something linearizable. Raises `StoreUnavailable`, also when it has gone back in time."""
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        self._need_open()
         since, life = self._life.seen, self._life.number
         answer = await self.members.ask(path, body)
         if self._life.number == life and not self._life.went_back(wire.seen(answer.reply), since=since):
             return answer
         if self._life.number == life:
-            await self._begin_anew(None)
+            self._begin_anew(None)
         raise StoreUnavailable(_RESTORED)
 
     async def read_all(self, prefix: str, *, keys_only: bool = False) -> tuple[Found, ...]:
@@ -200,7 +210,7 @@ class EtcdStore:
                 slot.version = held.version
                 return slot.version
             if life.version != born.version:
-                await self._begin_anew(life)
+                self._begin_anew(life)
                 raise StoreUnavailable(_RESTORED)
             if held.version != slot.version:
                 self._slots.follow(slot, held)
@@ -244,10 +254,16 @@ class EtcdStore:
         return held.version if held.value == mine else 0
 
     async def _birth(self) -> Found:
-        """Return the store's birth record, written if there is none."""
-        if self._life.born is None:
-            self._life.born = await self._be_born(Found())
-        return self._life.born
+        """Return the store's birth record, written if there is none, or if this process has found another life."""
+        self._need_open()
+        async with self._bearing:
+            if self._life.born is None:
+                before = Found()
+                if self._life.unborn:
+                    before = wire.found_one((await self.ask(RANGE, wire.get(f"{self.own}born"))).reply)
+                self._life.born = await self._be_born(before)
+                self._life.unborn = False
+            return self._life.born
 
     async def _be_born(self, before: Found) -> Found:
         """Write a birth record in the place of another, unless somebody has just done so; return the one that holds."""
@@ -262,20 +278,23 @@ class EtcdStore:
             return Found(key=key, value=value.encode(), version=wire.seen(reply).revision)
         return wire.found_in(reply)[0]
 
-    async def _begin_anew(self, born: Found | None) -> None:
+    def _begin_anew(self, born: Found | None) -> None:
         """Forget all that was known of another life. `born` is the new birth record; None: it is to be written."""
         self._life.begin_anew(born if born and born.version else None)
         self._slots.forget()
         self._pulse.version = 0
-        await self._end_streams(_RESTORED)
-        if born is None:
-            old = wire.found_one((await self.ask(RANGE, wire.get(f"{self.own}born"))).reply)
-            self._life.born = await self._be_born(old)
+        self._end_streams(_RESTORED)
+        if self._life.unborn:
+            self._bearer = asyncio.create_task(self._bear(), name="etcd birth record")
+
+    async def _bear(self) -> None:
+        """Write the birth record that is due. If that fails, whoever needs it next writes it."""
+        with suppress(StoreUnavailable):
+            await self._birth()
 
     def _stream(self, prefix: str, after: int) -> Stream:
         """Return a stream that has all changes under a prefix after a revision: one there is, or a new one."""
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        self._need_open()
         for stream, task in self._streams.items():
             if stream.prefix == prefix and stream.feed.reaches(after) and not task.done():
                 return stream
@@ -319,15 +338,15 @@ class EtcdStore:
             if await self.members.ask_member(nearest, RANGE, wire.get(f"{self.own}born", keys_only=True)) is not None:
                 self.members.prefer(nearest)
 
-    async def _end_streams(self, why: str) -> None:
-        """End every stream, telling its readers why, and wait until their tasks have ended."""
-        for stream in self._streams:
+    def _need_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+    def _end_streams(self, why: str) -> None:
+        """End every stream, telling its readers why."""
+        for stream, task in self._streams.items():
             stream.feed.close(why)
-        tasks = [*self._streams.values(), *self._keepers]
-        tasks = [task for task in tasks if task is not asyncio.current_task()]
-        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _conflict(expect: Mapping[str, int], found: Collection[Found]) -> Conflict:

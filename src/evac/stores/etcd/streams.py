@@ -51,6 +51,8 @@ class Stream:
         self._pulse = pulse
         self._readers = 0
         self._unread_since = 0.0
+        self._denied = False
+        """Whether the last try was refused, perhaps for its token only."""
         self._mark: tuple[int, float] | None = None
         """A pulse after which nothing has come yet: its revision, and when it was heard."""
 
@@ -86,7 +88,10 @@ class Stream:
             match trouble.remedy:
                 case Remedy.COMPACTED:
                     raise StoreUnavailable(no_longer_kept(self.feed.revision)) from None
-                case Remedy.NONE:
+                case Remedy.TOKEN_OR_NONE if not self._denied:
+                    self._denied = True
+                    self._members.sign_in_anew()
+                case Remedy.NONE | Remedy.TOKEN_OR_NONE:
                     raise StoreUnavailable(f"{self._members.address}: {trouble.text}; {trouble.advice}") from None
                 case Remedy.ELSEWHERE:
                     self._members.leave(member)
@@ -132,6 +137,7 @@ class Stream:
         """Take what a member sent. Raises `Trouble` when it ends a watch, `StoreUnavailable` when it came too late."""
         if message.get("canceled"):
             raise cancelled(message)
+        self._denied = False
         events: list[Any] = message.get("events", [])
         if message.get("watch_id") == _PULSES:
             for event in events:

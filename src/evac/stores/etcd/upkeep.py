@@ -105,7 +105,7 @@ async def _forget_before(store: EtcdStore, revision: int) -> None:
         slots = await store.read_all(f"{store.own}slots/", keys_only=True)
     except Trouble:
         return  # somebody has let it forget more already, an operator's own settings perhaps
-    old = [slot for slot in slots if slot.version < revision]
+    old = [slot for slot in slots if slot.version <= revision]
     for at in range(0, len(old), SWEPT_AT_ONCE):
         await _sweep(store, old[at : at + SWEPT_AT_ONCE])
 

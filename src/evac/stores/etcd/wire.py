@@ -21,7 +21,7 @@ Json = dict[str, Any]
 RANGE, TXN, WATCH = "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
 COMPACT, STATUS, AUTHENTICATE = "/v3/kv/compaction", "/v3/maintenance/status", "/v3/auth/authenticate"
 
-_CANCELLED, _UNKNOWN, _DEADLINE, _PERMISSION, _EXHAUSTED = 1, 2, 4, 7, 8
+_CANCELLED, _UNKNOWN, _DEADLINE, _EXHAUSTED = 1, 2, 4, 8
 _ABORTED, _OUT_OF_RANGE, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 10, 11, 13, 14, 16
 _PASSING = frozenset({_CANCELLED, _UNKNOWN, _DEADLINE, _EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE})
 _LASTING = ("space exceeded", "larger than max")
@@ -36,6 +36,8 @@ class Remedy(StrEnum):
     """Ask again, another member."""
     TOKEN = "token"
     """Ask again, with a new token: nothing happened."""
+    TOKEN_OR_NONE = "token or none"
+    """A watch with a token that is not known is refused as one without permission: with a new token it shows."""
     COMPACTED = "compacted"
     """What was asked for is no longer kept."""
     NONE = "none"
@@ -55,6 +57,8 @@ class Trouble(Exception):
         """What to do about it."""
         if self.code == _UNAUTHENTICATED or any(words in self.text for words in _STALE_TOKEN):
             return Remedy.TOKEN
+        if self.code == _UNKNOWN and "permission denied" in self.text:
+            return Remedy.TOKEN_OR_NONE
         if "compacted" in self.text:
             return Remedy.COMPACTED
         if self.code in _PASSING and not any(words in self.text for words in _LASTING):
@@ -120,8 +124,7 @@ def cancelled(message: Json) -> Trouble:
     """Return why a member ended a watch by itself."""
     if int(message.get("compact_revision", 0)):
         return Trouble(code=_OUT_OF_RANGE, text="compacted")
-    reason = str(message.get("cancel_reason", "the watch was ended"))
-    return Trouble(code=_PERMISSION if "permission denied" in reason else _UNKNOWN, text=reason)
+    return Trouble(code=_UNKNOWN, text=str(message.get("cancel_reason", "the watch was ended")))
 
 
 def b64(data: str | bytes) -> str:
