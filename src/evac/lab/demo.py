@@ -62,7 +62,7 @@ async def play(folder: Path, screen: Screen) -> Ending:
     """Play the demo in a lab of its own in `folder`, which is emptied first. Raises `EvacError` if it cannot be."""
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     screen.headline("bringing up three regions: PostgreSQL, Valkey, HAProxy, DNS, a shop; a WAN in between")
-    async with stage(folder, mode="sync") as on, _following(folder / "evac.log", screen.line):
+    async with stage(folder, mode="sync") as on, _following(on.evac.log, screen.line):
         if not on.dns:
             screen.headline("knotd is not installed: the lab goes on without DNS, clients know the load balancers")
         if not await on.until(lambda s: serves_well(s, HOME), within_s=READY_WAIT_S):

@@ -100,8 +100,12 @@ class Layout:
         """Return the URL of the store that the regions share, one region's member first; None in the embedded form."""
         if self.form == "embedded":
             return None
+        return "etcd://" + ",".join(self.store_members(nearest=nearest))
+
+    def store_members(self, *, nearest: str | None = None) -> tuple[str, ...]:
+        """Return where the members of that store answer, one region's first."""
         regions = sorted(self.regions, key=lambda region: region != nearest)
-        return "etcd://" + ",".join(f"{self.address(region)}:{ETCD_PORT}" for region in regions)
+        return tuple(f"{self.address(region)}:{ETCD_PORT}" for region in regions)
 
     @property
     def control(self) -> Path:

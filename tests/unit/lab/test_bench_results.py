@@ -15,20 +15,20 @@ from evac.lab.history import Owner
 
 KEPT = Verdict(acknowledged=100, failed=1, unknown=2, unknown_present=1)
 TRIAL = Trial(rto_s=2.0, write_gap_s=2.1, verdict=KEPT, phases_s={"detect": 1.5, "fence": 0.1}, outcome="completed")
-(POWER,) = select("rto/sync/power")
+(POWER,) = select("rto/sync/power/embedded")
 (ORPHANS,) = select("orphans")
 
 
 @pytest.mark.parametrize(
     ("pattern", "count"),
-    [("", len(CASES)), ("rto/sync", 4), ("rto/*/cut/*", 1), ("switchover", 2), ("rto", 4), ("nothing", 0)],
+    [("", len(CASES)), ("rto/sync", 8), ("rto/*/cut/*", 2), ("switchover", 4), ("rto/*/embedded", 4), ("nothing", 0)],
 )
 def test_pattern_selects_by_part_or_by_wildcards(pattern: str, count: int) -> None:
     assert len(select(pattern)) == count
 
 
 def test_one_switch_answers_two_cases() -> None:
-    (cases,) = by_scenario(select("switchover")).values()
+    (cases,) = by_scenario(select("switchover/*/embedded")).values()
 
     assert [case.store for case in cases] == ["orders", "carts"]
 

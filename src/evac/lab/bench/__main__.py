@@ -35,8 +35,8 @@ async def measure(scenario: Scenario, cases: Sequence[Case], *, runs: int, say: 
     for n in range(1, runs + 1):
         folder = LABS / cases[0].name.replace("/", "-") / str(n)
         try:
-            async with asyncio.timeout(TRIAL_WAIT_S), stage(folder, mode=scenario.mode) as set_up:
-                shown = await perform(scenario, set_up)
+            async with asyncio.timeout(TRIAL_WAIT_S), stage(folder, mode=scenario.mode, form=scenario.form) as on:
+                shown = await perform(scenario, on)
         except (EvacError, OSError) as error:
             errors.append(str(error) or type(error).__name__)
             say.print(f"{cases[0].name} {n}/{runs}: could not be made: {errors[-1]}", markup=False)

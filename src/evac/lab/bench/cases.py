@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from evac.lab.faults import Fault, FaultKind, Target
-from evac.lab.layout import Mode
+from evac.lab.layout import Form, Mode
 
 HOME = "us-east-1"
 
@@ -22,6 +22,8 @@ class Scenario:
 
     mode: Mode
     fault: Fault | None
+    form: Form = "embedded"
+    """Embedded: evac runs outside the failing region. Distributed: it leads from inside it."""
     inside: bool = False
     forced: bool = False
     """A person fails over and takes the responsibility for the fence, which asynchronous mode cannot give: a cut-off
@@ -55,29 +57,48 @@ def _fault(kind: FaultKind, *, value: float = 0.0, what: Target = Target.DATABAS
     return Fault(kind=kind, region=HOME, value=value, what=what)
 
 
-def _lost(kind: FaultKind) -> Case:
+def _lost(kind: FaultKind, *, form: Form, median_max_s: float) -> Case:
     return Case(
-        name=f"rto/sync/{kind}/embedded",
-        scenario=Scenario(mode="sync", fault=_fault(kind)),
+        name=f"rto/sync/{kind}/{form}",
+        scenario=Scenario(mode="sync", fault=_fault(kind), form=form),
         store="orders",
         figure=Figure.RTO,
-        median_max_s=6.0,
+        median_max_s=median_max_s,
     )
 
 
-_SWITCH = Scenario(mode="sync", fault=None)
+def _switches(form: Form, *, median_max_s: float) -> tuple[Case, Case]:
+    """A planned switch, as the clients of each of the two stores see it."""
+    scenario = Scenario(mode="sync", fault=None, form=form)
+    orders, carts = (
+        Case(
+            name=f"switchover/{what}/{form}",
+            scenario=scenario,
+            store=store,
+            figure=Figure.WRITE_GAP,
+            median_max_s=median_max_s,
+        )
+        for what, store in (("sync", "orders"), ("valkey", "carts"))
+    )
+    return orders, carts
 
-CASES: tuple[Case, ...] = (
-    *(_lost(kind) for kind in (FaultKind.KILL, FaultKind.POWER, FaultKind.CUT, FaultKind.FREEZE)),
-    Case(name="switchover/sync/embedded", scenario=_SWITCH, store="orders", figure=Figure.WRITE_GAP, median_max_s=1.0),
-    Case(name="switchover/valkey/embedded", scenario=_SWITCH, store="carts", figure=Figure.WRITE_GAP, median_max_s=1.0),
-    Case(
-        name="gray/loss40/embedded",
-        scenario=Scenario(mode="sync", fault=_fault(FaultKind.LOSS, value=0.4)),
+
+def _gray(form: Form, *, median_max_s: float) -> Case:
+    return Case(
+        name=f"gray/loss40/{form}",
+        scenario=Scenario(mode="sync", fault=_fault(FaultKind.LOSS, value=0.4), form=form),
         store="orders",
         figure=Figure.RTO,
-        median_max_s=20.0,
-    ),
+        median_max_s=median_max_s,
+    )
+
+
+_LOST = (FaultKind.KILL, FaultKind.POWER, FaultKind.CUT, FaultKind.FREEZE)
+
+CASES: tuple[Case, ...] = (
+    *(_lost(kind, form="embedded", median_max_s=6.0) for kind in _LOST),
+    *_switches("embedded", median_max_s=1.0),
+    _gray("embedded", median_max_s=20.0),
     Case(
         name="orphans/async/cut/embedded",
         scenario=Scenario(mode="async", fault=_fault(FaultKind.CUT), inside=True, forced=True),
@@ -85,6 +106,9 @@ CASES: tuple[Case, ...] = (
         figure=Figure.RTO,
         median_max_s=None,
     ),
+    *(_lost(kind, form="distributed", median_max_s=5.0) for kind in _LOST),
+    *_switches("distributed", median_max_s=0.5),
+    _gray("distributed", median_max_s=15.0),
 )
 
 

@@ -1,4 +1,6 @@
-"""What a trial is played on: a fresh lab, evac serving it from the site `ops`, and clients where they are wanted.
+"""What a trial is played on: a fresh lab in evac's care, and clients where they are wanted.
+
+In the embedded form one process serves the lab from the site `ops`; in the distributed one the lab's own agents do.
 
 A trial gets a lab of its own: it comes up in seconds, and no trial can lean on what another one left.
 
@@ -11,8 +13,8 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evac.config import load
@@ -21,14 +23,15 @@ from evac.core.errors import EvacError
 from evac.core.observation import MemberRole, MemberSeen
 from evac.core.snapshot import Snapshot
 from evac.daemon import open_store
-from evac.lab import layout, world
+from evac.lab import gateway, layout, world
 from evac.lab.clients.record import SUMMARY
 from evac.lab.clients.workload import Workload
-from evac.lab.layout import Layout, Mode
+from evac.lab.layout import Form, Layout, Mode
 from evac.lab.servers import process
 from evac.lab.servers.process import Process
 from evac.lab.world import Lab
 from evac.opened import OpenEstate, state_folder
+from evac.stores.etcd import EtcdAddress
 
 POLL_S = 0.2
 READY_WAIT_S = 90.0
@@ -40,13 +43,26 @@ EVAC = str(Path(sys.executable).parent / "evac")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A lab under evac's care. `dns` says whether there are name servers, `evac` is the process that serves."""
+    """A lab under evac's care. `dns` says whether there are name servers; `serving` is None where agents serve."""
 
     lab: Lab
-    evac: Process
+    serving: Process | None
     layout: Layout
     estate: OpenEstate
     dns: bool
+
+    @property
+    def evac(self) -> Process:
+        """The process that serves, which only the embedded form has."""
+        assert self.serving is not None, "agents serve the distributed form"
+        return self.serving
+
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """Where those who may lead write their news."""
+        if self.serving:
+            return (self.serving.log,)
+        return tuple(self.layout.region_folder(region) / "agent.log" for region in self.layout.regions)
 
     async def until(self, holds: Callable[[Snapshot], bool], *, within_s: float) -> bool:
         """Wait until evac's view holds something; return whether it came to that."""
@@ -103,22 +119,33 @@ def _flowing(folder: Path, workload: Workload) -> bool:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, mode: Mode) -> AsyncIterator[Stage]:
-    """Bring a lab up with evac serving it, both only for as long as the context lives. Raises `EvacError`."""
-    async with world.lab(folder, mode=mode) as lab:
-        evac = serving(lab, lab.estate)
-        await evac.start(ready=lambda _: True)
-        try:
-            async with open_store(state_folder(lab.estate)) as store:
-                yield Stage(
-                    lab=lab,
-                    evac=evac,
-                    layout=layout.load(folder=lab.folder, mode=mode),
-                    estate=OpenEstate(loaded=load(lab.estate), store=store, by="bench"),
-                    dns=(await lab.status())["dns"] == "knot",
-                )
-        finally:
-            await evac.stop()
+async def stage(folder: Path, *, mode: Mode, form: Form = "embedded") -> AsyncIterator[Stage]:
+    """Bring a lab up with evac in charge of it, both only for as long as the context lives. Raises `EvacError`."""
+    async with AsyncExitStack() as stack:
+        lab = await stack.enter_async_context(world.lab(folder, mode=mode, form=form))
+        plan = layout.load(folder=lab.folder, mode=mode, form=form)
+        loaded = load(lab.estate)
+        evac = None
+        if form == "embedded":
+            evac = serving(lab, lab.estate)
+            await evac.start(ready=lambda _: True)
+            stack.push_async_callback(evac.stop)
+        address = await _reached(lab, plan, loaded.store, stack) if loaded.store else None
+        store = await stack.enter_async_context(open_store(state_folder(lab.estate), address))
+        yield Stage(
+            lab=lab,
+            serving=evac,
+            layout=plan,
+            estate=OpenEstate(loaded=loaded, store=store, by="bench"),
+            dns=(await lab.status())["dns"] == "knot",
+        )
+
+
+async def _reached(lab: Lab, plan: Layout, address: EtcdAddress, stack: AsyncExitStack) -> EtcdAddress:
+    """Return the store's address as it is reached from this machine, the home's member last: that one dies."""
+    members = tuple(reversed(plan.store_members(nearest=plan.spec.home)))
+    endpoints = await stack.enter_async_context(gateway.opened(lab, site="ops", to=members))
+    return replace(address, endpoints=endpoints)
 
 
 def serving(lab: Lab, estate: Path) -> Process:

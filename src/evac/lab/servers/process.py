@@ -41,6 +41,8 @@ class Process:
     log: Path
     within: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    inherits: Sequence[int] = ()
+    """File descriptors of ours that it gets under their numbers."""
     _popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,6 +71,7 @@ class Process:
                     stderr=log,
                     start_new_session=True,
                     env={**os.environ, **self.environment},
+                    pass_fds=self.inherits,
                 )
         await until(lambda: self._ready_or_gone(ready), what=f"{self.name} to be ready (its log: {self.log})")
 
