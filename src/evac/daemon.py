@@ -8,10 +8,11 @@ decides anything; nothing elsewhere knows which store, clock or driver it was gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from evac.engine.leadership import lead
 from evac.engine.orders import obey
 from evac.places import open_place
 from evac.ports import Clock, Driver, Place, Store, Surroundings
-from evac.stores.etcd import EtcdAddress, EtcdStore, keep_small
+from evac.stores.etcd import EtcdAddress, EtcdStore, is_leader_near, keep_leader_near, keep_small
 from evac.stores.sqlite import SqliteStore
 
 _log = structlog.get_logger(__name__)
@@ -153,6 +154,10 @@ async def _reign(world: World, controller: Controller) -> None:
         tasks.create_task(controller.lead())
         tasks.create_task(requests.attend(controller, store=world.store, clock=world.clock))
         tasks.create_task(snapshots.publish(controller, store=world.store, clock=world.clock))
+        if isinstance(world.store, EtcdStore):
+            tasks.create_task(
+                keep_leader_near(world.store, clock=world.clock, calm=lambda: not controller.known.active)
+            )
 
 
 async def _reign_for_ever(world: World, controller: Controller) -> None:
@@ -191,7 +196,9 @@ async def running_agent(
         controller = Controller(
             estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
         )
-        candidate = Candidate(name=name, region=region, store=world.store, clock=world.clock)
+        candidate = Candidate(
+            name=name, region=region, store=world.store, clock=world.clock, favoured=_favoured(world.store)
+        )
 
         async def lead(mine: Leader) -> None:
             controller.led_by = mine
@@ -216,6 +223,11 @@ async def running_agent(
             finally:
                 for part in parts:
                     part.cancel()
+
+
+def _favoured(store: Store) -> Callable[[], Awaitable[bool]] | None:
+    """Who is near the store's own leader would lead with fewer round trips than others."""
+    return partial(is_leader_near, store) if isinstance(store, EtcdStore) else None
 
 
 def _agent(world: World, region: RegionId) -> Agent:

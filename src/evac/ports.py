@@ -54,11 +54,15 @@ class Store(Protocol):
     Keys are paths (`runs/<id>/000007`); values are at most 1 MiB. Every method may raise `StoreUnavailable`.
     """
 
-    async def get(self, key: str) -> Record | None:
-        """Return the newest value of a key, read linearizably; None if it has none."""
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        """Return the newest value of a key, read linearizably; None if it has none.
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
-        """Return all keys under a prefix, sorted by key."""
+        With `near` from the nearest copy: no older than anything this object has told before, by a reply or a watch,
+        but others may have written since. For what a commit will compare anyway, or a watch has just announced.
+        """
+
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
+        """Return all keys under a prefix, sorted by key; `near` as for `get`."""
 
     async def commit(
         self,

@@ -25,6 +25,7 @@ needs_etcd = pytest.mark.skipif(
 
 QUICK = Patience(
     attempt=timedelta(milliseconds=700),
+    seek=timedelta(milliseconds=300),
     whole=timedelta(seconds=5),
     pulse=timedelta(milliseconds=200),
     silence=timedelta(milliseconds=800),

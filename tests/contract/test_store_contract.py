@@ -298,3 +298,15 @@ async def test_a_look_for_other_processes_that_fails_is_made_again(tmp_path: Pat
     broken.close()
     assert store._look(broken, 7) == 7
     await store.close()
+
+
+async def test_the_nearest_copy_is_no_older_than_what_was_told(store: Store) -> None:
+    for n in range(5):
+        revision = await store.commit(expect={}, put={"a/1": str(n).encode()})
+        near = await store.get("a/1", near=True)
+        assert near is not None
+        assert near.version == revision
+        assert await store.list("a/", near=True) == (near,)
+    await store.commit(expect={}, put={}, delete=["a/1"])
+    assert await store.get("a/1", near=True) is None
+    assert await store.list("a/", near=True) == ()

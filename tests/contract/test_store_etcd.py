@@ -19,7 +19,7 @@ from evac.engine.clock import BootClock
 from evac.lab.servers import etcd, process
 from evac.lab.servers.authority import Authority
 from evac.ports import Change
-from evac.stores.etcd import EtcdAddress, EtcdStore, upkeep
+from evac.stores.etcd import EtcdAddress, EtcdStore, draw_leader, is_leader_near, upkeep
 from evac.stores.etcd.address import Tls
 from evac.stores.etcd.store import PAGE
 
@@ -102,6 +102,42 @@ async def test_a_member_lost_costs_no_write_no_doubt_and_no_change(how: str, who
             assert len({change.revision for change in watcher.seen}) == 11
             assert not watcher.task.done()
             await watcher.end()
+
+
+async def test_a_copy_that_is_behind_what_was_told_is_not_read(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as members, opened(members) as store:
+        await store.commit(expect={}, put={"a": b"1"})
+        await members["region-1"].kill()
+        told = await store.commit(expect={}, put={"a": b"2"})
+        near = await store.get("a", near=True)
+        assert near is not None
+        assert near.version == told
+        await members["region-2"].kill()
+        await members["region-3"].kill()
+        await members["region-1"].start()
+        store.members.prefer(members["region-1"].endpoint)  # alone, it answers with what it last heard of
+        with pytest.raises(StoreUnavailable):
+            await store.get("a", near=True)
+        with pytest.raises(StoreUnavailable):
+            await store.list("a", near=True)
+
+
+async def test_the_cluster_is_led_from_where_it_is_written(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as members:
+        led = await leader(members)
+        first = next(region for region in members if region != led)
+        order = {first: members[first]} | {region: m for region, m in members.items() if region != first}
+        async with opened(order) as store:
+            assert not await is_leader_near(store)
+            assert await draw_leader(store)
+            async with asyncio.timeout(20):
+                while await leader(members) != first:
+                    await asyncio.sleep(0.05)
+            assert await draw_leader(store)
+            assert await is_leader_near(store)
+            await write(store, 1)
+            await members[first].kill()
+            assert not await draw_leader(store)
 
 
 async def test_the_member_named_first_is_asked_again_when_it_is_back(tmp_path: Path) -> None:

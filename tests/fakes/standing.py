@@ -133,10 +133,10 @@ class NotingStore:
         self.written.append(dict(put))
         return len(self.written)
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
         raise StoreUnavailable("this store only takes writes")
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
         raise StoreUnavailable("this store only takes writes")
 
     async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:

@@ -144,7 +144,11 @@ class Agent:
             async with asyncio.timeout(self._detection.timeout.total_seconds()):
                 await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
         except (TimeoutError, StoreError) as error:
-            _log.warning("store did not take the view: told again with the next", region=self._region, why=str(error))
+            _log.warning(
+                "store did not take the view: told again with the next",
+                region=self._region,
+                why=str(error) or "no answer in time",
+            )
             self._seen = deque((*telling, *self._seen), maxlen=KEPT_MAX)
 
 

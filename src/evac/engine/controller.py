@@ -284,13 +284,13 @@ class Controller:
 
     async def _tell_opening(self, run: RunId) -> None:
         """Tell a run's first entry: the executor tells those it writes itself."""
-        opened = (await read_journal(run, store=self._store))[0]
+        opened = (await read_journal(run, store=self._store, near=True))[0]
         self._announce(RunNews(at=opened.at, run=run, event=opened))
 
     async def _drive(self, group: GroupId, run_id: RunId) -> None:
         """See a run through to its settlement, and remember what came of it."""
         run = await self._executed(run_id)
-        record = await self._store.get(f"placement/{group}")
+        record = await self._store.get(f"placement/{group}", near=True)
         assert record is not None, "a run has a placement"
         self.known.placements[group] = decode(record.value, Placement)
         self.known.settled(group, run, now=self._clock.now(), guard=self.estate.guard)

@@ -48,7 +48,9 @@ class Candidate:
         clock: Clock,
         timing: LeaseTiming = LEADING,
         chance: random.Random | None = None,
+        favoured: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        """`favoured` says whether this one would lead better than others could: who would not lets them go first."""
         problems = timing.problems()
         assert not problems, problems
         self.name = name
@@ -57,6 +59,7 @@ class Candidate:
         self._clock = clock
         self._timing = timing
         self._chance = chance or random.Random()
+        self._favoured = favoured or _always
 
     async def stand(self, lead: Callable[[Leader], Awaitable[None]]) -> None:
         """Wait for the lead, hold it while `lead` runs, and stand again when it is lost, until cancelled.
@@ -71,6 +74,7 @@ class Candidate:
     async def _won(self) -> tuple[Leader, Held]:
         """Return once the lease is ours."""
         awaited: Awaited | None = None
+        let_go_first = -1
         while True:
             try:
                 record = await self._store.get(KEY)
@@ -78,7 +82,9 @@ class Candidate:
                 version = record.version if record else 0
                 awaited = awaited.seen(version, now) if awaited else Awaited(version=version, read_at=now)
                 if record is None or awaited.over(now, self._timing):
-                    return await self._take(record)
+                    if let_go_first == version or await self._favoured():
+                        return await self._take(record)
+                    let_go_first = version
             except (Conflict, StoreUnavailable):
                 # Another one was quicker, or nobody can tell: it is read again, and its time begins anew if it moved.
                 pass
@@ -139,6 +145,10 @@ class Candidate:
         if record is None or decode(record.value, Leader) != mine:
             return None
         return Held(version=record.version, sent_at=self._clock.now() - (self._timing.hold - left))
+
+
+async def _always() -> bool:
+    return True
 
 
 class _Ended(Exception):

@@ -54,7 +54,7 @@ async def execute(run_id: RunId, *, store: Store, clock: Clock, by: str, announc
     held: Term | None = None
     for interruption in range(INTERRUPTIONS_MAX):
         try:
-            journal = await take_journal(run_id, store=store)
+            journal = await take_journal(run_id, store=store, near=interruption == 0)
             if held is not None and journal.run.term > held and journal.run.resumed[-1].by != by:
                 raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
             held = journal.run.term
@@ -179,7 +179,7 @@ class _Execution:
         except TimeoutError:
             self._give_up(at)
             return
-        for record in await self.journal.store.list("answers/"):
+        for record in await self.journal.store.list("answers/", near=True):
             if order := self.waiting.pop(record.key, None):
                 self._note_answer(order, record)
 

@@ -14,6 +14,7 @@ What this is not: the rules of what may follow (`core.fold`), or the doing (`eng
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,7 +26,7 @@ from evac.core.plan import Placement, Plan, Term
 from evac.core.run import Event, Opened, Resumed, Run, RunId
 from evac.core.snapshot import Reply
 from evac.engine.codec import decode, encode, plan_hash
-from evac.ports import Clock, Store
+from evac.ports import Clock, Record, Store
 
 COUNTER = "runs-opened"
 
@@ -48,20 +49,13 @@ async def open_run(
     `Conflict` when that changed just now, and `StoreUnavailable`.
     """
     group = plan.group
-    term_record = await store.get(f"terms/{group}")
-    highest = Term(decode(term_record.value, int)) if term_record else Term(0)
-    placement = await store.get(f"placement/{group}")
-    active = await store.get(f"active/{group}")
-    if active is not None:
-        raise UnsafePlan((f"run {active.value.decode()} of group {group} is under way; wait for it",))
-    if placement is None or decode(placement.value, Placement) != plan.before:
-        raise UnsafePlan((f"group {group} is no longer as this plan found it; plan anew",))
-    plan = at_term(plan, Term(max(plan.term, highest + 1)))
-    asked = await store.get(f"requests/{request}") if request else None
-    if request and asked is None:
-        raise UnsafePlan(("the request was taken back before it was begun",))
-    counter = await store.get(COUNTER)
-    run = RunId(str(decode(counter.value, int) + 1 if counter else 1))
+    try:
+        rests_on = await _grounds(plan, request, store=store, near=True)
+    except UnsafePlan:
+        rests_on = await _grounds(plan, request, store=store, near=False)  # the nearest copy may have been behind
+    plan = at_term(plan, Term(max(plan.term, _number(rests_on[f"terms/{group}"]) + 1)))
+    run = RunId(str(_number(rests_on[COUNTER]) + 1))
+    asked = f"requests/{request}" if request else None
     opened = Opened(
         run=run,
         at=clock.now(),
@@ -73,14 +67,7 @@ async def open_run(
         decision=decision,
     )
     await store.commit(
-        expect={
-            entry_key(run, 1): 0,
-            COUNTER: counter.version if counter else 0,
-            f"terms/{group}": term_record.version if term_record else 0,
-            f"placement/{group}": placement.version,
-            f"active/{group}": 0,
-            **({asked.key: asked.version} if asked else {}),
-        },
+        expect={entry_key(run, 1): 0, **{key: record.version if record else 0 for key, record in rests_on.items()}},
         put={
             entry_key(run, 1): encode(opened),
             COUNTER: encode(int(run)),
@@ -88,9 +75,27 @@ async def open_run(
             f"active/{group}": run.encode(),
             **({f"replies/{request}": encode(Reply(request=request, run=run))} if request else {}),
         },
-        delete=(asked.key,) if asked else (),
+        delete=(asked,) if asked else (),
     )
     return run
+
+
+async def _grounds(plan: Plan, request: str | None, *, store: Store, near: bool) -> Mapping[str, Record | None]:
+    """Return the records that opening a run rests on, by their keys. Raises `UnsafePlan` when they speak against it."""
+    terms, placement, active = (f"{what}/{plan.group}" for what in ("terms", "placement", "active"))
+    keys = [terms, placement, active, COUNTER, *([f"requests/{request}"] if request else [])]
+    found = dict(zip(keys, await asyncio.gather(*[store.get(key, near=near) for key in keys]), strict=True))
+    if (other := found[active]) is not None:
+        raise UnsafePlan((f"run {other.value.decode()} of group {plan.group} is under way; wait for it",))
+    if (place := found[placement]) is None or decode(place.value, Placement) != plan.before:
+        raise UnsafePlan((f"group {plan.group} is no longer as this plan found it; plan anew",))
+    if request and found[f"requests/{request}"] is None:
+        raise UnsafePlan(("the request was taken back before it was begun",))
+    return found
+
+
+def _number(record: Record | None) -> int:
+    return decode(record.value, int) if record else 0
 
 
 def at_term(plan: Plan, term: Term) -> Plan:
@@ -114,7 +119,7 @@ class Journal:
     placement_version: int
     term_version: int
     position: int
-    """The store's revision before the journal was read: what came after it may be news."""
+    """A revision of the store: what was written after it may be news, and no answer was read before it."""
     tail: list[Event] = field(default_factory=list)
     """Entries folded into `run` that are not written yet."""
 
@@ -159,27 +164,32 @@ class Journal:
         return written
 
 
-async def read_journal(run: RunId, *, store: Store) -> tuple[Event, ...]:
-    """Return a run's entries. Raises `KeyError` if there is no such run, `IllegalEvent` if it is damaged."""
-    records = await store.list(f"runs/{run}/")
+async def read_journal(run: RunId, *, store: Store, near: bool = False) -> tuple[Event, ...]:
+    """Return a run's entries; `near` is the store's. Raises `KeyError` if there is no such run, `IllegalEvent` if it is
+    damaged.
+    """
+    return tuple(decode(r.value, Event) for r in await _entries(run, store=store, near=near))
+
+
+async def _entries(run: RunId, *, store: Store, near: bool) -> tuple[Record, ...]:
+    records = await store.list(f"runs/{run}/", near=near)
     if not records:
         raise KeyError(run)
     for seq, record in enumerate(records, start=1):
         if record.key != entry_key(run, seq):
             raise IllegalEvent(f"run {run}: entry {seq} is missing, {record.key} was found in its place")
-    return tuple(decode(r.value, Event) for r in records)
+    return records
 
 
-async def read_run(run: RunId, *, store: Store) -> Run:
-    """Return a run's state, folded from its journal. Raises like `read_journal`."""
-    return fold_journal(await read_journal(run, store=store))
+async def read_run(run: RunId, *, store: Store, near: bool = False) -> Run:
+    """Return a run's state, folded from its journal; `near` is the store's. Raises like `read_journal`."""
+    return fold_journal(await read_journal(run, store=store, near=near))
 
 
-async def read_runs(store: Store) -> tuple[Run, ...]:
-    """Return all runs in the order they were opened."""
-    count = await store.get(COUNTER)
-    opened = decode(count.value, int) if count else 0
-    return tuple([await read_run(RunId(str(n)), store=store) for n in range(1, opened + 1)])
+async def read_runs(store: Store, *, near: bool = False) -> tuple[Run, ...]:
+    """Return all runs in the order they were opened; `near` is the store's."""
+    opened = _number(await store.get(COUNTER, near=near))
+    return tuple([await read_run(RunId(str(n)), store=store, near=near) for n in range(1, opened + 1)])
 
 
 def fold_journal(events: Sequence[Event]) -> Run:
@@ -194,13 +204,14 @@ def fold_journal(events: Sequence[Event]) -> Run:
     return run
 
 
-async def take_journal(run: RunId, *, store: Store) -> Journal:
-    """Return a run's journal for writing. Reading alone takes nothing over: see `resume`."""
-    position = await store.revision()
-    state = await read_run(run, store=store)
+async def take_journal(run: RunId, *, store: Store, near: bool = False) -> Journal:
+    """Return a run's journal for writing; `near` is the store's. Reading alone takes nothing over: see `raised`."""
+    records = await _entries(run, store=store, near=near)
+    just_opened = near and len(records) == 1
+    position = records[0].version if just_opened else await store.revision()
+    state = fold_journal([decode(r.value, Event) for r in records])
     group = state.plan.group
-    term = await store.get(f"terms/{group}")
-    placement = await store.get(f"placement/{group}")
+    term, placement = await asyncio.gather(*[store.get(f"{w}/{group}", near=near) for w in ("terms", "placement")])
     assert term is not None, "a run was opened with a term"
     assert placement is not None, "a run was opened with a placement"
     highest = decode(term.value, int)

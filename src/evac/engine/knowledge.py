@@ -53,18 +53,21 @@ class Knowledge:
     paused: str = ""
 
     async def recall(self, store: Store, clock: Clock, *, guard: Guard) -> None:
-        """Take up what the store remembers. Earlier runs are folded in their order, by their age on the wall clock."""
-        for record in await store.list("placement/"):
+        """Take up what the store remembers. Earlier runs are folded in their order, by their age on the wall clock.
+
+        The nearest copy is read: who recalls has just been elected, by a commit that came after all of it.
+        """
+        for record in await store.list("placement/", near=True):
             placement = decode(record.value, Placement)
             self.placements[placement.group] = placement
-        pause = await store.get("pause")
+        pause = await store.get("pause", near=True)
         self.paused = pause.value.decode() if pause else ""
-        for run in await read_runs(store):
+        for run in await read_runs(store, near=True):
             if run.settled is None:
                 self.active[run.plan.group] = run.id
             else:
                 self.settled(run.plan.group, run, now=_ago(run.settled, clock), guard=guard)
-        resolved = {record.key.removeprefix("resolved/") for record in await store.list("resolved/")}
+        resolved = {record.key.removeprefix("resolved/") for record in await store.list("resolved/", near=True)}
         self.stuck = {group: run_id for group, run_id in self.stuck.items() if run_id not in resolved}
 
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:

@@ -6,7 +6,7 @@ answer is written only if the order is still there: what the leader has given up
 
     orders/<region>/<run>.<step>.<attempt>[.undo]      written and taken away by the leader
     answers/<region>/<run>.<step>.<attempt>[.undo]     written once by the agent
-    terms-seen/<region>/<group>                        the highest term this agent has obeyed
+    terms/<group>                                      the group's term, raised with the orders that it is for
 
 What this is not: the leader's half (`engine.executor`), or a judge of failures (`core.effects`).
 """
@@ -120,8 +120,7 @@ class _Desk:
         """Orders in hand or answered, by key, with the version taken."""
         self._busy = {component: asyncio.Lock() for component in members}
         self._terms: dict[GroupId, int] = {}
-        """The highest terms obeyed, as far as read: this region's agent alone writes them."""
-        self._term_lock = asyncio.Lock()
+        """The highest terms obeyed by this process."""
 
     async def listen(self, tasks: asyncio.TaskGroup) -> None:
         """Take every order there is, and every one that comes. Raises `StoreUnavailable`."""
@@ -167,26 +166,21 @@ class _Desk:
 
     async def _stands(self, order: Order, record: Record) -> bool:
         """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet."""
-        now = await self._patiently(lambda: self._store.get(order.key))
+        now = await self._patiently(lambda: self._store.get(order.key, near=True))
         if now is None or now.version != record.version:
             return False
         return not order.doubt or await self._patiently(lambda: self._store.get(order.answer_key)) is None
 
     async def _admit(self, order: Order) -> Answer | None:
-        """Refuse an order of a lower term than any obeyed before; else remember its term, durably."""
-        if order.term == self._terms.get(order.group):
-            return None
-        key = f"terms-seen/{self._region}/{order.group}"
-        async with self._term_lock:
-            seen = await self._store.get(key)
-            highest = decode(seen.value, int) if seen else 0
-            if order.term < highest:
-                reason = f"the order's term {order.term} is over: {self._region} has obeyed term {highest}"
-                return Answer(failure=Failure.REJECTED, reason=reason)
-            self._terms[order.group] = highest
-            if order.term > highest:
-                await self._store.commit(expect={key: seen.version if seen else 0}, put={key: encode(order.term)})
-                self._terms[order.group] = order.term
+        """Refuse an order whose term is over: of lower term than one obeyed, or than the group's, which is raised by
+        the same commit that orders anything under it.
+        """
+        raised = await self._store.get(f"terms/{order.group}", near=True)
+        highest = max(self._terms.get(order.group, 0), decode(raised.value, int) if raised else 0)
+        if order.term < highest:
+            reason = f"the order's term {order.term} is over: {order.group} is at term {highest}"
+            return Answer(failure=Failure.REJECTED, reason=reason)
+        self._terms[order.group] = order.term
         return None
 
     async def _answer(self, order: Order, record: Record, answer: Answer) -> None:

@@ -34,11 +34,11 @@ class FailingStore:
     trouble: Callable[[int, Moment], BaseException | None]
     commits: list[Collection[str]] = field(default_factory=list)
 
-    async def get(self, key: str) -> Record | None:
-        return await self.store.get(key)
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        return await self.store.get(key, near=near)
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
-        return await self.store.list(prefix)
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
+        return await self.store.list(prefix, near=near)
 
     async def commit(
         self,

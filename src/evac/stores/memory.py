@@ -25,11 +25,11 @@ class MemoryStore:
         self._incarnation = incarnation or uuid.uuid4().hex
         self._open = True
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
         self._need_open()
         return self._records.get(key)
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
         self._need_open()
         return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))
 

@@ -70,10 +70,10 @@ class SqliteStore:
         writer, reader = await asyncio.to_thread(_open_both, path)
         return cls(path, writer=writer, reader=reader)
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
         return await self._read(lambda db: _get(db, key))
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
         return await self._read(lambda db: _list(db, prefix))
 
     async def commit(

@@ -33,13 +33,13 @@ class Line:
     replies_lost: int = 0
     slow: timedelta = timedelta()
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
         await self._reach()
-        return await self.store.get(key)
+        return await self.store.get(key, near=near)
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
         await self._reach()
-        return await self.store.list(prefix)
+        return await self.store.list(prefix, near=near)
 
     async def commit(
         self,
@@ -92,8 +92,13 @@ class Reigns:
             self.told.append((mine.name, began, CLOCK.now()))
 
 
-def candidate(name: str, line: Line) -> Candidate:
-    return Candidate(name=name, region=RegionId(name), store=line, clock=CLOCK, chance=random.Random(name))
+def candidate(name: str, line: Line, *, favoured: bool = True) -> Candidate:
+    async def says() -> bool:
+        return favoured
+
+    return Candidate(
+        name=name, region=RegionId(name), store=line, clock=CLOCK, chance=random.Random(name), favoured=says
+    )
 
 
 def test_one_leads_and_another_follows_soon_after_it_is_cut_off() -> None:
@@ -212,3 +217,20 @@ def test_of_several_that_want_a_free_lease_one_gets_it() -> None:
                 task.cancel()
 
     time.run(tell())
+
+
+@pytest.mark.parametrize(("others", "leads"), [(["b"], "b"), ([], "a")])
+def test_who_is_not_favoured_lets_others_go_first_and_leads_when_there_are_none(others: list[str], leads: str) -> None:
+    async def tell() -> Reigns:
+        store, reigns = MemoryStore(), Reigns()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(candidate("a", Line(store), favoured=False).stand(reigns.lead))]
+            await CLOCK.sleep(LEADING.renew / 10)
+            tasks += [group.create_task(candidate(name, Line(store)).stand(reigns.lead)) for name in others]
+            await CLOCK.sleep(SOON)
+            assert reigns.now == {leads}
+            for task in tasks:
+                task.cancel()
+        return reigns
+
+    assert [name for name, _, _ in time.run(tell()).told] == [leads]

@@ -1,7 +1,9 @@
 """The members of a cluster as a client sees them: one is asked, and another when that one does not answer.
 
 Intuition: all members say the same, so it does not matter which is asked, only that it answers in time. One is the
-current one; whoever finds that it fails moves on to the next, for all. What was sent and got no answer may have
+current one. Whoever finds that it fails leaves it, for all; then all members are asked how they are, and the first that
+knows a leader is the current one: perhaps the same, when what failed was the leader it passed the question on to. What
+was sent and got no answer may have
 happened, so the same words are sent again only because they are such that twice is once (`commits`).
 
 A user's token is fetched when it is needed and fetched anew when a member no longer knows it; a member that was
@@ -26,13 +28,15 @@ import httpx
 
 from evac.core.errors import StoreUnavailable
 from evac.stores.etcd.address import EtcdAddress, Tls
-from evac.stores.etcd.wire import AUTHENTICATE, Json, Remedy, Trouble, trouble
+from evac.stores.etcd.wire import AUTHENTICATE, STATUS, Json, Remedy, Trouble, trouble
 
 CONNECTIONS_MAX = 256
 PAUSE_MIN, PAUSE_MAX = timedelta(milliseconds=50), timedelta(milliseconds=250)
 """How long to wait when no member answered, before all are asked again: between the two, by chance."""
 SLOWEST_BYTES_PER_S = 512 * 1024
 """How slowly a question may be sent before its member counts as silent."""
+STRIKES_MAX = 2
+"""How often in a row a member may fail until another one is asked, however well it says it is."""
 TOKENS_MAX = 3
 """How often one question may ask for a new token."""
 _KEEPALIVE = [
@@ -51,6 +55,8 @@ class Patience:
     """How long one member may keep silent before another one is asked; longer for what takes long to send."""
     whole: timedelta = timedelta(seconds=6)
     """How long members are asked one after another; then the store counts as unavailable."""
+    seek: timedelta = timedelta(milliseconds=500)
+    """How long members are given to say how they are, when one is to be chosen."""
     suspicion: timedelta = timedelta(milliseconds=500)
     """How long a member must have kept silent to be left when whoever asks has lost patience itself."""
     pulse: timedelta = timedelta(seconds=1)
@@ -86,6 +92,9 @@ class Members:
         self.patience = patience
         self.chance = chance
         self._current = 0
+        self._strikes = dict.fromkeys(address.endpoints, 0)
+        """How often in a row each has failed."""
+        self._seeking: asyncio.Task[None] | None = None
         self._told: list[Callable[[str], None]] = []
         self._token: str | None = None
         self._signing_in = asyncio.Lock()
@@ -107,11 +116,51 @@ class Members:
         return self.address.endpoints[self._current]
 
     def leave(self, member: str) -> None:
-        """Ask another one from now on, if this one is the current."""
+        """Let the current member be chosen anew, if this is it: it has failed."""
+        self._strikes[member] += 1
         if member == self.current:
             self._current = (self._current + 1) % len(self.address.endpoints)
+            if self._seeking is None or self._seeking.done():
+                self._seeking = asyncio.create_task(self._seek(), name="etcd member sought")
         for tell in tuple(self._told):
             tell(member)
+
+    async def chosen(self) -> str:
+        """Return the current member, once one is chosen."""
+        if self._seeking is not None and not self._seeking.done():
+            await asyncio.wait([self._seeking])
+        return self.current
+
+    async def _seek(self) -> None:
+        """Choose the member that first says it knows a leader, those last that failed too often; without a leader, the
+        nearest that answers.
+        """
+
+        async def ask(member: str) -> tuple[str, bool] | None:
+            status = await self.ask_member(member, STATUS, {})
+            return None if status is None else (member, int(status.get("leader", 0)) != 0)
+
+        answered: list[str] = []
+        spare: list[str] = []
+        asked = [asyncio.create_task(ask(member)) for member in self.address.endpoints]
+        try:
+            for each in asyncio.as_completed(asked, timeout=self.patience.seek.total_seconds()):
+                if (said := await each) is None:
+                    continue
+                member, led = said
+                if led and self._strikes[member] < STRIKES_MAX:
+                    return self.prefer(member)
+                (spare if led else answered).append(member)
+        except TimeoutError:
+            pass  # those that have not answered are not asked
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        for found in (spare, answered):
+            if found:
+                return self.prefer(min(found, key=lambda m: (self._strikes[m], self.address.endpoints.index(m))))
+        return None
 
     @contextmanager
     def telling(self, tell: Callable[[str], None]) -> Iterator[None]:
@@ -149,11 +198,13 @@ class Members:
             ) from None
 
     async def _ask_current(self, path: str, content: bytes) -> Json | str:
-        """Return the current member's answer, or why it gave none; then another one is the current."""
-        member, loop = self.current, asyncio.get_running_loop()
+        """Return the current member's answer, or why it gave none; then the current one is chosen anew."""
+        member, loop = await self.chosen(), asyncio.get_running_loop()
         began = loop.time()
         try:
-            return await self._signed_in(member, path, content)
+            reply = await self._signed_in(member, path, content)
+            self._strikes[member] = 0
+            return reply
         except httpx.HTTPError as error:
             why = f"{member} {_say(error)}"
         except asyncio.CancelledError:
@@ -213,6 +264,9 @@ class Members:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._seeking is not None:
+            self._seeking.cancel()
+            await asyncio.wait([self._seeking])
         await self._client.aclose()
 
     def pause(self) -> float:

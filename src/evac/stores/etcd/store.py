@@ -23,6 +23,7 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -75,13 +76,20 @@ class EtcdStore:
         self._keepers: list[asyncio.Task[None]] = []
         self._bearing = asyncio.Lock()
         self._bearer: asyncio.Task[None] | None = None
+        self._told = 0
+        """The newest revision that a watch has told of."""
         self._closed = False
 
-    async def get(self, key: str) -> Record | None:
-        found = wire.found_one((await self.ask(RANGE, wire.get(self._data + key))).reply)
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        question = wire.get(self._data + key)
+        reply = await self._nearby(question) if near else None
+        found = wire.found_one(reply if reply is not None else (await self.ask(RANGE, question)).reply)
         return self._record(found) if found.version else None
 
-    async def list(self, prefix: str) -> tuple[Record, ...]:
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
+        reply = await self._nearby(wire.get_prefix(self._data + prefix, limit=PAGE)) if near else None
+        if reply is not None and not reply.get("more"):
+            return tuple([self._record(f) for f in wire.found(reply)])
         for _ in range(ROUNDS_MAX):
             with suppress(Trouble):  # compacted while it was read: from the beginning, at the newest revision
                 return tuple([self._record(f) for f in await self.read_all(self._data + prefix)])
@@ -120,6 +128,7 @@ class EtcdStore:
         try:
             async with aclosing(stream.feed.follow(prefix, after=after)) as changes:
                 async for change in changes:
+                    self._told = max(self._told, change.revision)
                     yield change
         finally:
             stream.part()
@@ -180,6 +189,13 @@ class EtcdStore:
             revision = revision or wire.seen(reply).revision
             begin = found[-1].key.encode() + b"\0" if found else b""
         return found
+
+    async def _nearby(self, question: Json) -> Json | None:
+        """Return what the member that is asked first says by itself; None when it knows less than was told before."""
+        self._need_open()
+        told = replace(self._life.seen, revision=max(self._life.seen.revision, self._told), term=0)
+        reply = await self.members.ask_member(self.members.current, RANGE, wire.nearby(question))
+        return None if reply is None or not told.cluster or wire.seen(reply).is_behind(told) else reply
 
     def note(self) -> None:
         """Note how far this store was seen to come, where a next process will look."""
@@ -282,7 +298,7 @@ class EtcdStore:
         """Forget all that was known of another life. `born` is the new birth record; None: it is to be written."""
         self._life.begin_anew(born if born and born.version else None)
         self._slots.forget()
-        self._pulse.version = 0
+        self._told = self._pulse.version = 0
         self._end_streams(_RESTORED)
         if self._life.unborn:
             self._bearer = asyncio.create_task(self._bear(), name="etcd birth record")

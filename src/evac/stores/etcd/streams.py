@@ -69,7 +69,7 @@ class Stream:
         """Bring changes until nobody has read them for a while, or until some were lost: readers are told so."""
         try:
             while not self._is_unread():
-                await self._bring_from(self._members.current)
+                await self._bring_from(await self._members.chosen())
         except StoreUnavailable as lost:
             self.feed.close(str(lost))
         finally:

@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 RANGE, TXN, WATCH = "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
 COMPACT, STATUS, AUTHENTICATE = "/v3/kv/compaction", "/v3/maintenance/status", "/v3/auth/authenticate"
+MOVE_LEADER = "/v3/maintenance/transfer-leadership"
 
 _CANCELLED, _UNKNOWN, _DEADLINE, _EXHAUSTED = 1, 2, 4, 8
 _ABORTED, _OUT_OF_RANGE, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 10, 11, 13, 14, 16
@@ -146,6 +147,11 @@ def after_prefix(prefix: str) -> bytes:
 def get(key: str, *, keys_only: bool = False) -> Json:
     """Ask for one key, linearizably."""
     return {"key": b64(key), **({"keys_only": True} if keys_only else {})}
+
+
+def nearby(question: Json) -> Json:
+    """Ask the same of whichever member is asked, as it has it: without the others, and perhaps not the newest."""
+    return {**question, "serializable": True}
 
 
 def get_prefix(prefix: str, *, begin: bytes = b"", limit: int, revision: int = 0, keys_only: bool = False) -> Json:
