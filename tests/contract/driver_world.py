@@ -1,7 +1,8 @@
 """What a driver brings to the contract suite: a small real world, and for each verb one story told in it.
 
-A driver plugs in with one file `tests/contract/world_<driver>.py` that holds `WORLD`, a `DriverWorld`. The suite finds
-it by its name; nothing is registered.
+A driver plugs in with one file `tests/contract/world_<system>.py` that holds `WORLD`, a `DriverWorld`: one a system, so
+several for a driver that drives several. The suite finds it by its name; nothing is registered. A world whose server is
+not installed here skips as it is raised.
 """
 
 from __future__ import annotations
@@ -65,6 +66,6 @@ class DriverWorld(Protocol):
 
 
 def worlds() -> dict[str, DriverWorld]:
-    """Return every driver's world by name, found as `world_<name>.py` beside this file."""
+    """Return every world by name, found as `world_<name>.py` beside this file."""
     found = sorted(Path(__file__).parent.glob("world_*.py"))
     return {path.stem.removeprefix("world_"): importlib.import_module(path.stem).WORLD for path in found}

@@ -1,14 +1,16 @@
-"""Valkey's world for the driver contract: a real primary and two replicas, caught up."""
+"""Valkey's world for the driver contract, and Redis': a real primary and two replicas, caught up."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from driver_world import Stage, Story
 
 from evac.core.estate import Component, ComponentId, Purpose, RegionId, Replication, ReplicationMode, ServiceId
@@ -22,10 +24,11 @@ from evac.engine.clock import BootClock
 from evac.lab.servers import process
 from evac.lab.servers.valkey import Member, cluster
 from evac.places.local import LocalPlace
-from evac.ports import Driver, Surroundings
+from evac.ports import Driver, Place, Surroundings
 
 OLD, TARGET, OTHER = REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
 PASSWORD = "vk-secret"
+REDIS = "redis-server"
 Facts = Mapping[str, Json]
 
 
@@ -76,7 +79,9 @@ class Trio:
         await _until_synced(self)
 
 
-async def opened(trio: dict[str, ValkeySettings], region: str, keep: Path, *, acks: int = 1) -> Driver:
+async def opened(
+    trio: dict[str, ValkeySettings], region: str, keep: Path, *, acks: int = 1, place: Place | None = None
+) -> Driver:
     component = Component(
         id=ComponentId("carts-cache"),
         service=ServiceId("carts"),
@@ -88,7 +93,7 @@ async def opened(trio: dict[str, ValkeySettings], region: str, keep: Path, *, ac
     surroundings = Surroundings(
         component=component,
         region=RegionId(region),
-        place=LocalPlace(),
+        place=place or LocalPlace(),
         clock=BootClock(),
         keep=keep,
         peers={RegionId(r): s for r, s in trio.items()},
@@ -96,15 +101,25 @@ async def opened(trio: dict[str, ValkeySettings], region: str, keep: Path, *, ac
     return await KIND.open(trio[region], surroundings)
 
 
-def settings(port: int) -> ValkeySettings:
+def settings(port: int, **more: object) -> ValkeySettings:
     return ValkeySettings.parse(
-        {"host": "127.0.0.1", "port": port, "password": {"value": PASSWORD}, "replicas_lag_max": "2s"}
+        {"host": "127.0.0.1", "port": port, "password": {"value": PASSWORD}, "replicas_lag_max": "2s", **more}
     )
 
 
+def program(name: str) -> Path | None:
+    """Return where a server is installed, None for the wheel's Valkey; skips where it is not."""
+    if name != REDIS:
+        return None
+    found = shutil.which(REDIS)
+    if found is None:
+        pytest.skip("redis-server is not installed")
+    return Path(found)
+
+
 @asynccontextmanager
-async def trio(folder: Path) -> AsyncIterator[Trio]:
-    async with cluster(folder / "valkey", regions=REGIONS) as servers:
+async def trio(folder: Path, system: str = "valkey") -> AsyncIterator[Trio]:
+    async with cluster(folder / "valkey", regions=REGIONS, program=program(system)) as servers:
         known = {region: settings(server.port) for region, server in servers.items()}
         drivers = {region: await opened(known, region, folder / "keep") for region in REGIONS}
         sessions = {region: Session(place=LocalPlace(), settings=s) for region, s in known.items()}
@@ -123,22 +138,27 @@ async def _until_synced(made: Trio) -> None:
     deadline = asyncio.get_running_loop().time() + 30
     while True:
         primary, *replicas = [await made.look(region) for region in REGIONS]
-        if primary.writable and all(r.link_up and r.offset >= primary.offset for r in replicas):
+        if primary.writable and primary.offset > 1 and all(r.link_up and r.offset >= primary.offset for r in replicas):
             return
         assert asyncio.get_running_loop().time() < deadline, (primary, replicas)
         await asyncio.sleep(0.05)
 
 
 class ValkeyWorld:
+    """Three servers of one system: `valkey`, the wheel's, or `redis-server`, the distribution's."""
+
     kind = KIND
     stories = ("prepare", "stop clean", "stop kill", "refuse", "catch-up", "promote", "follow", "protect", "verify",
                "rejoin")  # fmt: skip
     refusals = ("refuse a primary", "follow as a primary", "lagging target", "no acknowledgements", "wrong password")
 
+    def __init__(self, system: str = "valkey") -> None:
+        self._system = system
+
     @asynccontextmanager
     async def raised(self, folder: Path) -> AsyncIterator[Stage]:
         (dead,) = process.free_ports(1)
-        async with trio(folder) as made:
+        async with trio(folder, self._system) as made:
             gone = {**made.settings, OLD: settings(dead)}
             silent = await opened(gone, OLD, folder / "silent")
             try:
@@ -210,4 +230,4 @@ async def _refused(made: Trio, folder: Path) -> dict[str, tuple[Driver, Action, 
 
 
 WORLD = ValkeyWorld()
-__all__ = ["OLD", "OTHER", "TARGET", "WORLD", "Receipt", "Trio", "trio"]
+__all__ = ["OLD", "OTHER", "REDIS", "TARGET", "WORLD", "Receipt", "Trio", "trio"]

