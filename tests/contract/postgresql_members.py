@@ -19,7 +19,7 @@ from evac.drivers.settings import Secret
 from evac.engine.clock import BootClock
 from evac.lab.servers import postgresql
 from evac.places.local import LocalPlace
-from evac.ports import Driver, Surroundings
+from evac.ports import Driver, Place, Surroundings
 
 EAST, WEST, EU = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
 COMPONENT = ComponentId("orders-db")
@@ -52,14 +52,14 @@ class Cluster:
     component: Component
     opened: list[Driver] = field(default_factory=list)
 
-    async def driver(self, region: RegionId, **changes: object) -> Driver:
-        """Open a member's driver; its settings may differ from the truth."""
+    async def driver(self, region: RegionId, *, place: Place | None = None, **changes: object) -> Driver:
+        """Open a member's driver, at this host unless told; its settings may differ from the truth."""
         peers = {r: settings_of(m) for r, m in self.servers.items()}
         own = settings_of(self.servers[region], **changes)
         surroundings = Surroundings(
             component=self.component,
             region=region,
-            place=LocalPlace(),
+            place=place or LocalPlace(),
             clock=BootClock(),
             keep=self.folder / "keep",
             peers={**peers, region: own},

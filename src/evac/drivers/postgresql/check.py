@@ -11,7 +11,6 @@ from typing import Any
 
 from evac.core.errors import DriverError
 from evac.drivers.postgresql import naming
-from evac.drivers.postgresql.hands import last_words
 from evac.drivers.postgresql.member import Member
 from evac.ports import Finding
 
@@ -94,24 +93,18 @@ async def _at_the_place(member: Member) -> list[Finding]:
             what="its processes are found, and it is not kept down",
             remedy=f"start the server; if {s.marker_path} is there, rejoin the region, or remove it by hand",
         ),
-        await _supervisor(member),
+        *await _supervisor(member),
     ]
 
 
-async def _supervisor(member: Member) -> Finding:
-    control, within = member.settings.control, timedelta(seconds=15)
-    if control.systemd:
-        unit = control.systemd.unit
-        done = await member.hands.plainly(*control.systemd.prefix, "systemctl", "is-active", unit, within=within)
-        return Finding(
-            ok=done.code == 0,
-            what=f"systemd runs {unit}",
-            remedy=f"check the unit's name and the right to use systemctl ({last_words(done)})",
-        )
-    if control.command:
-        done = await member.hands.plainly(*control.command.status, within=within)
-        return Finding(ok=done.code == 0, what="the status command says it runs", remedy="it must end with 0")
-    return Finding(ok=True, what="started by pg_ctl, supervised by nobody")
+async def _supervisor(member: Member) -> tuple[Finding, ...]:
+    command = member.settings.control.command
+    if member.hands.unit:
+        return await member.hands.unit.check()
+    if command:
+        done = await member.hands.plainly(*command.status, within=timedelta(seconds=15))
+        return (Finding(ok=done.code == 0, what="the status command says it runs", remedy="it must end with 0"),)
+    return (Finding(ok=True, what="started by pg_ctl, supervised by nobody"),)
 
 
 def _of_the_server(member: Member, said: dict[str, Any]) -> list[Finding]:

@@ -147,25 +147,38 @@ class Fence:
     def __init__(self, *, settings: PostgresqlSettings, hands: Hands) -> None:
         self._settings = settings
         self._hands = hands
+        self._unit = hands.unit
+        self._supervised = settings.control.pg_ctl is None
 
     async def stop(self, *, term: Term, clean: bool) -> Control | None:
         """Bring the member down, for certain; None when its control file cannot be read.
 
         Raises `Rejected` for a lower term, `Indeterminate` if a process stays.
         """
+        if self._supervised:
+            known = (await self.down()).term
+            if known is not None and known > term:
+                raise self._stale(str(known), term)
+        await self._keep_down(clean=clean)
+        control = await self._end_tree(term=term, clean=clean)
+        if self._supervised:
+            await self._end_supervision()
+            if (await self.down()).running:  # it was started again meanwhile, as a standby; now nothing does that
+                await self._end_tree(term=term, clean=False)
+        return control
+
+    async def _end_tree(self, *, term: Term, clean: bool) -> Control | None:
+        """End every process of the cluster, and leave it so that whoever starts it gets a standby."""
         s = self._settings
-        await self._tell_supervisor(clean=clean)
         completed = await self._hands.as_who_may(
             _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
             str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, within=s.stop_timeout + _SLACK,
         )  # fmt: skip
         match completed.code:
             case 0:
-                await self._confirm_supervisor()
                 return control_data(completed.out.decode(errors="replace"))
             case 11:
-                stored = completed.out.decode().strip()
-                raise Rejected(f"{s.data_dir} has seen term {stored}, this order is of term {term}")
+                raise self._stale(completed.out.decode().strip(), term)
             case 12:
                 pids = completed.out.decode().strip()
                 raise Indeterminate(f"processes of {s.data_dir} survive SIGKILL: {pids}; look at that host's disk")
@@ -173,6 +186,9 @@ class Fence:
                 raise Rejected(f"there is no data directory {s.data_dir} at the place")
             case _:
                 raise self._hands.unsure(f"stopping the server of {s.data_dir}", completed)
+
+    def _stale(self, known: str, term: Term) -> Rejected:
+        return Rejected(f"{self._settings.data_dir} has seen term {known}, this order is of term {term}")
 
     async def end_of_log(self, control: Control) -> int | None:
         """Return where a stopped cluster's own log ends; None when it cannot be read."""
@@ -202,11 +218,10 @@ class Fence:
         if released.code:
             raise self._hands.unsure(f"releasing {s.data_dir}", released)
         within = timedelta(seconds=60)
-        if s.control.systemd:
-            unit, prefix = s.control.systemd.unit, s.control.systemd.prefix
-            await self._hands.plainly(*prefix, "systemctl", "unmask", unit, within=within)
-            started = await self._hands.plainly(*prefix, "systemctl", "start", "--no-block", unit, within=within)
-        elif s.control.command:
+        if self._unit:
+            await self._unit.start()
+            return
+        if s.control.command:
             started = await self._hands.plainly(*s.control.command.start, within=within)
         else:
             started = await self._hands.as_owner(
@@ -215,36 +230,32 @@ class Fence:
         if started.code:
             raise self._hands.unsure(f"starting the server of {s.data_dir}", started)
 
-    async def _tell_supervisor(self, *, clean: bool) -> None:
+    async def _keep_down(self, *, clean: bool) -> None:
         """Keep whatever supervises the server from starting it again, before it is stopped."""
-        control, within = self._settings.control, timedelta(seconds=15)
-        if control.systemd:
-            unit, prefix = control.systemd.unit, control.systemd.prefix
-            masked = await self._hands.plainly(*prefix, "systemctl", "mask", unit, within=within)
-            if masked.code:
-                masked = await self._hands.plainly(*prefix, "systemctl", "mask", "--runtime", unit, within=within)
-            if masked.code:
-                raise Rejected(f"systemd does not mask {unit}: {last_words(masked)}; nothing was stopped")
-            how = ("stop", "--no-block") if clean else ("kill", "--kill-whom=all", "--signal=KILL")
-            await self._hands.plainly(*prefix, "systemctl", *how, unit, within=within)
-        elif control.command:
+        command = self._settings.control.command
+        if self._unit:
+            await self._unit.keep_down(clean=clean, must_mask=False)
+        elif command:
             told = await self._hands.plainly(
-                *(control.command.stop if clean else control.command.kill), within=self._settings.stop_timeout + _SLACK
+                *(command.stop if clean else command.kill), within=self._settings.stop_timeout + _SLACK
             )
             if told.code:
                 raise self._hands.unsure("the operator's command to stop the server", told)
 
-    async def _confirm_supervisor(self) -> None:
+    async def _end_supervision(self) -> None:
+        """See that nothing supervises it any more. Raises `Indeterminate` when something still does.
+
+        A supervisor that only heard a clean stop may be about to start the server again: it is told `kill` too.
+        """
         command = self._settings.control.command
-        if command is None:
-            return
-        status = await self._hands.plainly(*command.status, within=_SLACK)
-        if status.code == 0:
+        if self._unit:
+            await self._unit.end()
+        elif command:
             killed = await self._hands.plainly(*command.kill, within=_SLACK)
-            status = await self._hands.plainly(*command.status, within=_SLACK)
-            if killed.code or status.code == 0:
+            if (await self._hands.plainly(*command.status, within=_SLACK)).code == 0:
                 raise Indeterminate(
-                    f"the operator's status command says that the server of {self._settings.data_dir} runs"
+                    f"the operator's status command says that the server of {self._settings.data_dir} runs, "
+                    f"after its kill command ended with {killed.code}: {last_words(killed)}"
                 )
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from evac.core.errors import Indeterminate, Rejected
 from evac.core.estate import RegionId
 from evac.drivers.postgresql.settings import PostgresqlSettings
+from evac.drivers.systemd import Unit
 from evac.ports import Completed, Place
 
 _AS_WHO_MAY = 'words=$1; shift; [ "$(id -u)" = 0 ] && shift "$words"; exec "$@"'
@@ -27,6 +28,9 @@ class Hands:
         self._settings = settings
         self._region = region
         self._place = place
+        systemd = settings.control.systemd
+        self.unit = Unit(systemd, place) if systemd else None
+        """The unit that runs the server, if one does."""
 
     async def as_owner(self, script: str, *args: str, stdin: bytes = b"", within: timedelta) -> Completed:
         """Run a script as the server's owner."""

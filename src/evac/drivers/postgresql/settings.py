@@ -12,6 +12,7 @@ from datetime import timedelta
 from pydantic import Field, model_validator
 
 from evac.drivers.settings import Duration, Secret, Settings
+from evac.drivers.systemd import Systemd
 
 
 class PgCtl(Settings):
@@ -19,15 +20,6 @@ class PgCtl(Settings):
 
     log: str = ""
     """File the server logs to at the place; default `postgresql.log` beside the data directory."""
-
-
-class Systemd(Settings):
-    """The server is a systemd unit. Fencing masks the unit, so that nothing starts it behind evac's back."""
-
-    unit: str
-    """Name of the unit, for instance `postgresql@17-main.service`."""
-    prefix: tuple[str, ...] = ()
-    """Words put before `systemctl` to get the right to use it, for instance `[sudo, -n]`; default none."""
 
 
 class Command(Settings):

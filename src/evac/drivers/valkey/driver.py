@@ -11,7 +11,7 @@ from evac.core.estate import RegionId
 from evac.core.observation import Json, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
-from evac.drivers.valkey import fence, rejoin, succession
+from evac.drivers.valkey import fence, process, rejoin, succession
 from evac.drivers.valkey.member import Member
 from evac.drivers.valkey.session import Look
 from evac.drivers.valkey.settings import ValkeySettings
@@ -65,7 +65,7 @@ class ValkeyKind:
     support = Support(
         verbs=frozenset(_DO),
         undoable=frozenset(_UNDO),
-        verified_on="Valkey 9.1, a real server",
+        verified_on="Valkey 9.1 and Redis 7.0.15, real servers",
     )
 
     async def open(self, settings: ValkeySettings, surroundings: Surroundings) -> Driver:
@@ -103,6 +103,7 @@ class ValkeyDriver:
                 "set primaryauth: a replica needs it to follow",
             ),
             *self._check_fence(look),
+            *await process.check(self._member.settings.control, self._member.place),
         )
 
     def _check_fence(self, look: Look) -> list[Finding]:

@@ -38,7 +38,7 @@ async def stop(member: Member, action: Action) -> Receipt:
     except Unavailable:
         if action.args.get("mode") != "kill" or member.settings.control is None:
             raise
-        await member.run_control(member.settings.control.stop)
+        await member.killed(member.settings.control)
         return _stopped(member, None, action)
     if not is_stopped(look) or look.notes.term != action.term:
         look = await guard(member, look, action)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from evac.core.errors import Rejected, Unavailable
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.estate import RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Action
+from evac.drivers.valkey import process
 from evac.drivers.valkey.notes import Notes
 from evac.drivers.valkey.session import NOWHERE, Look, Session
-from evac.drivers.valkey.settings import ValkeySettings
+from evac.drivers.valkey.settings import Control, ValkeySettings
 from evac.ports import Surroundings
 
 POLL = timedelta(milliseconds=50)
-COMMAND_MAX = timedelta(seconds=10)
-"""How long a command that stops or starts the process may take."""
 START_MAX = timedelta(seconds=30)
 """How long a started server may take to load its data and answer."""
 
@@ -86,22 +85,26 @@ class Member:
         """Follow nobody, durably."""
         await self.session.keep(notes, ("REPLICAOF", *NOWHERE))
 
-    async def run_control(self, commands: tuple[tuple[str, ...], ...]) -> None:
-        """Run the declared commands in order. Raises `Rejected` when one fails."""
-        for argv in commands:
-            done = await self.place.run(argv, timeout=COMMAND_MAX)
-            if done.code != 0:
-                why = (done.err or done.out).decode(errors="replace").strip()
-                raise Rejected(f"{' '.join(argv)} ended with {done.code}: {why}; correct `control` in the estate")
+    async def killed(self, control: Control) -> None:
+        """End the process and keep it down. Raises `Indeterminate` when it answers all the same."""
+        await process.end(control, self.place)
+        try:
+            await self.session.look()
+        except Unavailable:
+            return
+        raise Indeterminate(
+            f"{self.session.where} answers though it was killed: who started it again? correct `control`"
+        )
 
     async def started(self) -> Look:
         """Start the process if it does not answer, and return what it says."""
         try:
             return await self.session.look()
         except Unavailable:
-            if self.settings.control is None:
+            control = self.settings.control
+            if control is None:
                 raise
-        await self.run_control(self.settings.control.start)
+        await process.start(control, self.place)
         deadline = self.clock.now() + START_MAX
         while True:
             try:

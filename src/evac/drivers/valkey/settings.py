@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from evac.drivers.settings import Duration, Secret, Settings
+from evac.drivers.systemd import Systemd
 
 
 def _tuple(given: object) -> object:
@@ -30,8 +31,8 @@ class Commands(Settings):
 class Control(Settings):
     """How the process is stopped and started: exactly one way."""
 
-    systemd: str | None = None
-    """Its systemd unit: killed and masked, or unmasked and started."""
+    systemd: Systemd | None = None
+    """A systemd unit: masked and killed, or unmasked and started."""
     commands: Commands | None = None
     """Own commands."""
 
@@ -40,25 +41,6 @@ class Control(Settings):
         if (self.systemd is None) == (self.commands is None):
             raise ValueError("needs exactly one of systemd and commands")
         return self
-
-    @property
-    def stop(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that kill the server and keep it down, in order."""
-        if self.commands is not None:
-            return (self.commands.stop,)
-        assert self.systemd is not None
-        return (
-            ("systemctl", "mask", "--runtime", self.systemd),
-            ("systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", self.systemd),
-        )
-
-    @property
-    def start(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that start it again, in order."""
-        if self.commands is not None:
-            return (self.commands.start,)
-        assert self.systemd is not None
-        return (("systemctl", "unmask", "--runtime", self.systemd), ("systemctl", "start", self.systemd))
 
 
 class ValkeySettings(Settings):
