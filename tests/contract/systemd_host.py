@@ -13,17 +13,17 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from entered_place import EnteredPlace
 
 from evac.lab.servers import process
 from evac.lab.servers.process import Process, ServerError
-from evac.places.local import LocalPlace
-from evac.ports import Completed, Place
+from evac.ports import Place
 
 SYSTEMD = "/lib/systemd/systemd"
 OWN, VENDOR = Path("/etc/systemd/system"), Path("/usr/local/lib/systemd/system")
@@ -42,26 +42,6 @@ exec env -i container=evac PATH="$PATH" {systemd} --system --unit=host.target --
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnteredPlace:
-    """The host as a place: commands run in it; the network is this machine's."""
-
-    enter: Sequence[str]
-    here: Place
-
-    async def ping(self) -> int:
-        return await self.here.ping()
-
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
-        return await self.here.run((*self.enter, *argv), stdin=stdin, timeout=timeout)
-
-    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[tuple[str, int]]:
-        return self.here.forward(host, port)
-
-    async def close(self) -> None:
-        await self.here.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemdHost:
     """The host while it runs. `first` is its systemd's process id, seen from here."""
 
@@ -74,7 +54,7 @@ class SystemdHost:
 
     def place(self, *user: str) -> Place:
         """Return it as a place, as root or as whom the words make one."""
-        return EnteredPlace(enter=(*self.enter, *user), here=LocalPlace())
+        return EnteredPlace(*self.enter, *user)
 
     async def systemctl(self, *words: str) -> str:
         """Return what systemctl says, whatever its exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from entered_place import EnteredPlace
 from pydantic import ValidationError
-from world_haproxy import REGIONS, opened, serve, shift, tried
+from world_haproxy import REGIONS, opened, serve, shift, short_folder, tried
 
-from evac.core.errors import Rejected, Unavailable
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.drivers.haproxy.api import RuntimeApi
 from evac.drivers.haproxy.settings import HaproxySettings
 from evac.lab.servers import process
@@ -53,11 +55,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def _world(folder: Path) -> AsyncIterator[World]:
+async def _world(folder: Path, *, socket: Path | None = None) -> AsyncIterator[World]:
     serving = {region: await serve(region) for region in REGIONS}
     servers = {region: ("127.0.0.1", each.sockets[0].getsockname()[1]) for region, each in serving.items()}
     try:
-        async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}) as running:
+        async with balancer(folder / "haproxy", servers=servers, weights={REGIONS[0]: 100}, socket=socket) as running:
             yield World(folder, running, serving)
     finally:
         for each in serving.values():
@@ -257,12 +259,42 @@ async def test_a_static_algorithm_and_a_cookie_are_findings(world: World) -> Non
         assert ["roundrobin" in remedies[0], "at_zero: maint" in remedies[1]] == [True, True]
 
 
-async def test_a_socket_is_reached_by_socat(world: World) -> None:
-    socket = world.folder / "api.sock"
-    async with _changed(world, ("stats timeout 10s\n", f"stats timeout 10s\n    stats socket {socket} level admin\n")):
-        driver = await opened(world.folder, {"api": str(socket)})
-        if shutil.which("socat"):
-            assert (await driver.observe()).detail["weights"] == {"us-east-1": 100, "us-west-2": 0, "eu-west-1": 0}
-        else:
-            with pytest.raises(Unavailable, match="socat is missing"):
-                await driver.observe()
+async def test_a_socket_without_socat_is_said_to_need_it(world: World) -> None:
+    driver = await opened(
+        world.folder, {"api": "/run/haproxy/admin.sock"}, place=EnteredPlace("env", "PATH=/nonexistent")
+    )
+    for asked in (driver.observe(), driver.do(shift({"us-west-2": 100}))):
+        with pytest.raises(Unavailable, match="socat is missing there; install it, or give host:port"):
+            await asked
+    assert ["socat is missing" in finding.what for finding in await driver.check()] == [True]
+
+
+needs_socat = pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
+
+
+@needs_socat
+async def test_a_frozen_instance_behind_a_socket_leaves_its_change_uncertain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evac.drivers.haproxy.api.ANSWER_MAX_S", 0.3)
+    with short_folder() as sockets:
+        async with _world(tmp_path, socket=sockets / "api") as world:
+            api = RuntimeApi(place=LocalPlace(), address=str(world.running.socket))
+            process.send(world.running.pids(), signal.SIGSTOP)
+            with pytest.raises(Unavailable, match="before it had answered"):
+                await api.look(backend="shop", term_variable=None)
+            with pytest.raises(Indeterminate, match="before it had answered"):
+                await api.change(["set server shop/us-east-1 weight 1"], backend="shop", term_variable=None)
+            process.send(world.running.pids(), signal.SIGCONT)
+
+
+@needs_socat
+@pytest.mark.skipif(os.geteuid() != 0, reason="as a plain user nobody else's socket is at hand")
+async def test_a_socket_that_evac_may_not_write_to_is_named(tmp_path: Path) -> None:
+    with short_folder() as sockets:
+        sockets.chmod(0o755)
+        async with _world(tmp_path, socket=sockets / "api") as world:
+            nobody = EnteredPlace("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+            driver = await opened(world.folder, {"api": str(world.running.socket)}, place=nobody)
+            with pytest.raises(Unavailable, match="let evac's user there write to the socket"):
+                await driver.do(shift({"us-west-2": 100}))

@@ -137,6 +137,8 @@ class RuntimeApi:
             raise Unavailable(f"HAProxy at {self.address}: socat is missing there; install it, or give host:port")
         if "refused" in said or "No such file" in said:
             raise NotRunning(f"HAProxy at {self.address}: {said}; is it running?")
+        if "Permission denied" in said:
+            raise Unavailable(f"HAProxy at {self.address}: {said}; let evac's user there write to the socket")
         raise self._lost(said or f"socat ended with {done.code}", written=changing)
 
     def _lost(self, why: str, *, written: bool) -> Unavailable | Indeterminate:

@@ -38,7 +38,7 @@ class HaproxyKind:
     support = Support(
         verbs=frozenset({Verb.PREPARE, Verb.SHIFT, Verb.VERIFY}),
         undoable=frozenset({Verb.SHIFT}),
-        verified_on="HAProxy 2.8.25, a real server",
+        verified_on="HAProxy 2.8.25, a real server, by TCP and by UNIX socket",
         directs=Directs.WORK,
     )
 

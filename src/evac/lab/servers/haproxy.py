@@ -22,7 +22,7 @@ BACKEND = "shop"
 _CONFIGURATION = """\
 global
     stats socket ipv4@{address}:{api_port} level admin
-    stats timeout 10s
+{socket}    stats timeout 10s
     maxconn 2000
     nbthread 1
     hard-stop-after 2s
@@ -78,6 +78,8 @@ class Balancer:
     servers: Mapping[str, tuple[str, int]]
     weights: Mapping[str, int]
     check: str = "/health"
+    socket: Path | None = None
+    """UNIX socket that gives the runtime API as well; its whole path may have about 90 characters."""
     within: Sequence[str] = ()
     _process: Process | None = None
 
@@ -115,6 +117,7 @@ class Balancer:
             check=self.check,
             state_file=self.state_file,
             servers="\n".join(lines),
+            socket=f"    stats socket {self.socket} mode 600 level admin\n" if self.socket else "",
             here=f"    server here {here[0]}:{here[1]}" if here else "",
         )
 
@@ -140,7 +143,12 @@ class Balancer:
 
 @asynccontextmanager
 async def balancer(
-    folder: Path, *, servers: Mapping[str, tuple[str, int]], weights: Mapping[str, int], region: str = "us-east-1"
+    folder: Path,
+    *,
+    servers: Mapping[str, tuple[str, int]],
+    weights: Mapping[str, int],
+    region: str = "us-east-1",
+    socket: Path | None = None,
 ) -> AsyncIterator[Balancer]:
     """Run one HAProxy on loopback, killed at the end."""
     port, api_port = process.free_ports(2)
@@ -152,6 +160,7 @@ async def balancer(
         api_port=api_port,
         servers=servers,
         weights=weights,
+        socket=socket,
     )
     try:
         await chosen.start()
