@@ -136,6 +136,11 @@ class LoopbackHost:
         for connection in self.connections:
             connection.abort()
 
+    def freeze(self) -> None:
+        """Let the host stop answering, although its connections stand."""
+        for connection in self.connections:
+            connection._transport.pause_reading()  # type: ignore[union-attr]
+
     def settings(self, **changed: object) -> SshSettings:
         """Return the settings that reach this host."""
         known = self.folder / "known_hosts"

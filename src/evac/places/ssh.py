@@ -12,8 +12,9 @@ after a cut TCP itself may stay silent for minutes longer than the cut.
 
 What this is not: a shell (arguments are quoted), or a file transfer.
 
-Trap: a server ends a command's channel only when all that hold its output have closed it; start daemons with their
-output elsewhere.
+Traps: a server ends a command's channel only when all that hold its output have closed it; start daemons with their
+output elsewhere. OpenSSH passes no signal on in a session of root's: there a command that was given up is killed by the
+remote `timeout`, a second after its time limit, and holds its session until then.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 """In the order of what they cost here: one call a packet for AES-GCM, six for ChaCha20. All are OpenSSH's defaults."""
 SESSIONS_MAX = 8
 """Commands at one time; OpenSSH allows ten sessions a connection as shipped, and the echo is one."""
+SESSION_RETRY_S = 0.1
+"""How long to wait at most before a server that has no session free is asked again."""
 KEEPALIVES_MAX = 4
 """How many unanswered keepalives make the silence that ends a connection."""
 
@@ -254,13 +257,16 @@ class SshPlace:
         command = f"exec timeout -s KILL {limit + 1:g} {shlex.join(argv)}"
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
-            async with asyncio.timeout(limit):
-                process = await line.connection.create_process(command, encoding=None)
+            async with asyncio.timeout(limit) as time_limit:
+                process = await self._opened(line, command, time_limit)
                 process.stdin.write(stdin)
                 process.stdin.write_eof()
                 ended = await process.wait(check=False)
         except asyncssh.ChannelOpenError as error:
-            raise Unavailable(f"{self._name} opened no session: {_say(error)}; {argv[0]} was not run") from error
+            raise Unavailable(
+                f"{self._name} opened no session: {_say(error)}; {argv[0]} was not run; "
+                f"MaxSessions of its ssh server should be {SESSIONS_MAX + 2} or more"
+            ) from error
         except TimeoutError:
             raise Indeterminate(
                 f"{argv[0]} on {self._name} had not ended after {limit:g} s and was told to die"
@@ -272,6 +278,21 @@ class SshPlace:
         if ended.returncode is None:
             raise Indeterminate(f"{self._name} was lost while {argv[0]} ran: its end was not told")
         return Completed(code=ended.returncode, out=_bytes(ended.stdout), err=_bytes(ended.stderr))
+
+    async def _opened(self, line: _Line, command: str, time_limit: asyncio.Timeout) -> asyncssh.SSHClientProcess[bytes]:
+        """Start a command, asking again while the server has no session free: a command that is done gives one back.
+
+        Raises its refusal when the time that is left would not do for another try, or the connection is gone.
+        """
+        while True:
+            try:
+                return await line.connection.create_process(command, encoding=None)
+            except asyncssh.ChannelOpenError:
+                pause = SESSION_RETRY_S * (0.5 + random.random() / 2)
+                ends = time_limit.when()
+                if line is not self._line or ends is None or asyncio.get_running_loop().time() + pause >= ends:
+                    raise
+                await asyncio.sleep(pause)
 
     def _lost(self, error: Exception) -> Unavailable:
         return Unavailable(f"{self._name} was lost: {_say(error)}; evac connects again by itself")
