@@ -30,7 +30,11 @@ class PostgresqlKind:
 
     name = "postgresql"
     settings: type[PostgresqlSettings] = PostgresqlSettings
-    support = Support(verbs=VERBS, undoable=UNDOABLE, verified_on="PostgreSQL 18.6, real servers")
+    support = Support(
+        verbs=VERBS,
+        undoable=UNDOABLE,
+        verified_on="PostgreSQL 18.6, real servers, by pg_ctl, systemd 252 and own commands",
+    )
 
     async def open(self, settings: PostgresqlSettings, surroundings: Surroundings) -> Driver:
         """Open a member. Nothing is connected yet: the first question does that."""

@@ -34,19 +34,23 @@ class Hands:
 
     async def as_owner(self, script: str, *args: str, stdin: bytes = b"", within: timedelta) -> Completed:
         """Run a script as the server's owner."""
-        argv = (*self._settings.run_as, "sh", "-c", script, "evac", *args)
+        argv = (*self._settings.run_as, *self._limit(within), "sh", "-c", script, "evac", *args)
         return await self._place.run(argv, stdin=stdin, timeout=within)
 
     async def as_who_may(self, script: str, *args: str, within: timedelta) -> Completed:
         """Run a script as root where the place is root's, else as the server's owner."""
         run_as = self._settings.run_as
-        inner = (*run_as, "sh", "-c", script, "evac", *args)
+        inner = (*run_as, *self._limit(within), "sh", "-c", script, "evac", *args)
         argv = ("sh", "-c", _AS_WHO_MAY, "evac", str(len(run_as)), *inner)
         return await self._place.run(argv, timeout=within)
 
     async def plainly(self, *argv: str, within: timedelta) -> Completed:
         """Run one command as whoever the place is."""
         return await self._place.run(argv, timeout=within)
+
+    def _limit(self, within: timedelta) -> tuple[str, ...]:
+        """Return the words that end a script which is given up: the place may not signal what runs as somebody else."""
+        return ("timeout", "-s", "KILL", f"{within.total_seconds() + 1:g}") if self._settings.run_as else ()
 
     def refused(self, what: str, completed: Completed) -> Rejected:
         """Return the error for a command that said no, with its last words."""
