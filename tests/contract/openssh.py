@@ -7,8 +7,8 @@ runs, which may take its time, or may not like to be killed.
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import signal
 from collections.abc import AsyncIterator
@@ -94,7 +94,12 @@ class OpensshHost:
         """Return the settings that reach this host."""
         known = self.folder / "known_hosts"
         known.write_text(f"[127.0.0.1]:{self.port} {(self.folder / 'host.pub').read_text()}")
-        given = {"host": "127.0.0.1", "port": self.port, "user": getpass.getuser(), "key": self.folder / "client"}
+        given = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": pwd.getpwuid(os.geteuid()).pw_name,
+            "key": self.folder / "client",
+        }
         return SshSettings.model_validate({**given, "known_hosts": known, **changed})
 
     async def end(self) -> None:

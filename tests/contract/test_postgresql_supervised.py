@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from postgresql_members import EAST, EU, WEST, order, until_streaming
 from postgresql_supervised import KEPT_DOWN, RESTARTING, UNIT, Supervised, supervised
+from systemd_host import OWN, VENDOR
 from test_postgresql_failover import rows, with_receipts, writing
 
 from evac.core.errors import Rejected
@@ -133,6 +134,18 @@ async def test_check_says_whether_a_mask_would_hold(kind: str, tmp_path: Path) -
         typo = Control(systemd=Systemd(unit="order.service"))
         mistaken = await made.cluster.driver(EAST, place=made.place, control=typo)
         assert ["not-found" in finding.remedy for finding in await mistaken.check() if not finding.ok] == [True]
+
+
+async def test_check_asks_for_a_unit_by_its_own_name(tmp_path: Path) -> None:
+    """Another name of it, as Debian's redis.service is, cannot be masked."""
+    async with supervised("package's unit", tmp_path) as made:
+        link = ("ln", "-s", f"{VENDOR}/{UNIT}", f"{OWN}/shop.service")
+        for words in (link, ("systemctl", "daemon-reload")):
+            assert (await made.place.run(words, timeout=timedelta(seconds=5))).code == 0
+        named = Control(systemd=Systemd(unit="shop.service"))
+        east = await made.cluster.driver(EAST, place=made.place, control=named)
+        ill = [finding.remedy for finding in await east.check() if not finding.ok]
+        assert ill == [f"shop.service is another name of {UNIT}: say that one"]
 
 
 async def test_a_mask_that_cannot_be_written_is_made_at_run_time_and_taken_away_again(tmp_path: Path) -> None:

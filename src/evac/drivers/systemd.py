@@ -11,6 +11,7 @@ Measured on systemd 252:
 - To mask is to reload: the unit forgets its KillSignal, KillMode and ExecStop. So a masked unit is not told to stop
   while its server is to end cleanly; the driver itself asks the server.
 - `unmask` leaves a mask in /run as it is, and `kill` fails when the unit has ended already.
+- An alias (Debian's `redis.service`) cannot be masked: its link is in the way.
 
 What this is not: what makes the server's own data safe from being started (`standby.signal`), which is the driver's.
 """
@@ -57,8 +58,9 @@ _START = """unit=$1; shift
 exec "$@" start --no-block "$unit"
 """
 _LOOK = """unit=$1; shift
-"$@" show --property=LoadState --value "$unit" && "$@" show --property=ActiveState --value "$unit" &&
-  "$@" show --property=FragmentPath --value "$unit"
+for property in LoadState ActiveState Id FragmentPath; do
+  "$@" show --property="$property" --value "$unit" || exit 21
+done
 """
 
 
@@ -108,15 +110,23 @@ class Unit:
     async def check(self) -> tuple[Finding, ...]:
         """Say whether systemd runs it, and would keep it down."""
         done = await self._tell(_LOOK)
-        load, active, file = (*done.out.decode(errors="replace").split("\n"), "", "")[:3]
+        if done.code:
+            what = f"systemd does not answer for {self.name}: {_said(done)}"
+            return (Finding(ok=False, what=what, remedy="check the right to use systemctl"),)
+        load, active, own_name, file = done.out.decode(errors="replace").splitlines()
+        alias = own_name not in (self.name, f"{self.name}.service")
         hidden = file.startswith("/etc/systemd/system/") and load != "masked"
         return (
             Finding(
                 ok=active == "active" and load == "loaded",
                 what=f"systemd runs {self.name}",
-                remedy=f"check the unit's name and the right to use systemctl ({load or _said(done)}, {active})",
+                remedy=f"check the unit's name, and start it ({load}, {active})",
             ),
-            Finding(ok=not hidden, what=f"systemd can keep {self.name} down by a mask", remedy=_remedy(file)),
+            Finding(
+                ok=not hidden and not alias,
+                what=f"systemd can keep {self.name} down by a mask",
+                remedy=f"{self.name} is another name of {own_name}: say that one" if alias else _remedy(file),
+            ),
         )
 
     async def _tell(self, script: str, *args: str) -> Completed:
