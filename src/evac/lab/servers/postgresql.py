@@ -185,13 +185,13 @@ class Member:
         """Shut it down with `pg_ctl`, waiting for its end."""
         if self.pids():
             await process.run(self.command("pg_ctl", "stop", f"--pgdata={self.data_dir}", f"--mode={mode}"))
-        self._reap()
+        await self._ended()
 
     async def kill(self) -> None:
         """SIGKILL the whole tree, the postmaster first so that it starts nothing more."""
         while found := self.pids():
             await process.kill(found)
-        self._reap()
+        await self._ended()
 
     async def release_memory(self) -> None:
         """Remove the interlock segment that a killed server leaves behind in the kernel."""
@@ -213,9 +213,11 @@ class Member:
         """SIGCONT the whole tree."""
         process.send(self.pids(), signal.SIGCONT)
 
-    def _reap(self) -> None:
+    async def _ended(self) -> None:
+        """See a postmaster that was told to end to its end: its files and folder are gone a moment before it is."""
         if self._process is not None:
-            assert self._process.pid is None, "what was stopped has ended"
+            started = self._process
+            await process.until(lambda: started.pid is None, what=f"{started.name} to end")
             self._process = None
 
 
