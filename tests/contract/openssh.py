@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ PermitRootLogin prohibit-password
 UsePAM {pam}
 SetEnv HOME=/nonexistent
 """
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 _OWN_RUN = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec "$@"'
 
 
@@ -62,7 +64,7 @@ class OpensshHost:
         self._process = Process(
             name="sshd",
             argv=(self.program, "-D", "-e", "-f", str(configuration)),
-            within=("unshare", "--mount", "--propagation", "private", "sh", "-c", _OWN_RUN, "sh") if root else (),
+            within=(*_OWN_MOUNTS, "sh", "-c", _OWN_RUN, "sh") if root else (),
             log=self.folder / "sshd.log",
         )
         await self._process.start(ready=lambda pid: process.listening(pid, self.port))
@@ -81,9 +83,10 @@ class OpensshHost:
             os.kill(self._process.pid, signal.SIGKILL)
 
     def drop(self) -> None:
-        """Cut every connection and end its commands, as a reboot of the host would."""
+        """Cut every connection and end its commands, as a reboot would: none lives to tell of another's end."""
         self._sessions()
-        process.send(self._started, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            process.send(self._started, number)
         self._started.clear()
 
     def freeze(self) -> None:
@@ -110,12 +113,18 @@ class OpensshHost:
             await self._process.kill()
 
 
+def _may_mount() -> bool:
+    return subprocess.run([*_OWN_MOUNTS, "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True).returncode == 0
+
+
 @asynccontextmanager
 async def openssh_host(folder: Path, *, more: str = "") -> AsyncIterator[OpensshHost]:
-    """Give a running server whose keys are in `folder`; skips where OpenSSH's server is not installed."""
+    """Give a running server whose keys are in `folder`; skips where OpenSSH's server is not installed or cannot run."""
     program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("OpenSSH's server is not installed")
+    if os.geteuid() == 0 and not _may_mount():
+        pytest.skip("OpenSSH's server wants a folder in /run, and root may make no mount namespace here")
     for name in ("host", "client"):
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(str(folder / name))

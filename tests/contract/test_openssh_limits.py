@@ -49,7 +49,7 @@ async def test_forwarded_connections_are_no_sessions(tmp_path: Path) -> None:
         return int(await reader.readline())
 
     waiting: list[asyncio.StreamWriter] = []
-    async with openssh_host(tmp_path, more="MaxSessions 2") as host, open_place(host.settings()) as place, greeter:
+    async with greeter, openssh_host(tmp_path, more="MaxSessions 2") as host, open_place(host.settings()) as place:
         async with place.forward(*greeter.sockets[0].getsockname()) as (_, port):
             assert await asyncio.gather(*(ask(port, number) for number in range(100))) == list(range(100))
         for writer in waiting:
