@@ -28,8 +28,8 @@ demo: $(VENV)/lab ## three regions on this machine, a real region failover, a re
 	@$(BIN)/evac demo
 
 test: $(VENV)/dev ## all tests: unit, contract, golden, properties, lab
-	@$(BIN)/pytest -q -n $(JOBS) -m "not lab"
-	@$(BIN)/pytest -q -m lab
+	@$(BIN)/pytest -q -rfEs -n $(JOBS) -m "not lab"
+	@$(BIN)/pytest -q -rfEs -m lab
 
 check: lint types layers tidy test ## what CI runs
 
