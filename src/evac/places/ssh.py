@@ -257,8 +257,8 @@ class SshPlace:
         command = f"exec timeout -s KILL {limit + 1:g} {shlex.join(argv)}"
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
-            async with asyncio.timeout(limit) as time_limit:
-                process = await self._opened(line, command, time_limit)
+            async with asyncio.timeout(limit):
+                process = await self._opened(line, command, within=limit / 2)
                 process.stdin.write(stdin)
                 process.stdin.write_eof()
                 ended = await process.wait(check=False)
@@ -279,18 +279,20 @@ class SshPlace:
             raise Indeterminate(f"{self._name} was lost while {argv[0]} ran: its end was not told")
         return Completed(code=ended.returncode, out=_bytes(ended.stdout), err=_bytes(ended.stderr))
 
-    async def _opened(self, line: _Line, command: str, time_limit: asyncio.Timeout) -> asyncssh.SSHClientProcess[bytes]:
+    async def _opened(self, line: _Line, command: str, *, within: float) -> asyncssh.SSHClientProcess[bytes]:
         """Start a command, asking again while the server has no session free: a command that is done gives one back.
 
-        Raises its refusal when the time that is left would not do for another try, or the connection is gone.
+        Raises its refusal when it has asked for `within` seconds, or the connection is gone. That is only a part of the
+        command's time, so that the answer to the last try is still waited for: without it nobody knows whether it runs.
         """
+        clock = asyncio.get_running_loop().time
+        last = clock() + within
         while True:
             try:
                 return await line.connection.create_process(command, encoding=None)
             except asyncssh.ChannelOpenError:
                 pause = SESSION_RETRY_S * (0.5 + random.random() / 2)
-                ends = time_limit.when()
-                if line is not self._line or ends is None or asyncio.get_running_loop().time() + pause >= ends:
+                if line is not self._line or clock() + pause > last:
                     raise
                 await asyncio.sleep(pause)
 
