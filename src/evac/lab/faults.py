@@ -15,7 +15,7 @@ class FaultKind(StrEnum):
     """The kinds of fault."""
 
     KILL = "kill"
-    """Every process of the region but its ssh server is killed (SIGKILL); the host lives on."""
+    """Every process of the region but its ssh server is killed (SIGKILL), or only the `agent`; the host lives on."""
     POWER = "power"
     """The network falls silent, then every process is killed. Healing boots it as an init system would."""
     CUT = "cut"
@@ -29,18 +29,19 @@ class FaultKind(StrEnum):
     LOSS = "loss"
     """Each wire packet is lost with probability `value`, in each direction."""
     FREEZE = "freeze"
-    """Processes are stopped in their tracks (SIGSTOP): the `database`, the `cache`, the `entry` (its load balancer), or
-    `all` with the ssh server."""
+    """Processes are stopped in their tracks (SIGSTOP): the `database`, the `cache`, the `entry` (its load balancer),
+    evac's `agent`, or `all` with the ssh server."""
     DISK_FULL = "disk-full"
     """The file system of the region's PostgreSQL has no byte left."""
 
 
 class Target(StrEnum):
-    """What of a region is frozen."""
+    """What of a region is frozen, or killed."""
 
     DATABASE = "database"
     CACHE = "cache"
     ENTRY = "entry"
+    AGENT = "agent"
     ALL = "all"
 
 
@@ -62,6 +63,8 @@ class Fault:
                 return f"{self.kind} {self.value:.0%} {self.region}{toward}"
             case FaultKind.DELAY:
                 return f"{self.kind} {self.value * 1000:.0f} ms {self.region}{toward}"
+            case FaultKind.KILL if self.what is Target.AGENT:
+                return f"{self.kind} {self.what} {self.region}"
             case FaultKind.FREEZE:
                 return f"{self.kind} {self.what} {self.region}"
             case _:

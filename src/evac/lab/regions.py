@@ -183,6 +183,8 @@ class Region:
                 return self.valkey.pids()
             case Target.ENTRY:
                 return self.haproxy.pids()
+            case Target.AGENT:
+                return self.agent.pids()
             case Target.ALL:
                 return namespaces.pids(self.name)
 

@@ -23,7 +23,7 @@ from typing import Any
 from evac.core.errors import EvacError
 from evac.lab import control, keys, layout, namespaces
 from evac.lab.estate import write_estate
-from evac.lab.faults import Fault, FaultKind, boot_s
+from evac.lab.faults import Fault, FaultKind, Target, boot_s
 from evac.lab.layout import Layout
 from evac.lab.ledger import CREATE
 from evac.lab.regions import Region
@@ -132,6 +132,8 @@ class Supervisor:
             on_network = fault.kind not in _PROCESS_ONLY
             at_s = await self.wan.set(self._links((*self.faults, fault))) if on_network else boot_s()
             match fault.kind:
+                case FaultKind.KILL if fault.what is Target.AGENT:
+                    await region.agent.kill()
                 case FaultKind.KILL:
                     await region.kill_services()
                 case FaultKind.POWER:
