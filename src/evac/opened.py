@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from evac.config import Loaded, load
+from evac.config.spelling import listed, meant
 from evac.core.assessment import Assessment, Diagnosis
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
-from evac.core.estate import GroupId, RegionId
+from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.news import Announce, News, RunNews
 from evac.core.objectives import Forecast, forecast
 from evac.core.plan import Plan, RunKind
@@ -38,7 +39,7 @@ from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of
 from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
-from evac.engine.requests import ANSWERED_WITHIN
+from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import KEY, are_published
 from evac.ports import Store
 from evac.report.value import Report, report_of
@@ -102,7 +103,11 @@ class OpenEstate:
         group: str | None = None,
         accept_loss: bool = False,
     ) -> Plan:
-        """Return the plan a move would follow now, without doing anything. Raises `UnsafePlan`."""
+        """Return the plan a move would follow now, without doing anything.
+
+        Raises `UnsafePlan` for what would be refused, `NotThere` for names that the estate does not have.
+        """
+        known_names(self.loaded.estate, regions=(source, target), group=group)
         snapshot = await self.health()
         situation = self._situation(snapshot, group)
         placement = situation.placement
@@ -113,6 +118,7 @@ class OpenEstate:
         if kind == RunKind.SHIFT or (kind == RunKind.FAILBACK and comes_home_alone(self.loaded.estate, placement)):
             shift = wished_shift(situation, to=wanted, by=self._by, reasons=("a dry run",))
             return plan_shift(shift, situation, term=term)
+        refuse_nonsense(placement, source=source, target=wanted)
         choice = choose(self.loaded.estate, situation.assessment, placement, situation.members, wanted=wanted)
         if choice.target is None:
             raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected) or ("there is no other region",))
@@ -234,8 +240,14 @@ class OpenEstate:
         target: str | None = None,
         accept_loss: bool = False,
         reason: str = "",
+        run: str | None = None,
     ) -> RunId | None:
-        """Ask the controller, and return the run it started, if any. Raises `UnsafePlan` when it refuses."""
+        """Ask the controller, and return the run it started, if any.
+
+        `region` is the one to leave or to rebuild, `run` the stuck one to call resolved. Raises `UnsafePlan` when the
+        controller refuses, `NotThere` for names that the estate does not have, `EvacError` when nobody answers.
+        """
+        known_names(self.loaded.estate, regions=(region, target), group=group)
         request = Request(
             id=uuid.uuid4().hex,
             wish=wish,
@@ -246,11 +258,8 @@ class OpenEstate:
             target=RegionId(target) if target else None,
             accept_loss=accept_loss,
             reason=reason,
+            run=RunId(run) if run else None,
         )
-        for name in (region, target):
-            if name is not None and name not in self.loaded.estate.regions:
-                known = ", ".join(self.loaded.estate.regions)
-                raise UnsafePlan((f"there is no region {name} in this estate; there are: {known}",))
         reply_key = f"replies/{request.id}"
         after = await self._store.revision()
         await self._store.commit(expect={}, put={f"requests/{request.id}": encode(request)})
@@ -329,6 +338,16 @@ def _lines_of(path: Path) -> Sequence[str]:
         return ()
 
 
+def known_names(estate: Estate, *, regions: Iterable[str | None] = (), group: str | None = None) -> None:
+    """Raise `NotThere` for a region or a group that the estate does not have."""
+    for what, names, there in (("region", regions, estate.regions), ("group", (group,), estate.home)):
+        known: list[str] = [*there]
+        for name in names:
+            if name is not None and name not in known:
+                hint = f"{meant(name, known)}; there are: {listed(known)}"
+                raise NotThere(f"there is no {what} {name} in this estate{hint}")
+
+
 def _known_strategy(strategy: str) -> None:
     if strategy not in STRATEGIES:
         raise UnsafePlan((f"strategy {strategy} is not built yet; there is: {', '.join(STRATEGIES)}",))
@@ -343,11 +362,12 @@ async def open_estate(
     store: str | None = None,
     announce: Announce = _silent,
     by: str | None = None,
+    looks: bool = True,
 ) -> AsyncIterator[OpenEstate]:
     """Open an estate by its file. Raises `EstateError` when the file is wrong, with every problem in it.
 
-    Without a running controller one is started here, and is given `READY_WITHIN` to find the primaries; what it could
-    not find is said by what is asked of it, not here.
+    Without a running controller one is started here, and is given `READY_WITHIN` to find the primaries, unless nothing
+    is to be asked that takes a look; what it could not find is said by what is asked of it, not here.
     """
     loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
@@ -359,7 +379,8 @@ async def open_estate(
             await stack.enter_async_context(
                 running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
             )
-            await _until_ready(estate)
+            if looks:
+                await _until_ready(estate)
         yield estate
 
 

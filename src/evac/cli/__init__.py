@@ -8,6 +8,10 @@ Exit codes, the same for every command:
     4  what was needed could not be reached (no controller, no store)
    70  evac itself has a defect: what it said is in a file it names
   130  interrupted
+
+What was asked for goes to standard output, everything else (progress, questions, errors) to standard error. With
+`--json` standard output is one JSON document; for commands that tell as they go (`serve`, the moves, `demo`) one JSON
+object a line. Whether it went well is said by the exit code.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -35,19 +41,46 @@ from evac.cli import (
     status,
 )
 from evac.cli.logs import speak_plainly
+from evac.cli.streams import secure_streams
 from evac.cli.terminal import complain
-from evac.core.errors import EstateError, EvacError, NotThere, UnsafePlan
+from evac.core.errors import EstateError, EvacError, NameTaken, NotThere, UnsafePlan
 
 DONE, BROKEN, WRONG, REFUSED, UNREACHED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+
+EPILOG = """\b
+To see it work on this machine:  evac demo
+To watch your own systems:       evac init, evac check, evac serve
+
+\b
+Exit codes: 0 done, 1 done but not as promised, 2 wrong input, 3 refused as
+unsafe, 4 not reached, 70 a defect in evac, 130 interrupted."""
 
 app = typer.Typer(
     name="evac",
     help="Moves a running system out of a failing region, and proves that it can.",
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"evac {version('evac')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _evac(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which evac this is.")
+    ] = False,
+) -> None:
+    """Hold what is said before a command."""
+
+
 init.add_to(app)
 check.add_to(app)
 serve.add_to(app)
@@ -66,30 +99,34 @@ app.add_typer(lab.app, name="lab")
 
 def main() -> None:
     """Run the command line, and turn every error of the world into one message and one exit code."""
+    secure_streams()
     speak_plainly()
     try:
-        app()
-    except EvacError as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except (EvacError, OSError) as error:
         sys.exit(_tell(error))
     except BaseExceptionGroup as errors:
-        told = _only_ours(errors)
+        told = _only_the_worlds(errors)
         sys.exit(_own_up() if told is None else _tell(told))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except OSError as error:
-        complain("could not be done", f"{error.filename or 'this machine'}: {error.strerror or error}")
-        sys.exit(UNREACHED)
     except Exception:
         sys.exit(_own_up())
 
 
-def _tell(error: EvacError) -> int:
+def _tell(error: EvacError | OSError) -> int:
     """Say what went wrong, and return the exit code for it."""
     match error:
+        case OSError():
+            complain("could not be done", f"{error.filename or 'this machine'}: {error.strerror or error}")
+            return UNREACHED
         case EstateError():
             complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
             return WRONG
-        case NotThere():
+        case NotThere() | NameTaken():
             complain("the command line is wrong; nothing was changed", str(error))
             return WRONG
         case UnsafePlan():
@@ -112,13 +149,13 @@ def _own_up() -> int:
     return DEFECT
 
 
-def _only_ours(errors: BaseExceptionGroup[BaseException]) -> EvacError | None:
+def _only_the_worlds(errors: BaseExceptionGroup[BaseException]) -> EvacError | OSError | None:
     """The first of several errors that ended together, if the world is to blame for all of them."""
-    ours, others = errors.split(EvacError)
-    if others is not None or ours is None:
+    worlds, others = errors.split((EvacError, OSError))
+    if others is not None or worlds is None:
         return None
-    found: BaseException = ours
+    found: BaseException = worlds
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
-    assert isinstance(found, EvacError), "split gives only what was asked for"
+    assert isinstance(found, EvacError | OSError), "split gives only what was asked for"
     return found

@@ -32,7 +32,9 @@ def add_to(app: typer.Typer) -> None:
         store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Watch the estate from one region, act there, and lead when elected. Ends on SIGTERM or SIGINT.
+        """Watch from one region, act there, lead when elected.
+
+        Ends on SIGTERM or SIGINT.
 
         One runs in every region, on etcd: the death of a region, the leader's included, changes who leads and no more.
         """

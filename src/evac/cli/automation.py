@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from evac.cli.opening import Chosen, opened
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -17,12 +17,14 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     YesOption,
+    busy,
     confirmed,
+    note,
     print_json,
 )
-from evac.core.run import RunId
+from evac.core.errors import UnsafePlan
+from evac.core.run import Outcome, Run
 from evac.core.snapshot import Wish
-from evac.opened import open_estate
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is shown to everybody and kept.")]
 
@@ -39,8 +41,9 @@ def add_to(app: typer.Typer) -> None:
         reason: ReasonOption = "",
         as_json: JsonOption = False,
     ) -> None:
-        """Turn automation off: evac watches and tells, and moves nothing by itself."""
-        _ask(Wish.PAUSE, estate, environment, state, store, reason=reason, as_json=as_json, said="automation is off")
+        """Turn automation off. evac watches and tells, and moves nothing by itself."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
+        _tell(Wish.PAUSE, chosen, as_json=as_json, said="automation is off; on again: evac resume", reason=reason)
 
     @app.command("resume")
     def resume(
@@ -51,7 +54,8 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Turn automation on again."""
-        _ask(Wish.RESUME, estate, environment, state, store, as_json=as_json, said="automation is on")
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
+        _tell(Wish.RESUME, chosen, as_json=as_json, said="automation is on")
 
     @app.command("approve")
     def approve(
@@ -62,11 +66,13 @@ def add_to(app: typer.Typer) -> None:
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Approve the move that evac asks for."""
-        _ask(Wish.APPROVE, estate, environment, state, store, group=group, as_json=as_json, said="approved")
+        """Approve the move that evac asks for. Returns when it has begun; evac runs shows how far it is."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        _tell(Wish.APPROVE, chosen, as_json=as_json, said="approved")
 
     @app.command("resolve")
     def resolve(
+        run: Annotated[str | None, typer.Argument(help="The stuck run. Default: the only one there is.")] = None,
         estate: EstateOption = ESTATE_DEFAULT,
         environment: EnvironmentOption = None,
         state: StateOption = None,
@@ -74,8 +80,9 @@ def add_to(app: typer.Typer) -> None:
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Say that a person has mended what a stuck run left; evac acts for its group again."""
-        _ask(Wish.RESOLVE, estate, environment, state, store, group=group, as_json=as_json, said="resolved")
+        """Say that what a stuck run left is mended. evac acts for its group again."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        _tell(Wish.RESOLVE, chosen, as_json=as_json, said="resolved", run=run)
 
     _add_for_standbys(app)
 
@@ -93,8 +100,12 @@ def _add_for_standbys(app: typer.Typer) -> None:
         group: GroupOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Rebuild a returned region as a standby; what only it has is saved first."""
-        _ask(Wish.REJOIN, estate, environment, state, store, group=group, region=region, as_json=as_json, said="begun")
+        """Make a returned region a standby again. What only it has is saved first.
+
+        Returns when it is done, with 1 if it did not come to be.
+        """
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        _run(Wish.REJOIN, chosen, region, doing=f"rebuilds {region}", as_json=as_json)
 
     @app.command("degrade")
     def degrade(
@@ -108,49 +119,50 @@ def _add_for_standbys(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Let a primary whose standbys are all away acknowledge alone. What it writes then may be lost with its region,
-        until a standby streams again: evac takes it back by itself."""
+        """Let a primary whose standbys are all away acknowledge alone.
+
+        What it writes then may be lost with its region, until a standby streams again: evac takes it back by itself.
+        """
         risk = f"what the primary in {region} acknowledges alone is lost with it; evac ends this when a standby streams"
         if not (yes or confirmed((risk,), region)):
-            print("nothing was changed")
-            raise typer.Exit(3)
-        said = "the primary may go on alone"
-        _ask(
-            Wish.DEGRADE,
-            estate,
-            environment,
-            state,
-            store,
-            group=group,
-            region=region,
-            reason=reason,
-            as_json=as_json,
-            said=said,
-        )
+            raise UnsafePlan(("it was not confirmed",))
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        doing = f"lets the primary in {region} go on alone"
+        _run(Wish.DEGRADE, chosen, region, doing=doing, as_json=as_json, reason=reason)
 
 
-def _ask(
-    wish: Wish,
-    estate: Path,
-    environment: str | None,
-    state: Path | None,
-    store: str | None,
-    *,
-    as_json: bool,
-    said: str,
-    group: str | None = None,
-    region: str | None = None,
-    reason: str = "",
-) -> None:
-    async def ask() -> RunId | None:
-        async with open_estate(estate, environment=environment, state=state, store=store) as opened:
-            run = await opened.ask(wish, group=group, region=region, reason=reason)
-            if run is not None and wish in (Wish.REJOIN, Wish.DEGRADE):
-                await opened.settled(run)
-            return run
+def _tell(wish: Wish, chosen: Chosen, *, as_json: bool, said: str, reason: str = "", run: str | None = None) -> None:
+    """Tell the controller, and say what it made of it. What it remembers is enough for all but an approval."""
+
+    async def ask() -> str | None:
+        async with opened(chosen, looks=wish is Wish.APPROVE) as estate:
+            return await estate.ask(wish, group=chosen.group, reason=reason, run=run)
+
+    begun = asyncio.run(ask())
+    if as_json:
+        print_json({"wish": wish.value, "run": begun})
+    else:
+        print(said + (f": run {begun}; see it with evac report {begun}" if begun else ""))
+
+
+def _run(wish: Wish, chosen: Chosen, region: str, *, doing: str, as_json: bool, reason: str = "") -> None:
+    """Wish for a run, and stay with it to its end."""
+
+    async def ask() -> Run:
+        async with opened(chosen, regions=[region]) as estate:
+            run = await estate.ask(wish, group=chosen.group, region=region, reason=reason)
+            assert run is not None, f"{wish} starts a run"
+            note(f"run {run} {doing}; it goes on when you leave: evac report {run}")
+            with busy(f"run {run} {doing}"):
+                return await estate.settled(run)
 
     run = asyncio.run(ask())
+    assert run.settled is not None, "a run is waited for to its end"
+    outcome, reasons = run.settled.outcome, run.settled.reasons
     if as_json:
-        print_json({"wish": wish.value, "run": run})
+        print_json({"wish": wish.value, "run": run.id, "outcome": outcome.value, "reasons": list(reasons)})
     else:
-        print(said + (f": run {run}; see it with evac report {run}" if run else ""))
+        why = f": {'; '.join(reasons)}" if reasons else ""
+        print(f"run {run.id} {outcome.value}{why}; see it with evac report {run.id}")
+    if outcome is not Outcome.COMPLETED:
+        raise typer.Exit(1)

@@ -17,6 +17,7 @@ from evac.cli.terminal import (
     EstateOption,
     JsonOption,
     StoreOption,
+    busy,
     console,
     print_json,
 )
@@ -25,6 +26,7 @@ from evac.core.errors import EvacError
 from evac.daemon import World, open_world
 from evac.drivers import probe_kinds
 from evac.ports import Finding
+from evac.report.words import count
 from evac.stores.etcd import EtcdStore, size
 
 LONGEST_CHECK = timedelta(seconds=20)
@@ -41,12 +43,17 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
         offline: Annotated[bool, typer.Option("--offline", help="Read the file only; connect to nothing.")] = False,
     ) -> None:
-        """Validate the estate, then try, without changing anything, all that an emergency would need."""
+        """Try all that an emergency would need. Changes nothing.
+
+        The estate file is validated first, then every connection, right, tool and setting is tried, from where evac
+        would use it.
+        """
         loaded = load(estate, environment=environment, store=store)
         findings = [("estate", Finding(ok=True, what=f"{estate}: {_summary(loaded)}"))]
         findings += [("estate", Finding(ok=True, what=f"warning: {w}")) for w in loaded.warnings]
         if not offline:
-            findings += asyncio.run(_try_all(loaded))
+            with busy("trying every connection and right"):
+                findings += asyncio.run(_try_all(loaded))
         if as_json:
             print_json([{"where": where, "ok": f.ok, "what": f.what, "remedy": f.remedy} for where, f in findings])
         else:
@@ -136,4 +143,4 @@ def _show(findings: list[tuple[str, Finding]]) -> None:
         if not finding.ok and finding.remedy:
             out.print(f"      do: {finding.remedy}", markup=False)
     bad = sum(not f.ok for _, f in findings)
-    out.print(f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, all well", markup=False)
+    out.print(f"{count(len(findings), 'check')}, {f'{bad} failed' if bad else 'all well'}", markup=False)

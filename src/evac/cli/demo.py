@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from evac.cli.terminal import console
+from evac.cli.terminal import JsonOption, console, print_json_line
 from evac.core.observation import MemberRole, MemberSeen
 from evac.core.snapshot import Snapshot
 from evac.lab.demo import Ending, Screen, play
@@ -29,12 +29,26 @@ def add_to(app: typer.Typer) -> None:
         folder: Annotated[Path, typer.Option("--dir", help="The demo's folder; it is emptied first.")] = Path(
             ".evac/demo"
         ),
+        as_json: JsonOption = False,
     ) -> None:
-        """Bring three regions up on this machine, kill one, and watch. Exits with 1 when a promise was broken."""
-        ending = asyncio.run(_play(folder))
-        _show(ending)
+        """Bring three regions up here, kill one, and watch. Exits with 1 if a promise was broken."""
+        ending = asyncio.run(play(folder, _for_machines()) if as_json else _play(folder))
+        if as_json:
+            print_json_line({"ending": ending})
+        else:
+            _show(ending)
         if ending.broken:
             raise typer.Exit(1)
+
+
+def _for_machines() -> Screen:
+    """A screen of JSON lines, each an object with one key."""
+    return Screen(
+        headline=lambda text: print_json_line({"headline": text}),
+        line=lambda text: print_json_line({"line": text}),
+        state=lambda snapshot: print_json_line({"state": snapshot}),
+        pulse=lambda text: print_json_line({"clients": text}),
+    )
 
 
 async def _play(folder: Path) -> Ending:

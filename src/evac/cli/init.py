@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from evac.core.errors import EvacError
+from evac.cli.terminal import JsonOption, print_json
+from evac.core.errors import EvacError, NameTaken
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
         reference: Annotated[
             bool, typer.Option("--reference", help="Write the nine-region, three-cloud reference estate instead.")
         ] = False,
+        as_json: JsonOption = False,
     ) -> None:
         """Write a commented estate to start from. An existing file is never overwritten."""
         name = "reference.yaml" if reference else "starter.yaml"
@@ -28,7 +30,10 @@ def add_to(app: typer.Typer) -> None:
             with path.open("x") as file:
                 file.write(text)
         except FileExistsError:
-            raise EvacError(f"{path} exists and is left as it is; name another file: evac init OTHER.yaml") from None
+            raise NameTaken(f"{path} exists and is left as it is; name another file: evac init OTHER.yaml") from None
         except OSError as error:
             raise EvacError(f"{path} cannot be written: {error.strerror}") from None
-        print(f"wrote {path}; edit it, then: evac check --estate {path}")
+        if as_json:
+            print_json({"wrote": str(path)})
+        else:
+            print(f"wrote {path}; edit it, then: evac check --estate {path}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from evac.cli.terminal import JsonOption, console, print_json
+from evac.cli.terminal import JsonOption, busy, console, print_json
 from evac.lab import control, world
 from evac.lab.control import LabError
 from evac.lab.faults import FaultKind, Target
@@ -21,7 +21,7 @@ from evac.lab.quantities import value_of
 DirOption = Annotated[Path, typer.Option("--dir", envvar="EVAC_LAB", help="The lab's folder.", show_default=True)]
 _DIR = Path(".evac/lab")
 
-app = typer.Typer(help="Regions on this machine: real servers, real distances, real faults.", no_args_is_help=True)
+app = typer.Typer(help="Regions on this machine. Real servers, real distances, real faults.", no_args_is_help=True)
 
 
 @app.command()
@@ -43,12 +43,13 @@ def up(
     detach: Annotated[bool, typer.Option("--detach/--foreground", help="Return when it is up, or stay.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a lab up: three regions with PostgreSQL, Valkey, HAProxy, Knot, ssh and a shop."""
+    """Bring three regions up. Each has PostgreSQL, Valkey, HAProxy, Knot, ssh and a shop."""
     asyncio.run(_up(folder, estate=estate, mode=_mode(mode), form=_form(form), detach=detach, as_json=as_json))
 
 
 async def _up(folder: Path, *, estate: Path | None, mode: Mode, form: Form, detach: bool, as_json: bool) -> None:
-    lab = await world.up(folder, file=estate, mode=mode, form=form, tied=not detach)
+    with busy("bringing the regions' servers up"):
+        lab = await world.up(folder, file=estate, mode=mode, form=form, tied=not detach)
     try:
         status = await lab.status()
         if as_json:
@@ -140,7 +141,8 @@ def heal(
     as_json: JsonOption = False,
 ) -> None:
     """End faults, and boot what they killed as an init system would."""
-    done = asyncio.run(world.at(folder).heal(region))
+    with busy("healing"):
+        done = asyncio.run(world.at(folder).heal(region))
     if as_json:
         faults = [control.encode_fault(f) for f in done.faults]
         print_json({"healed": faults, "at_s": done.at_s, "done_s": done.done_s, "problems": list(done.problems)})
@@ -167,7 +169,7 @@ def down(folder: DirOption = _DIR, as_json: JsonOption = False) -> None:
 
 @app.command()
 def shell(site: Annotated[str, typer.Argument(help="A region, or ops, or clients.")], folder: DirOption = _DIR) -> None:
-    """Open a shell at a site, in its network."""
+    """Open a shell at a site, in its network. It prints nothing itself, so there is no --json."""
     _become(world.at(folder).command(site, os.environ.get("SHELL", "/bin/sh")))
 
 
@@ -177,7 +179,10 @@ def execute(
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
     folder: DirOption = _DIR,
 ) -> None:
-    """Run a command at a site, in its network: `evac lab exec ops -- evac serve`. Its exit code is the command's."""
+    """Run a command at a site: evac lab exec ops -- evac serve.
+
+    It runs in the site's network, and its exit code is the command's. What it prints is its own, so there is no --json.
+    """
     _become(world.at(folder).command(site, *command))
 
 

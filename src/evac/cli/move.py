@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from evac.cli.opening import Chosen, opened
 from evac.cli.telling import Teller
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
@@ -19,12 +20,12 @@ from evac.cli.terminal import (
     StoreOption,
     YesOption,
     confirmed,
-    print_json,
+    print_json_line,
 )
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Wish
-from evac.opened import open_estate
+from evac.opened import STRATEGIES
 from evac.report.plans import plan_lines
 
 ToOption = Annotated[str | None, typer.Option("--to", help="The region to move to. Default: the best one.")]
@@ -56,8 +57,9 @@ def add_to(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Move a group out of a region now, whether or not the region still answers."""
-        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        """Move a group out of a region now. It need not answer any more."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        asked = Asked(chosen=chosen, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILOVER, source=region, target=to, accept_loss=accept_loss)
 
@@ -74,8 +76,9 @@ def add_to(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Move a healthy group to another region; no acknowledged write is lost."""
-        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        """Move a healthy group to another region. No acknowledged write is lost."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        asked = Asked(chosen=chosen, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.SWITCHOVER, source=None, target=to)
 
@@ -91,63 +94,49 @@ def add_to(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Move a group back to its home region; only its traffic, where nothing else is away."""
-        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        """Move a group, or only its traffic, back to its home region."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        asked = Asked(chosen=chosen, as_json=as_json, yes=yes, reason=reason)
         asked.strategy(strategy)
         asked.move(Wish.FAILBACK, source=None, target=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One person's wish at one terminal."""
 
-    def __init__(
-        self,
-        estate: Path,
-        environment: str | None,
-        state: Path | None,
-        store: str | None,
-        group: str | None,
-        *,
-        as_json: bool,
-        yes: bool,
-        reason: str,
-    ) -> None:
-        self._estate = estate
-        self._environment = environment
-        self._state = state
-        self._store = store
-        self._group = group
-        self._as_json = as_json
-        self._yes = yes
-        self._reason = reason
+    chosen: Chosen
+    as_json: bool
+    yes: bool
+    reason: str
 
     def strategy(self, strategy: str) -> None:
-        if strategy != "immediate":
-            raise UnsafePlan((f"strategy {strategy} is not built yet; there is: immediate",))
+        """Refuse a strategy that is not there, before anything is started."""
+        if strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise typer.BadParameter(f"{strategy} is not built yet; there is: {known}", param_hint="--strategy")
 
     def move(self, wish: Wish, *, source: str | None, target: str | None, accept_loss: bool = False) -> None:
         """Show the plan, ask, move, and end with the exit code of the run."""
         run = asyncio.run(self._move(wish, source, target, accept_loss=accept_loss))
         if run is None:
-            print("nothing was changed")
-            raise typer.Exit(3)
+            raise UnsafePlan(("it was not confirmed",))
         assert run.settled is not None, "a move waits for its run's end"
-        if self._as_json:
-            print_json({"run": run.id, "outcome": run.settled.outcome.value, "reasons": list(run.settled.reasons)})
+        if self.as_json:
+            outcome, reasons = run.settled.outcome.value, list(run.settled.reasons)
+            print_json_line({"run": run.id, "outcome": outcome, "reasons": reasons})
         if run.settled.outcome is not Outcome.COMPLETED:
             raise typer.Exit(1)
 
     async def _move(self, wish: Wish, source: str | None, target: str | None, *, accept_loss: bool) -> Run | None:
-        teller = Teller(as_json=self._as_json)
-        async with open_estate(
-            self._estate, environment=self._environment, state=self._state, store=self._store
-        ) as estate:
-            if not self._yes:
-                plan = await estate.plan(source, target, kind=wish.value, group=self._group, accept_loss=accept_loss)
+        group = self.chosen.group
+        async with opened(self.chosen, regions=(source, target)) as estate:
+            if not self.yes:
+                plan = await estate.plan(source, target, kind=wish.value, group=group, accept_loss=accept_loss)
                 if not confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):
                     return None
             run = await estate.ask(
-                wish, group=self._group, region=source, target=target, accept_loss=accept_loss, reason=self._reason
+                wish, group=group, region=source, target=target, accept_loss=accept_loss, reason=self.reason
             )
             assert run is not None, "a move starts a run"
-            return await estate.settled(run, teller)
+            return await estate.settled(run, Teller(as_json=self.as_json, estate=estate.loaded.estate))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from evac.cli.opening import Chosen, opened
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -22,7 +22,6 @@ from evac.cli.terminal import (
 )
 from evac.core.objectives import Forecast
 from evac.core.plan import Plan
-from evac.opened import open_estate
 from evac.report.plans import plan_lines
 
 
@@ -55,10 +54,15 @@ def add_to(app: typer.Typer) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Show the plan of a move as it would be made now: steps, graph, forecast. Nothing is changed."""
+        """Show what a move would do now: steps, graph, forecast. Nothing is changed."""
         source = region if kind is MoveKind.FAILOVER else None
         target = region if kind in (MoveKind.SWITCHOVER, MoveKind.SHIFT) and to is None else to
-        made, forecast = asyncio.run(_plan(estate, environment, state, store, kind, source, target, group, accept_loss))
+        if kind is MoveKind.FAILBACK and (region or to):
+            raise typer.BadParameter("a failback goes home, so it takes no region", param_hint="region")
+        if kind in (MoveKind.SWITCHOVER, MoveKind.SHIFT) and region and to:
+            raise typer.BadParameter("name the region to move to once, here or with --to", param_hint="region")
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        made, forecast = asyncio.run(_plan(chosen, kind, source, target, accept_loss=accept_loss))
         if as_json:
             print_json({"plan": made, "forecast": forecast})
             return
@@ -68,16 +72,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 async def _plan(
-    path: Path,
-    environment: str | None,
-    state: Path | None,
-    store: str | None,
-    kind: MoveKind,
-    source: str | None,
-    target: str | None,
-    group: str | None,
-    accept_loss: bool,
+    chosen: Chosen, kind: MoveKind, source: str | None, target: str | None, *, accept_loss: bool
 ) -> tuple[Plan, Forecast]:
-    async with open_estate(path, environment=environment, state=state, store=store) as estate:
-        made = await estate.plan(source, target, kind=kind.value, group=group, accept_loss=accept_loss)
+    async with opened(chosen, regions=(source, target)) as estate:
+        made = await estate.plan(source, target, kind=kind.value, group=chosen.group, accept_loss=accept_loss)
         return made, await estate.forecast(made)

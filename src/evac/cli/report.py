@@ -45,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead.")] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Show a run's report: timeline, evidence, receipts, what was reached and what was lost."""
+        """Show what happened in a run. Timeline, evidence, receipts, what was reached, what was lost."""
         made = asyncio.run(_make(estate, environment, state, store, run))
         if as_json:
             print_json(made)

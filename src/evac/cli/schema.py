@@ -14,5 +14,5 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command("schema")
     def schema() -> None:
-        """Print the JSON Schema of estate files, drivers' settings included."""
+        """Print the JSON Schema of estate files, for editors. It is JSON as it is."""
         print(json.dumps(json_schema(), indent=2))

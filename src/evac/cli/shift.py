@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from evac.cli.move import Asked, ReasonOption
+from evac.cli.opening import Chosen
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -37,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Send clients in by another region's door; what serves them stays where it is."""
-        asked = Asked(estate, environment, state, store, group, as_json=as_json, yes=yes, reason=reason)
+        """Send clients in by another region's door. What serves them stays where it is."""
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        asked = Asked(chosen=chosen, as_json=as_json, yes=yes, reason=reason)
         asked.move(Wish.SHIFT, source=None, target=to)

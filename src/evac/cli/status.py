@@ -43,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
         store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Say whether all is fine, what evac is doing, and what it needs from you. Exits with 1 if not."""
+        """Say whether all is fine, and what is needed from you. Exits with 1 if not."""
         snapshot, forecasts, led = asyncio.run(_read(estate, environment, state, store))
         fine = led and _fine(snapshot)
         if as_json:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 from rich.console import Console
 from rich.text import Text
 
+from evac.cli.terminal import note, print_json_line
 from evac.core.estate import Estate
 from evac.core.news import News
 from evac.report.lines import Line, Speaker, Word
@@ -41,7 +39,7 @@ class Teller:
     def line(self, line: Line) -> None:
         """Print one line."""
         if self._as_json:
-            print(json.dumps(line.plain(), ensure_ascii=False), flush=True)
+            print_json_line(line.plain())
         elif self._out.is_terminal:
             self._out.print(Text(str(line), style=COLOURS.get(line.word, "")))
         else:
@@ -50,4 +48,4 @@ class Teller:
     def say(self, text: str) -> None:
         """Print a sentence that is no news; machines do not get it."""
         if not self._as_json:
-            print(text, file=sys.stderr, flush=True)
+            note(text)

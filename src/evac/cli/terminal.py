@@ -1,10 +1,11 @@
-"""What every command shares at the terminal: its common options, plain or rich output, JSON, errors."""
+"""What every command shares at the terminal: its common options, plain or rich output, JSON, progress, errors."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -53,8 +54,29 @@ def confirmed(lines: Sequence[str], region: str) -> bool:
     if not sys.stdin.isatty():
         raise UnsafePlan(("there is no terminal to ask at: add --yes if you mean it",))
     for line in lines:
-        print(line, file=sys.stderr)
-    return bool(typer.prompt(f"type {region} to go on", default="", show_default=False, err=True) == region)
+        note(line)
+    try:
+        said: str = typer.prompt(f"type {region} to go on", default="", show_default=False, err=True)
+    except typer.Abort:
+        return False
+    return said == region
+
+
+def print_json_line(value: object) -> None:
+    """Print a value of the core as one line of JSON, for commands that tell as they go."""
+    print(json.dumps(to_plain(value), ensure_ascii=False), flush=True)
+
+
+def note(text: str) -> None:
+    """Say on standard error what a person should know and a machine need not."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show on standard error, where that is a terminal, that something takes its time."""
+    with Console(stderr=True).status(text):
+        yield
 
 
 def complain(what: str, why: str, *, next_step: str = "") -> None:

@@ -4,6 +4,7 @@
     ├── EstateError          the estate is wrong: file, line, reason; nothing was started
     ├── UnsafePlan           no plan keeps the promises; says which and what a person could do
     ├── NotThere             what was named does not exist: a run, a region; nothing was started
+    ├── NameTaken            what was to be made exists already, and is left as it is
     ├── IllegalEvent         a journal says something that cannot follow what it said before
     ├── StoreError
     │   ├── Conflict         somebody else wrote first; nothing was written
@@ -47,6 +48,10 @@ class UnsafePlan(EvacError):
 
 class NotThere(EvacError):
     """What was named does not exist; the message says how to list what does."""
+
+
+class NameTaken(EvacError):
+    """What was to be made exists already and is left as it is; the message says what to name instead."""
 
 
 class IllegalEvent(EvacError):

@@ -13,7 +13,7 @@ from evac.core.assessment import Assessment
 from evac.core.decision import Ask, Move, Rejoin, missed_in, waiting_alone
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import GroupId
-from evac.core.plan import RunKind
+from evac.core.plan import Placement, RunKind
 from evac.core.protection import Protect, degrading
 from evac.core.run import RunId
 from evac.core.shifting import comes_home_alone, wished_shift
@@ -93,11 +93,9 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             if not isinstance(asked, Ask):
                 raise UnsafePlan(("nothing waits for approval",))
             return await controller.start(asked.move, assessment, request=request.id)
-        case Wish.RESOLVE:
-            group = wished_group(controller, request)
-            run = controller.known.stuck.pop(group, None)
-            if run is None:
-                raise UnsafePlan((f"no run of group {group} is stuck",))
+        case Wish.RESOLVE:  # pragma: no branch (the union is closed)
+            group, run = wished_stuck(controller, request)
+            del controller.known.stuck[group]
             await store.commit(expect={}, put={f"resolved/{run}": request.by.encode()})
     return None
 
@@ -179,6 +177,26 @@ def _not_stuck(controller: Controller, group: GroupId) -> None:
         raise UnsafePlan((f"run {stuck} is stuck: mend what it names, then evac resolve {stuck}",))
 
 
+def wished_stuck(controller: Controller, request: Request) -> tuple[GroupId, RunId]:
+    """Return the stuck run a request means, and its group: the one it names, its group's, or the only one there is.
+
+    Raises `UnsafePlan`.
+    """
+    stuck = controller.known.stuck
+    meant = [(g, r) for g, r in stuck.items() if request.run in (None, r) and request.group in (None, g)]
+    if len(meant) != 1:
+        raise UnsafePlan((f"name the run to resolve; stuck are: {', '.join(sorted(stuck.values())) or 'none'}",))
+    return meant[0]
+
+
+def refuse_nonsense(placement: Placement, *, source: str | None, target: str | None) -> None:
+    """Raise `UnsafePlan` for a move that leaves a region where the group is not, or goes where it is."""
+    if source not in (None, placement.primary):
+        raise UnsafePlan((f"{placement.group}'s primaries are in {placement.primary}, not in {source}",))
+    if target == placement.primary:
+        raise UnsafePlan((f"{placement.group} is in {target} already",))
+
+
 def wished_move(controller: Controller, request: Request, assessment: Assessment) -> Move:
     """Return the move a person asks for, to the target named or to the best one. Raises `UnsafePlan`."""
     group = wished_group(controller, request)
@@ -186,10 +204,7 @@ def wished_move(controller: Controller, request: Request, assessment: Assessment
     placement = controller.known.placements[group]
     home = controller.estate.home[group]
     target = home if request.wish is Wish.FAILBACK else request.target
-    if request.region not in (None, placement.primary):
-        raise UnsafePlan((f"{group}'s primaries are in {placement.primary}, not in {request.region}",))
-    if target == placement.primary:
-        raise UnsafePlan((f"{group} is in {target} already",))
+    refuse_nonsense(placement, source=request.region, target=target)
     choice = choose(controller.estate, assessment, placement, controller.known.detector.members, wanted=target)
     if choice.target is None:
         raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected))

@@ -132,7 +132,7 @@ class SshPlace:
                 async with asyncio.timeout(self._settings.connect_timeout.total_seconds()):
                     line = await self._connect()
             except (asyncssh.Error, OSError) as error:
-                self._trouble = _say(error) or "no answer in time"
+                self._trouble = _say(error)
                 self._settled.set()
                 await asyncio.sleep(wait.total_seconds() * (0.5 + random.random() / 2))
                 self._settled.clear()
@@ -245,7 +245,7 @@ class SshPlace:
         if self._line is None:
             why = self._trouble or "the connection ended"
             raise Unavailable(
-                f"{self._name} cannot be reached: {why}; evac goes on trying: ssh -p "
+                f"{self._name} cannot be reached: {why}; evac goes on trying; by hand: ssh -p "
                 f"{self._settings.port} {self._settings.user}@{self._settings.host} true"
             )
         return self._line
@@ -316,7 +316,9 @@ def _bytes(printed: object) -> bytes:
 
 
 def _say(error: BaseException) -> str:
-    """Return an error's reason in a few words."""
+    """Return an error's reason in a few words; for a file that it is about, which one."""
     if isinstance(error, asyncssh.Error):
         return error.reason
-    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
