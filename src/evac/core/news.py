@@ -36,11 +36,16 @@ class DecisionNews:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunNews:
-    """A run's journal has a new entry."""
+    """A run's journal has a new entry.
+
+    A controller that takes a run up tells its opening once more, with the entries that have been told `already`: what a
+    run achieved is measured from all of them.
+    """
 
     at: Instant
     run: RunId
     event: Event
+    already: tuple[Event, ...] = ()
 
 
 News: TypeAlias = VerdictNews | DecisionNews | RunNews

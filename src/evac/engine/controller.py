@@ -284,8 +284,8 @@ class Controller:
 
     async def _tell_opening(self, run: RunId) -> None:
         """Tell a run's first entry: the executor tells those it writes itself."""
-        opened = (await read_journal(run, store=self._store, near=True))[0]
-        self._announce(RunNews(at=opened.at, run=run, event=opened))
+        opened, *already = await read_journal(run, store=self._store, near=True)
+        self._announce(RunNews(at=opened.at, run=run, event=opened, already=tuple(already)))
 
     async def _drive(self, group: GroupId, run_id: RunId) -> None:
         """See a run through to its settlement, and remember what came of it."""

@@ -23,6 +23,7 @@ from evac.core.protection import Protect
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.core.traffic import Shift
 from evac.report import measures, sentences
+from evac.report.clocks import on_one_clock
 from evac.report.words import count, listed, offset, span
 
 
@@ -87,13 +88,14 @@ class Speaker:
                 return verdict_lines(news, since=news.at if self._since is None else self._since)
             case DecisionNews():
                 return (decision_line(news, since=news.at if self._since is None else self._since),)
+            case RunNews(event=Opened() as event):
+                self._journals[news.run] = [event, *news.already]
+                self._since = event.symptom_at
+                return event_lines(event, before=(), estate=self._estate)
             case RunNews(run=run, event=event):
                 return self._go_on(run, event)
 
     def _go_on(self, run: RunId, event: Event) -> tuple[Line, ...]:
-        if isinstance(event, Opened):
-            self._journals[run] = []
-            self._since = event.symptom_at
         journal = self._journals.get(run)
         if journal is None:
             return ()
@@ -101,7 +103,8 @@ class Speaker:
         if isinstance(event, Settled):
             del self._journals[run]
             self._since = None
-        return event_lines(event, before=journal[:-1], estate=self._estate)
+        *before, told = on_one_clock(journal)
+        return event_lines(told, before=before, estate=self._estate)
 
 
 def verdict_lines(news: VerdictNews, *, since: Instant) -> tuple[Line, ...]:
@@ -198,6 +201,7 @@ def _not_chosen(move: Move | Shift) -> str:
 
 def run_lines(events: Sequence[Event], *, estate: Estate | None = None) -> tuple[Line, ...]:
     """Return the lines of a whole journal: what it was opened for first, since nobody else told."""
+    events = on_one_clock(events)
     lines = _opening(measures.opening(events))
     for index, event in enumerate(events):
         lines += event_lines(event, before=events[:index], estate=estate)

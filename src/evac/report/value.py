@@ -17,6 +17,7 @@ from evac.core.plan import Plan, RunKind, Step
 from evac.core.protection import say_set, shrinks
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.report import measures, sentences
+from evac.report.clocks import on_one_clock
 from evac.report.lines import Line, rows, run_lines, strings
 from evac.report.measures import Lap, Loss, Measure
 from evac.report.words import count, listed, span
@@ -108,6 +109,7 @@ def report_of(
     `rejoined` is the journal of the run that rebuilt the old primary, where there was one: what it found belongs to
     this run's losses. `kept` has the lines of files of orphaned writes, by the path that receipts name.
     """
+    events = on_one_clock(events)
     opened, end = measures.opening(events), measures.settled(events)
     found = measures.losses((*events,), kept=kept or {}) + measures.losses(rejoined, kept=kept or {})
     figures = (measures.recovery(events, estate), measures.loss(events, found, estate))
@@ -287,6 +289,15 @@ def _findings(opened: Opened, events: Sequence[Event], steps: Sequence[StepRepor
     return tuple(found)
 
 
+_AGAIN: Mapping[RunKind, str] = {
+    RunKind.FAILOVER: "failover {source}",
+    RunKind.SWITCHOVER: "switchover {target}",
+    RunKind.FAILBACK: "failback",
+    RunKind.SHIFT: "shift {target}",
+}
+"""How the plan of a move that turned back is asked for once more."""
+
+
 def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoined: bool) -> tuple[Command, ...]:
     plan, run = opened.plan, opened.run
     commands: list[Command] = []
@@ -300,9 +311,9 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
             )
         case Outcome.ROLLED_BACK:
             commands.append(Command(command="evac check", why="find what else would fail in an emergency"))
-            if plan.kind not in (RunKind.REJOIN, RunKind.PROTECT):
-                again = f"evac plan {plan.kind} {plan.target if plan.kind is RunKind.SHIFT else plan.source}"
-                commands.append(Command(command=again, why="a dry run, when the cause is mended"))
+            if plan.kind in _AGAIN:
+                again = _AGAIN[plan.kind].format(source=plan.source, target=plan.target)
+                commands.append(Command(command=f"evac plan {again}", why="a dry run, when the cause is mended"))
         case Outcome.COMPLETED:
             if plan.kind is RunKind.PROTECT:
                 commands.append(Command(command="evac status", why="see whom each primary waits for now"))

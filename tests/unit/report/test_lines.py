@@ -65,6 +65,16 @@ def test_a_line_has_its_time_its_word_and_its_text() -> None:
     }
 
 
+def test_a_run_that_is_taken_up_ends_with_what_it_achieved_from_its_beginning() -> None:
+    journal = failover()
+    speaker = Speaker()
+    (plan,) = speaker.tell(RunNews(at=journal[0].at, run=RunId("7"), event=journal[0], already=journal[1:8]))
+    assert plan.word is Word.PLAN
+    later = [line for e in journal[8:] for line in speaker.tell(RunNews(at=e.at, run=RunId("7"), event=e))]
+    assert [str(line) for line in later] == [str(line) for line in run_lines(journal)][-len(later) :]
+    assert "RTO 2.01 s" in next(line.text for line in later if line.word is Word.DONE)
+
+
 def test_news_become_lines_from_the_first_symptom_on() -> None:
     speaker = Speaker()
     journal = failover()

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from evac.core.run import Done, Event
+from evac.core.plan import Term
+from evac.core.run import Done, Event, Opened, Resumed
 from evac.report.measures import Judgement, Loss, laps, loss, losses, recovery
 from evac.report.value import Report, report_of
 from fakes.journals import JOURNALS, at, estate, failover, rejoin, rolled_back, stuck, switchover
@@ -71,6 +72,30 @@ def test_a_switch_that_stopped_nothing_has_no_gap() -> None:
     assert (measure.value, measure.judgement) == ("none", Judgement.MET)
     open_gap = recovery(rolled_back()[:5], estate())
     assert (open_gap.value, open_gap.judgement) == ("not closed", Judgement.UNKNOWN)
+
+
+def taken_up(journal: tuple[Event, ...], *, after: int, boot_ago: timedelta | None) -> tuple[Event, ...]:
+    """A journal that another controller goes on with 2 s later; its boot clock, if another, was started so long ago."""
+    opened, last = journal[0], journal[after - 1]
+    assert isinstance(opened, Opened)
+    late = timedelta(seconds=2)
+    resumed_at = last.at + late
+    wall = opened.wall + (resumed_at - opened.at)
+    shift = late if boot_ago is None else boot_ago - last.at
+    resumed = Resumed(at=last.at + shift, wall=wall, term=Term(9), by="another")
+    return (*journal[:after], resumed, *(replace(e, at=e.at + shift) for e in journal[after:]))
+
+
+@pytest.mark.parametrize("boot_ago", [None, timedelta(seconds=30), timedelta(days=90)])
+def test_figures_of_a_run_that_was_taken_up_count_from_its_beginning(boot_ago: timedelta | None) -> None:
+    """Also when the machine was started anew in between, so that its boot clock began again."""
+    moved = taken_up(switchover(), after=5, boot_ago=boot_ago)
+    measures = {m.name: m.value for m in report_of(moved, estate=estate()).measures}
+    assert measures["Write gap"] == "2.32 s"
+    lost = report_of(taken_up(failover(), after=5, boot_ago=boot_ago), estate=estate())
+    assert {m.name: m.value for m in lost.measures}["RTO"] == "4.01 s"
+    assert lost.lines[-1].at - lost.lines[-1].since == lost.took
+    assert all(one.begin <= one.end for one in lost.laps)
 
 
 @pytest.mark.parametrize("name", JOURNALS)
