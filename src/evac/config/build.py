@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from evac.config.groups import groups
 from evac.config.members import Members
-from evac.config.schema import ComponentSection, DetectionSection, EstateFile, ReplicationSection, ServiceSection
+from evac.config.schema import ComponentSection, EstateFile, ReplicationSection, ServiceSection
 from evac.core.estate import (
     Capacity,
     Component,
@@ -31,6 +31,7 @@ from evac.core.estate import (
     Service,
     ServiceId,
 )
+from evac.core.objectives import detection_bound
 from evac.core.plan import Verb
 from evac.places.ssh import SshSettings
 
@@ -80,6 +81,11 @@ def replication(section: ComponentSection) -> Replication:
     return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max, when_alone=said.when_alone)
 
 
+def detection(file: EstateFile) -> Detection:
+    """Return when views become a verdict."""
+    return Detection(**dict(file.detection))
+
+
 def places(file: EstateFile) -> Mapping[RegionId, SshSettings | None]:
     """Return where evac stands in each region; None is this host."""
     return {RegionId(name): region.place.ssh for name, region in file.regions.items()}
@@ -97,17 +103,11 @@ def build(file: EstateFile, members: Members) -> Estate:
         components={c.id: c for c in _components(file, members)},
         probes=tuple(_probes(file, members)),
         home={group: RegionId(home) for group, home in homes.items() if home is not None},
-        detection=Detection(**dict(file.detection)),
+        detection=detection(file),
         guard=_guard(file),
         round_trips=_round_trips(file),
         rejoin_automatic=file.rejoin == "automatic",
     )
-
-
-def time_to_be_sure(detection: DetectionSection) -> timedelta:
-    """Return how long finding a lost region may take."""
-    longest = max(detection.failures * detection.interval + detection.timeout, detection.heartbeat_stale)
-    return longest + detection.dwell
 
 
 def _guard(file: EstateFile) -> Guard:
@@ -115,7 +115,7 @@ def _guard(file: EstateFile) -> Guard:
     guard = Guard(**dict(file.guard))
     if "standby_leaves_after" in file.guard.model_fields_set:
         return guard
-    least = 2 * time_to_be_sure(file.detection)
+    least = 2 * detection_bound(detection(file))
     return replace(guard, standby_leaves_after=max(guard.standby_leaves_after, least))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from evac.config.build import objectives, replication, time_to_be_sure
+from evac.config.build import detection, objectives, replication
 from evac.config.scene import Found, Rule, Scene
 from evac.core.estate import Automation, ReplicationMode, WhenAlone
+from evac.core.objectives import detection_bound
 from evac.drivers.settings import format_duration
 
 LOST_PACKET = timedelta(seconds=1)
@@ -44,7 +45,7 @@ def _promise(scene: Scene, service: str, *keys: str) -> tuple[str | int, ...]:
 
 def loss_is_found_in_time(scene: Scene) -> Iterator[Found]:
     """Detecting a loss alone does not use up the time to recover."""
-    longest = time_to_be_sure(scene.file.detection)
+    longest = detection_bound(detection(scene.file))
     for name, service in scene.file.services.items():
         promised = objectives(scene.file, service)
         if promised is not None and longest >= promised.rto:
@@ -117,7 +118,7 @@ def suppression_can_end(scene: Scene) -> Iterator[Found]:
 
 def standbys_are_judged_slower_than_regions(scene: Scene) -> Iterator[Found]:
     """A standby is missed later than its primary: whether the stream or its source broke must be known first."""
-    sure, guard = time_to_be_sure(scene.file.detection), scene.file.guard
+    sure, guard = detection_bound(detection(scene.file)), scene.file.guard
     if "standby_leaves_after" in guard.model_fields_set and guard.standby_leaves_after <= sure:
         reason = (
             f"must be more than {format_duration(sure)}, which finding a lost region takes by `detection`: a primary "

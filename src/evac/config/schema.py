@@ -237,7 +237,7 @@ class ServiceSection(Settings):
     components: dict[Name, ComponentSection] = Field(default_factory=dict)
     """The systems it is made of, by name."""
     probes: tuple[ProbeSection, ...] = ()
-    """How to see whether it does its job."""
+    """How to see whether it does its job. Of several in one region all must pass; those `as_client` count apart."""
 
 
 class EstateFile(Settings):

@@ -91,7 +91,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     """Return the detector after these observations, in this order.
 
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
-    two failures. (Two probes that ask the same of the same target would mix in one cell: declare one.)
+    two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
     cells, members, streams = dict(detector.cells), dict(detector.members), dict(detector.streams)
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)

@@ -118,12 +118,14 @@ def forecast(plan: Plan, *, estate: Estate, assessment: Assessment, members: Mem
 
 
 def detection_bound(policy: Detection) -> timedelta:
-    """Return the longest time from a region's death to the decision: N·max(I, τ) + I + dwell + one look.
+    """Return the longest time from a region's death to the decision: N·I + τ, then to tell it, the dwell and one look.
 
-    Questions are asked one after the other, so each of the N failures in a row may take the whole time limit.
+    What is dead refuses or is silent: of a question asked at most I after the death the N-th miss comes τ + (N - 1)·I
+    later (`engine.asking`). It is told within another I, as its agent's own silence is heard within that. (What still
+    answers each question, but slowly and wrong, is not dead, and may take up to τ for each of the N.)
     """
-    down = policy.failures * max(policy.interval, policy.timeout) + policy.interval
-    return max(down, policy.heartbeat_stale + policy.interval) + policy.dwell + DECIDE
+    down = policy.failures * policy.interval + policy.timeout
+    return max(down, policy.heartbeat_stale) + policy.interval + policy.dwell + DECIDE
 
 
 def _usual(step: Step, estate: Estate, durations: Durations) -> tuple[timedelta, timedelta]:

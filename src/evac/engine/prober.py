@@ -4,6 +4,9 @@ Intuition: three things may become of a look. The target did its job; it did not
 itself could not be made (the place is gone, a secret is missing, a probe has a bug). The third says nothing of the
 target and becomes no observation: what nobody has seen is unknown, never down.
 
+Where several probes are declared for one target they are one look, asked side by side: the target does its job when
+all of them find so, and the first that does not says why.
+
 What this is not: the publishing (`agent`), or a judgement.
 """
 
@@ -11,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import structlog
 
 from evac.core.errors import EvacError
-from evac.core.estate import ComponentId, Detection, Estate, Probe, RegionId
+from evac.core.estate import ComponentId, Detection, Estate, Probe, RegionId, ServiceId
 from evac.core.observation import Instant, MemberSeen, MemberState, Observation, Probed
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
 from evac.ports import Clock, Driver, Place, ProbeKind, Prober
@@ -31,6 +35,14 @@ class _Unseen:
     """The look could not be made."""
 
     why: str
+
+
+class Target(NamedTuple):
+    """What a look is at: a service in a region, over a connection that is kept or as a client."""
+
+    service: ServiceId
+    region: RegionId
+    as_client: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +61,13 @@ class Eyes:
     async def look(self) -> None:
         """Look until cancelled; every target in a task of its own, so that one that hangs delays no other."""
         async with asyncio.TaskGroup() as group:
-            for probe in self.estate.probes:
-                group.create_task(self._watch_probe(probe), name=f"probe {probe.service}@{probe.region}")
+            for target, probes in targets(self.estate).items():
+                group.create_task(self._watch(target, probes), name=f"probe {target.service}@{target.region}")
             for component, driver in self.members.items():
                 group.create_task(self._watch_member(component, driver), name=f"observe {component}")
 
-    async def _watch_probe(self, probe: Probe) -> None:
-        prober = _Opened(self.probe_kinds[probe.kind], probe, self.place)
+    async def _watch(self, target: Target, probes: Sequence[Probe]) -> None:
+        prober = _Together([_Opened(self.probe_kinds[p.kind], p, self.place) for p in probes])
         blind = ""
 
         def hear(heard: Answered[str | _Unseen] | Missed) -> None:
@@ -65,15 +77,15 @@ class Eyes:
             elif isinstance(heard.value, _Unseen):
                 if heard.value.why != blind:
                     blind = heard.value.why
-                    _log.warning("cannot look: counts as unknown", service=probe.service, at=probe.region, why=blind)
+                    _log.warning("cannot look: counts as unknown", service=target.service, at=target.region, why=blind)
                 return
             else:
                 reason, took = heard.value, heard.took
             blind = ""
-            self.seen(_probed(probe, self.region, at=self.clock.now(), took=took, reason=reason))
+            self.seen(_probed(target, self.region, at=self.clock.now(), took=took, reason=reason))
 
         try:
-            rhythm = probe_rhythm(self.estate.detection, as_client=probe.as_client)
+            rhythm = probe_rhythm(self.estate.detection, as_client=target.as_client)
             await keep_asking(prober.ask, hear, rhythm=rhythm, clock=self.clock, chance=self.chance)
         finally:
             await prober.close()
@@ -108,16 +120,24 @@ def _silence(missed: Missed) -> str:
     return f"no answer in {missed.after.total_seconds():.1f} s"
 
 
-def _probed(probe: Probe, vantage: RegionId, *, at: Instant, took: timedelta, reason: str) -> Probed:
+def targets(estate: Estate) -> Mapping[Target, Sequence[Probe]]:
+    """Return what is looked at, each with all the probes that are declared for it, in their order."""
+    found: dict[Target, list[Probe]] = {}
+    for probe in estate.probes:
+        found.setdefault(Target(probe.service, probe.region, probe.as_client), []).append(probe)
+    return found
+
+
+def _probed(target: Target, vantage: RegionId, *, at: Instant, took: timedelta, reason: str) -> Probed:
     return Probed(
         at=at,
         vantage=vantage,
-        service=probe.service,
-        region=probe.region,
+        service=target.service,
+        region=target.region,
         ok=not reason,
         took=took,
         reason=reason,
-        as_client=probe.as_client,
+        as_client=target.as_client,
     )
 
 
@@ -130,6 +150,25 @@ def probe_rhythm(detection: Detection, *, as_client: bool) -> Rhythm:
     if as_client:
         return Rhythm(every=detection.client_interval, within=detection.client_timeout)
     return Rhythm(every=detection.interval, within=detection.timeout, patience=detection.failures - 1)
+
+
+class _Together:
+    """Several probers of one target, asked at the same time."""
+
+    def __init__(self, probers: Sequence[_Opened]) -> None:
+        self._probers = probers
+
+    async def ask(self) -> str | _Unseen:
+        """Return the first reason why the target fails; else why one of them could not look; else that all is well."""
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(prober.ask()) for prober in self._probers]
+        answers = [task.result() for task in asked]
+        failed = next((a for a in answers if a and not isinstance(a, _Unseen)), "")
+        return failed or next((a for a in answers if isinstance(a, _Unseen)), "")
+
+    async def close(self) -> None:
+        for prober in self._probers:
+            await prober.close()
 
 
 class _Opened:

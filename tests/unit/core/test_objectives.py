@@ -40,7 +40,7 @@ def lost(known: Members, *, estate: Estate = ESTATE, said: Assessment = WELL) ->
 
 
 def test_the_time_to_be_sure_at_the_shipped_settings() -> None:
-    assert detection_bound(Detection()) == seconds(3.8)
+    assert detection_bound(Detection()) == seconds(3.3)
 
 
 def test_a_slow_heartbeat_makes_it_longer() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -28,17 +28,19 @@ QUICK = Detection(
 PRIMARY = MemberState(role=MemberRole.PRIMARY, writable=True, position=7)
 
 
-def estate(probers: dict[str, ScriptedProber]) -> Estate:
-    """Two regions, and one service for each prober, probed in THERE."""
+def estate(probes: Sequence[Probe]) -> Estate:
+    """Two regions, and what is probed."""
     regions = {
         r: Region(id=r, provider="lab", latitude=0, longitude=0, jurisdiction="US", role=RegionRole.ACTIVE)
         for r in (HERE, THERE)
     }
-    probes = tuple(
-        Probe(kind="scripted", service=ServiceId(name), region=THERE, settings=prober, as_client=name == "client")
-        for name, prober in probers.items()
+    return Estate(
+        name="two", regions=regions, services={}, components={}, probes=tuple(probes), home={}, detection=QUICK
     )
-    return Estate(name="two", regions=regions, services={}, components={}, probes=probes, home={}, detection=QUICK)
+
+
+def probe(service: str, prober: ScriptedProber, *, as_client: bool = False) -> Probe:
+    return Probe(kind="scripted", service=ServiceId(service), region=THERE, settings=prober, as_client=as_client)
 
 
 class Told:
@@ -65,13 +67,18 @@ async def until(holds: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def agent(
-    probers: dict[str, ScriptedProber], *, member: ScriptedMember | None = None, place: ScriptedPlace | None = None
+    probers: dict[str, ScriptedProber],
+    *,
+    member: ScriptedMember | None = None,
+    place: ScriptedPlace | None = None,
+    probes: Sequence[Probe] | None = None,
 ) -> AsyncIterator[Told]:
-    """Run an agent of HERE for as long as the context lives."""
+    """Run an agent of HERE for as long as the context lives; unless said otherwise each prober has its own service."""
+    declared = probes or [probe(name, prober, as_client=name == "client") for name, prober in probers.items()]
     store = NotingStore()
     one = Agent(
         HERE,
-        estate=estate(probers),
+        estate=estate(declared),
         store=store,
         place=place or ScriptedPlace(),
         clock=BootClock(),
@@ -103,6 +110,22 @@ async def test_answers_failures_and_silence_are_told_each_as_what_it_is() -> Non
         assert [p.ok for p in told.probed("client")][:4] == [False, True, False, True]
         assert all(p.vantage == HERE and p.region == THERE for p in told.probed("well"))
     assert all(prober.at_once_max == 1 for prober in probers.values())
+
+
+@pytest.mark.parametrize("as_client", [False, True])
+async def test_of_several_probes_of_one_target_all_must_pass(as_client: bool) -> None:
+    """Whichever order they are declared in, and whichever of them fails, there is one answer a look."""
+    turns = 4
+    first = ScriptedProber(lambda n: "status 500" if n % turns == 1 else "")
+    second = ScriptedProber(
+        lambda n: Unavailable("no secret") if n % turns == 2 else "no row" if n % turns == 3 else ""
+    )
+    declared = [probe("shop", prober, as_client=as_client) for prober in (first, second)]
+    async with agent({"a": first, "b": second}, probes=declared) as told:
+        await until(lambda: len(told.probed("shop")) >= 2 * turns)
+        assert {p.as_client for p in told.probed("shop")} == {as_client}
+    told_in_turn = ["status 500", "no row", ""]  # the second look could not be made, so nothing is told of it
+    assert [p.reason for p in told.probed("shop")][: 2 * turns - 2] == told_in_turn * 2
 
 
 async def test_what_could_not_be_looked_at_is_unknown_not_down() -> None:
