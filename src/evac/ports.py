@@ -147,11 +147,15 @@ class Holds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of `evac check`: what was tried, whether it would work in an emergency, and what to do if not."""
+    """One line of `evac check`: what was tried, whether it would work in an emergency, and what to do if not.
+
+    A `warning` would work, and should be mended all the same.
+    """
 
     ok: bool
     what: str
     remedy: str = ""
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,3 +152,18 @@ def _without_rewind(folder: Path, server: object) -> Path:
         (programs / name).write_text("#!/bin/sh\necho no route to the source >&2\nexit 1\n")
         (programs / name).chmod(0o755)
     return programs
+
+
+async def test_check_warns_of_a_password_that_the_server_writes_to_its_log(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        west = await cluster.driver(WEST)
+        assert [f for f in await west.check() if f.warning] == []
+        follows = "host=127.0.0.1 password=''hunter2 hunter2'' application_name=us-west-2"
+        await cluster.sql(WEST, f"ALTER SYSTEM SET primary_conninfo = '{follows}'")
+        await cluster.sql(WEST, "SELECT pg_reload_conf()")
+        found = await west.check()
+        (warned,) = [f for f in found if f.warning]
+        assert warned.ok
+        assert f"stands in primary_conninfo ({cluster.servers[WEST].data_dir}/postgresql.auto.conf)" in warned.what
+        assert "passfile=" in warned.remedy
+        assert "hunter2" not in "".join(f"{f.what}{f.remedy}" for f in found)

@@ -25,6 +25,7 @@ from evac.config import Loaded, load
 from evac.core.errors import EvacError
 from evac.daemon import World, open_world
 from evac.drivers import probe_kinds
+from evac.engine.codec import to_plain
 from evac.ports import Finding
 from evac.report.words import count
 from evac.stores.etcd import EtcdStore, size
@@ -50,12 +51,12 @@ def add_to(app: typer.Typer) -> None:
         """
         loaded = load(estate, environment=environment, store=store)
         findings = [("estate", Finding(ok=True, what=f"{estate}: {_summary(loaded)}"))]
-        findings += [("estate", Finding(ok=True, what=f"warning: {w}")) for w in loaded.warnings]
+        findings += [("estate", Finding(ok=True, warning=True, what=w)) for w in loaded.warnings]
         if not offline:
             with busy("trying every connection and right"):
                 findings += asyncio.run(_try_all(loaded))
         if as_json:
-            print_json([{"where": where, "ok": f.ok, "what": f.what, "remedy": f.remedy} for where, f in findings])
+            print_json([{"where": where, **to_plain(finding)} for where, finding in findings])
         else:
             _show(findings)
         if not all(f.ok for _, f in findings):
@@ -139,8 +140,11 @@ async def _try_probe(world: World, index: int) -> AsyncIterator[Finding]:
 def _show(findings: list[tuple[str, Finding]]) -> None:
     out = console()
     for where, finding in findings:
-        out.print(f"{'ok  ' if finding.ok else 'FAIL'}  {where}: {finding.what}", markup=False)
-        if not finding.ok and finding.remedy:
+        level = "FAIL" if not finding.ok else "warn" if finding.warning else "ok"
+        out.print(f"{level:<4}  {where}: {finding.what}", markup=False)
+        if level != "ok" and finding.remedy:
             out.print(f"      do: {finding.remedy}", markup=False)
-    bad = sum(not f.ok for _, f in findings)
-    out.print(f"{count(len(findings), 'check')}, {f'{bad} failed' if bad else 'all well'}", markup=False)
+    bad, warned = sum(not f.ok for _, f in findings), sum(f.ok and f.warning for _, f in findings)
+    said = f"{bad} failed" if bad else "all well"
+    also = f", {count(warned, 'warning')}" if warned else ""
+    out.print(f"{count(len(findings), 'check')}, {said}{also}", markup=False)

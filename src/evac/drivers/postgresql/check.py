@@ -26,6 +26,7 @@ df -Pk "$data" 2>/dev/null | awk 'NR == 2 {print "free", $4 / ($3 + $4)}'
 _COLUMNS = (
     "version", "superuser", "standby", "term", "wal_level", "hints", "checksums", "full_page_writes", "waits", "slots",
     "slots_max", "senders_max", "keep_max", "retry", "lowered", "data_dir", "orphan_slot", "slot_names", "commit",
+    "password_in",
 )  # fmt: skip
 _ASK = """SELECT current_setting('server_version_num')::integer,
   (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), pg_is_in_recovery(),
@@ -42,7 +43,9 @@ _ASK = """SELECT current_setting('server_version_num')::integer,
   EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND wal_status <> 'lost'),
   (SELECT coalesce(array_agg(slot_name::text), '{}') FROM pg_replication_slots),
   coalesce((SELECT setting FROM pg_file_settings WHERE name = 'synchronous_commit'
-    ORDER BY seqno DESC LIMIT 1), 'on')"""
+    ORDER BY seqno DESC LIMIT 1), 'on'),
+  (SELECT coalesce(sourcefile, source) FROM pg_settings
+    WHERE name = 'primary_conninfo' AND setting ~* '\\ypassword\\s*=')"""
 
 
 async def check(member: Member) -> tuple[Finding, ...]:
@@ -138,7 +141,20 @@ def _of_the_server(member: Member, said: dict[str, Any]) -> list[Finding]:
             f"set max_wal_senders and max_replication_slots to {2 * needed + 2} or more",
         ),
         *_of_replication(wants, said),
+        _of_the_password(said["password_in"]),
     ]
+
+
+def _of_the_password(stands_in: str | None) -> Finding:
+    """A server writes each setting that changes to its log, so a password in one is read by more than its file is."""
+    if stands_in is None:
+        return Finding(ok=True, what="no password stands in primary_conninfo")
+    return Finding(
+        ok=True,
+        warning=True,
+        what=f"the replication password stands in primary_conninfo ({stands_in}), and so in the server's log",
+        remedy="put it into a file that only the server's owner can read, and say passfile= instead of password=",
+    )
 
 
 def _of_replication(wants: str, said: dict[str, Any]) -> list[Finding]:

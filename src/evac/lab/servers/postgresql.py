@@ -133,12 +133,19 @@ class Member:
         self.write_identity()
 
     async def clone(self, primary: Member) -> None:
-        """Become a standby of `primary`: copy it, with a slot of our own there, streaming from the first moment."""
+        """Become a standby of `primary`: copy it, with a slot of our own there, streaming from the first moment.
+
+        The password is named by a file, so that it stands neither in the copy's settings nor in the list of processes.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write_identity()
+        secret = self.folder / "primary.pgpass"
+        secret.touch(mode=0o600)
+        secret.write_text(f"*:*:*:{USER}:{primary.password}\n")
+        follows = f"host={primary.address} port={primary.port} user={USER} passfile={secret}"
         await process.run(
             self.command(
-                "pg_basebackup", f"--pgdata={self.data_dir}", f"--dbname={primary.conninfo()}", "--checkpoint=fast",
+                "pg_basebackup", f"--pgdata={self.data_dir}", f"--dbname={follows}", "--checkpoint=fast",
                 "--wal-method=stream", "--create-slot", f"--slot={self.slot}", "--write-recovery-conf", "--no-sync",
             )
         )  # fmt: skip
