@@ -24,7 +24,7 @@ from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.lease import Leader
 from evac.core.news import Announce
 from evac.drivers import driver_kinds, probe_kinds
-from evac.engine import requests, snapshots
+from evac.engine import outlook, requests, snapshots
 from evac.engine.agent import Agent
 from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
@@ -154,6 +154,7 @@ async def _reign(world: World, controller: Controller) -> None:
         tasks.create_task(controller.lead())
         tasks.create_task(requests.attend(controller, store=world.store, clock=world.clock))
         tasks.create_task(snapshots.publish(controller, store=world.store, clock=world.clock))
+        tasks.create_task(outlook.keep_outlook(controller, store=world.store, clock=world.clock))
         if isinstance(world.store, EtcdStore):
             tasks.create_task(
                 keep_leader_near(world.store, clock=world.clock, calm=lambda: not controller.known.active)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.news import Announce, News, RunNews
 from evac.core.objectives import Forecast, forecast
+from evac.core.outlook import Point, if_lost_now
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import Situation, plan_move
 from evac.core.readiness import Readiness, readiness
@@ -39,6 +40,7 @@ from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of
 from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
+from evac.engine.outlook import read_outlook
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import KEY, are_published
 from evac.ports import Store
@@ -147,15 +149,22 @@ class OpenEstate:
     async def objectives(self) -> dict[GroupId, Forecast]:
         """Return for each group what the loss of its primary region would cost now.
 
-        A group that no plan can move is left out.
+        A group that no plan can move is left out, and every group when what is known is too old to plan on.
         """
+        try:
+            snapshot = await self.health()
+        except EvacError:
+            return {}
+        durations = durations_of(await read_runs(self._store), self.loaded.estate)
         found: dict[GroupId, Forecast] = {}
-        for placement in (await self.last_known()).placements:
-            try:
-                found[placement.group] = await self.forecast(await self.plan(group=placement.group))
-            except EvacError:
-                continue
+        for placement in snapshot.placements:
+            with suppress(UnsafePlan):
+                found[placement.group] = if_lost_now(self._situation(snapshot, placement.group), durations)
         return found
+
+    async def past_objectives(self) -> Mapping[str, tuple[Point, ...]]:
+        """Return for each group what `objectives` was within the last hour, once a minute, oldest first."""
+        return (await read_outlook(self._store)).past
 
     async def readiness(self, group: str | None = None) -> tuple[Readiness, ...]:
         """Return for each region how ready it is to hold a group's primaries, what blocks it, what would help."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from evac.cli.terminal import (
 )
 from evac.core.assessment import Diagnosis
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
-from evac.core.estate import GroupId, RegionId
+from evac.core.estate import GroupId, Objectives, RegionId
+from evac.core.health import score
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
+from evac.core.outlook import Point, Trend, trend
 from evac.core.protection import Protect, say_set
 from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
@@ -44,24 +48,63 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Say whether all is fine, and what is needed from you. Exits with 1 if not."""
-        snapshot, forecasts, led = asyncio.run(_read(estate, environment, state, store))
-        fine = led and _fine(snapshot)
+        known, led = asyncio.run(_read(estate, environment, state, store))
+        fine = led and _fine(known.snapshot)
         if as_json:
-            print_json({"fine": fine, "led": led, "snapshot": snapshot, "forecasts": forecasts})
+            print_json({"fine": fine, "led": led, **known.plain()})
         else:
             out = console()
-            for line in lines(snapshot, forecasts, led=led, wall=datetime.now(UTC)):
+            for line in lines(known, led=led, wall=datetime.now(UTC)):
                 out.print(line, markup=False)
         if not fine:
             raise typer.Exit(1)
 
 
-async def _read(
-    path: Path, environment: str | None, state: Path | None, store: str | None
-) -> tuple[Snapshot, dict[GroupId, Forecast], bool]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a status is made of: the newest view, and by group what a loss would cost, the promise, the past."""
+
+    snapshot: Snapshot
+    forecasts: Mapping[GroupId, Forecast]
+    targets: Mapping[GroupId, Objectives]
+    past: Mapping[str, Sequence[Point]]
+
+    def rto_trend(self, group: GroupId) -> Trend:
+        """Return where a group's time to recover is going."""
+        return trend([p.rto for p in self.past.get(group, ())], self.forecasts[group].rto)
+
+    def rpo_trend(self, group: GroupId) -> Trend:
+        """Return where what a group would lose is going."""
+        return trend([p.rpo for p in self.past.get(group, ())], self.forecasts[group].rpo)
+
+    def plain(self) -> dict[str, object]:
+        """Return it for machines."""
+        return {
+            "snapshot": self.snapshot,
+            "scores": {v.region: score(v.region, self.snapshot.health) for v in self.snapshot.verdicts},
+            "objectives": {
+                group: {
+                    "target": self.targets[group],
+                    "forecast": forecast,
+                    "rto_trend": self.rto_trend(group).value,
+                    "rpo_trend": self.rpo_trend(group).value,
+                    "past": self.past.get(group, ()),
+                }
+                for group, forecast in self.forecasts.items()
+            },
+        }
+
+
+async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> tuple[Known, bool]:
+    """Return what is known, and whether somebody watches."""
     async with read_estate(path, environment=environment, state=state, store=store) as opened:
-        led = await opened.is_watched(state_folder(path, state))
-        return await opened.last_known(), await opened.objectives(), led
+        known = Known(
+            snapshot=await opened.last_known(),
+            forecasts=await opened.objectives(),
+            targets={g: opened.loaded.estate.promised(g) for g in opened.loaded.estate.home},
+            past=await opened.past_objectives(),
+        )
+        return known, await opened.is_watched(state_folder(path, state))
 
 
 def _fine(snapshot: Snapshot) -> bool:
@@ -73,21 +116,29 @@ def _fine(snapshot: Snapshot) -> bool:
     return calm and known and well and covered and home
 
 
-def lines(snapshot: Snapshot, forecasts: dict[GroupId, Forecast], *, led: bool, wall: datetime) -> list[str]:
+def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     """Return what a person reads, the three answers first."""
-    age = max(wall - snapshot.wall, timedelta())
-    said = [_first(snapshot, led=led, age=age)]
+    snapshot = known.snapshot
+    said = [_first(snapshot, led=led, age=max(wall - snapshot.wall, timedelta()))]
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
     said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
     said.append("")
-    said += [_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts]
+    said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
     said += [line for standing in snapshot.sets for line in _set(standing)]
-    for group, forecast in forecasts.items():
-        rto = f"{forecast.rto.total_seconds():.1f} s (p95 {forecast.rto_p95.total_seconds():.1f})"
-        said.append(f"if {group}'s primary region were lost now: RTO {rto}   RPO {rpo(forecast)}")
+    for group, forecast in known.forecasts.items():
+        target = known.targets[group]
+        going = _going(known.rto_trend(group))
+        rto = f"RTO {span(forecast.rto)} (p95 {span(forecast.rto_p95)}, target {span(target.rto)}{going})"
+        loss = f"RPO {rpo(forecast)}, target {span(target.rpo)}{_going(known.rpo_trend(group))}"
+        said.append(f"if {group}'s primary region were lost now: {rto}   {loss}")
     return said
+
+
+def _going(found: Trend) -> str:
+    """Where a figure is going, as a part of a sentence; nothing while nobody can tell."""
+    return "" if found is Trend.UNKNOWN else f", {found.value}"
 
 
 def _first(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
@@ -116,12 +167,35 @@ def _calm(decision: Decision) -> bool:
             return False
 
 
-def _region(snapshot: Snapshot, region: RegionId) -> str:
+_HEADINGS = ("region", "health", "score", "answers in", "errors", "requests", "members")
+
+
+def _region(snapshot: Snapshot, region: RegionId) -> tuple[str, ...]:
+    """A region's row of the table; of its services, the worst figures."""
     verdict = next(v for v in snapshot.verdicts if v.region == region)
     health = verdict.status.value if verdict.diagnosis == "well" else verdict.diagnosis.value
-    members = [_member(m.component, m.state, m.reason) for m in snapshot.members if m.region == region]
+    here = [h for h in snapshot.health if h.region == region]
+    total = score(region, here)
+    slowest = max((h.response for h in here if h.response is not None), default=None)
+    errors = max((h.error_rate for h in here if h.error_rate is not None), default=None)
+    carried = [h.throughput for h in here if h.throughput is not None]
+    members = "   ".join(_member(m.component, m.state, m.reason) for m in snapshot.members if m.region == region)
     silent = f"  ({snapshot.voiceless[region]})" if region in snapshot.voiceless else ""
-    return f"{region:<12} {health:<14} {'   '.join(members)}{silent}"
+    return (
+        region,
+        health,
+        "" if total is None else f"{total:.2f}",
+        "" if slowest is None else span(slowest),
+        "" if errors is None else f"{errors:.0%}",
+        f"{sum(carried):g}/s" if carried else "",
+        f"{members}{silent}",
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, their columns below one another; the last one is as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _set(standing: SetStanding) -> list[str]:

@@ -289,6 +289,13 @@ class Estate:
                 del left[service.id]
         return tuple(ordered)
 
+    def promised(self, group: GroupId) -> Objectives:
+        """Return what a group as a whole must keep: of each promise of its services the strictest."""
+        promises = [s.objectives for s in self.services.values() if s.group == group]
+        return Objectives(
+            rto=min(p.rto for p in promises), rpo=min(p.rpo for p in promises), mtpd=min(p.mtpd for p in promises)
+        )
+
     def wanted_only(self, group: GroupId) -> frozenset[ServiceId]:
         """Return the services of a group that others merely want: a failover does not wait for them."""
         services = self.group_services(group)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from evac.core.assessment import Verdict
 from evac.core.decision import Decision
 from evac.core.estate import GroupId, RegionId
+from evac.core.health import ServiceHealth
 from evac.core.lease import Leader
 from evac.core.observation import Instant, MemberSeen
 from evac.core.plan import Placement
@@ -40,6 +41,7 @@ class Snapshot:
     leader: Leader | None = None
     """Who leads, where agents elect one; None in the embedded form."""
     sets: tuple[SetStanding, ...] = ()
+    health: tuple[ServiceHealth, ...] = ()
 
 
 class Wish(StrEnum):

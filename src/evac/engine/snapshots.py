@@ -10,6 +10,7 @@ import asyncio
 from contextlib import aclosing
 from datetime import timedelta
 
+from evac.core.health import health
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
 from evac.engine.codec import encode
@@ -62,4 +63,5 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         paused=known.paused,
         leader=controller.led_by,
         sets=standings(controller.estate, known.placements.values(), known.set_changes),
+        health=health(known.detector, assessment, estate=controller.estate),
     )

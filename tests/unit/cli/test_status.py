@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from evac.cli.status import lines
+from evac.cli.status import Known, lines
 from evac.core.decision import Hold
 from evac.core.estate import GroupId
 from evac.core.plan import RunKind, SyncSet
@@ -39,7 +39,7 @@ def said(standing: SetStanding) -> list[str]:
         stuck={},
         sets=(standing,),
     )
-    return lines(snapshot, {}, led=True, wall=WALL)
+    return lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}), led=True, wall=WALL)
 
 
 def test_a_whole_set_is_fine() -> None:

@@ -68,7 +68,9 @@ class HaproxyDriver:
         looks = await self._looks()
         terms = [look.term for look in looks.values()]
         known = [term for term in terms if term is not None]
+        carried = [look.counters.get("BACKEND", {}) for look in looks.values()]
         detail: dict[str, Json] = {
+            "requests_per_second": sum(int(row.get("rate") or 0) for row in carried),
             "weights": dict(self._weights(next(iter(looks.values())))),
             "instances": {
                 api.address: {

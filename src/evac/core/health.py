@@ -1,0 +1,101 @@
+"""How well a service is served in a region: a score, response time, error rate, throughput.
+
+Intuition: a verdict says whether to act; this says how it goes meanwhile. All of it is what the vantage points outside
+met lately, clients' probes and kept connections alike, since that is what a client elsewhere would meet; and what
+routers count of real clients.
+
+What this is not: a verdict (`assessment`), or a reason to move: a slow service is shown, and is nothing more so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+
+from evac.core.assessment import Assessment
+from evac.core.detector import Cell, Detector
+from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.observation import Instant
+
+RESPONSE_MAX = timedelta(seconds=1)
+"""A service that takes longer to answer is worth less, in proportion. Requirement B3."""
+THROUGHPUT = "requests_per_second"
+"""What a router says of its clients in its state's `detail`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHealth:
+    """One service in one region, as it was served within the detection's gray window. None: nobody could say.
+
+    `score` is 0 to 1: the part of the questions that were answered well, less where the answers are slow. `response` is
+    the median of the newest answers. `error_rate` is 0 to 1, over so many `answers`. `throughput` is requests a second
+    that the region's routers carry for it.
+    """
+
+    region: RegionId
+    service: ServiceId
+    score: float | None
+    response: timedelta | None
+    error_rate: float | None
+    throughput: float | None
+    answers: int
+
+
+def health(detector: Detector, assessment: Assessment, *, estate: Estate) -> tuple[ServiceHealth, ...]:
+    """Return each service's health in each of its regions at the assessment's moment, in the estate's order."""
+    return tuple(
+        _health(region, service.id, _cells(detector, assessment, service.id, region), detector, estate, assessment.at)
+        for region in estate.regions
+        for service in estate.services.values()
+        if region in service.regions
+    )
+
+
+def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
+    """Return a region's score: that of its services, on average; None where nothing is known of any."""
+    known = [h.score for h in found if h.region == region and h.score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _cells(detector: Detector, assessment: Assessment, service: ServiceId, region: RegionId) -> list[Cell]:
+    """What the voters outside a region see of a service there; clients' probes are among it."""
+    return [
+        cell
+        for sight, cell in detector.cells.items()
+        if (sight.service, sight.region) == (service, region)
+        and sight.vantage != region
+        and sight.vantage not in assessment.voiceless
+    ]
+
+
+def _health(
+    region: RegionId, service: ServiceId, cells: list[Cell], detector: Detector, estate: Estate, now: Instant
+) -> ServiceHealth:
+    oldest = now - detector.policy.gray_window
+    answers = [ok for cell in cells for at, ok in cell.recent if at > oldest]
+    took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures]
+    passing = answers.count(True) / len(answers) if answers else None
+    response = timedelta(seconds=median(took)) if took else None
+    slow = RESPONSE_MAX / max(RESPONSE_MAX, response) if response is not None else 1.0
+    return ServiceHealth(
+        region=region,
+        service=service,
+        score=None if passing is None else passing * slow,
+        response=response,
+        error_rate=None if passing is None else 1.0 - passing,
+        throughput=_throughput(detector, estate, service, region),
+        answers=len(answers),
+    )
+
+
+def _throughput(detector: Detector, estate: Estate, service: ServiceId, region: RegionId) -> float | None:
+    """What the service's routers in the region say they carry, all together; None where none says it."""
+    said: list[float] = []
+    for component in estate.components.values():
+        seen = detector.members.get((component.id, region)) if component.service == service else None
+        rate = seen.state.detail.get(THROUGHPUT) if seen is not None and seen.state is not None else None
+        if isinstance(rate, int | float):
+            said.append(float(rate))
+    return sum(said) if said else None
