@@ -173,7 +173,7 @@ def _say(run: Run, step: Step) -> str:
             return f"{step.id} may have happened and cannot be seen: {progress.reason}; look there, then decide"
         case Failure.REJECTED:
             return f"{step.id} was refused: {progress.reason}"
-        case Failure.UNAVAILABLE | None:
+        case Failure.UNAVAILABLE | None:  # pragma: no branch (the union is closed)
             return f"{step.id} could not be reached, {progress.failures} tries: {progress.reason}"
 
 

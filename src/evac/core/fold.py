@@ -35,7 +35,7 @@ def apply(run: Run | None, event: Event) -> Run:
             run = _start(run, event)
         case Done() | Failed():
             run = _answer(run, event)
-        case Settled():
+        case Settled():  # pragma: no branch (the union is closed)
             if not any(isinstance(e, Settle) and e.outcome is event.outcome for e in effects(run)):
                 raise IllegalEvent(
                     f"run {run.id} cannot settle as {event.outcome}: {effects(run) or 'answers are due'}"

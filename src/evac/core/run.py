@@ -160,7 +160,7 @@ class Progress:
                 return True
             case Failure.UNAVAILABLE:
                 return self.failures > retries
-            case Failure.INDETERMINATE:
+            case Failure.INDETERMINATE:  # pragma: no branch (the union is closed)
                 return self.failures > retries + LOOKS_MAX
 
 

@@ -210,7 +210,7 @@ class Controller:
         match decision:
             case Move() | Shift() | Rejoin() | Protect():
                 await self._try_to_start(decision, assessment)
-            case Hold() | Ask() | CallPerson():
+            case Hold() | Ask() | CallPerson():  # pragma: no branch (the union is closed)
                 pass
 
     async def _try_to_start(self, decision: Act, assessment: Assessment) -> None:

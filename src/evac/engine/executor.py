@@ -124,7 +124,7 @@ class _Execution:
             match effect:
                 case Do() | Undo():
                     orders.append(self._start(effect))
-                case Settle():
+                case Settle():  # pragma: no branch (the union is closed)
                     self._settle(effect)
         written = await self.journal.write(
             expect=self.expect,

@@ -92,7 +92,7 @@ class Knowledge:
                     self.flaps[group] = _more_restless(self.flaps.get(group), now=now, guard=guard)
             case Outcome.ROLLED_BACK:
                 self.failed_try(group, now)
-            case Outcome.STUCK:
+            case Outcome.STUCK:  # pragma: no branch (the union is closed)
                 self.stuck[group] = run.id
         return None
 

@@ -45,7 +45,7 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
             case MemberSeen():
                 state = None if seen.state is None else _plain(seen.state)
                 members.append([seen.component, seen.region, _us(now - seen.at), seen.reason, state])
-            case Heartbeat():
+            case Heartbeat():  # pragma: no branch (the union is closed)
                 assert seen.region == region, "the record is this agent's own heartbeat"
     record = {"format": FORMAT, "region": region, "probed": probed, "members": members}
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()

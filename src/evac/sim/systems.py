@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +73,8 @@ class Systems:
 
     nodes: dict[tuple[ComponentId, RegionId], Node]
     faults: dict[Effect, Fault] = field(default_factory=dict)
+    hanging: set[tuple[ComponentId, RegionId]] = field(default_factory=set)
+    """Members that say nothing of themselves, for ever."""
     effects: Counter[Effect] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     around: Callable[[Effect, bool], None] = _never
@@ -124,8 +127,21 @@ class Member:
         return (Finding(ok=True, what="a model needs nothing"),)
 
     async def observe(self) -> MemberState:
+        if (self.component, self.region) in self.systems.hanging:
+            await asyncio.Event().wait()
         node = self.node
-        return MemberState(role=node.role, writable=node.writable, position=node.position, timeline=node.timeline)
+        standby = node.role is MemberRole.STANDBY and not node.weights
+        return MemberState(
+            role=node.role,
+            writable=node.writable,
+            position=node.position,
+            timeline=node.timeline,
+            upstream=node.upstream,
+            streaming=node.upstream is not None,
+            lag=timedelta() if standby else None,
+            sync_acks=node.sync.acks if node.sync else 0,
+            sync_standbys=node.sync.standbys if node.sync else (),
+        )
 
     async def holds(self, action: Action) -> Holds:
         await asyncio.sleep(0)

@@ -170,6 +170,24 @@ def test_a_reader_who_has_read_enough_changes_nothing() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_controller_whose_listeners_have_gone_goes_on_watching(estate: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    serving = subprocess.Popen([EVAC, "serve", "--json", "--estate", str(estate)], stdout=writer, stderr=writer)
+    os.close(writer)
+    seen: set[str] = set()
+    try:
+        while len(seen) < 3:
+            asked = evac("status", "--json", "--estate", estate)
+            if asked.returncode == 1:  # before the first view there is nothing to say
+                told = json.loads(asked.stdout)
+                seen |= {told["snapshot"]["wall"]} if told["led"] else set()
+            assert serving.poll() is None
+    finally:
+        serving.terminate()
+    assert serving.wait() == 0
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_nobodys_trouble(closed: str, estate: Path) -> None:
     """A store that is opened must not become the standard output of its process."""

@@ -101,3 +101,12 @@ def test_a_trend_is_what_is_beside_what_was(past: list[float | None], now: float
         return None if seconds is None else timedelta(seconds=seconds)
 
     assert trend([span(p) for p in past], span(now)) is expected
+
+
+def test_a_group_keeps_the_strictest_of_its_services_promises() -> None:
+    (group,) = ESTATE.home
+    kept = ESTATE.promised(group)
+    assert (kept.rto, kept.rpo, kept.mtpd) == (timedelta(minutes=5), timedelta(minutes=1), timedelta(hours=1))
+    name, service = next(iter(ESTATE.services.items()))
+    strict = replace(service, objectives=replace(service.objectives, rpo=timedelta()))
+    assert replace(ESTATE, services={**ESTATE.services, name: strict}).promised(group) == replace(kept, rpo=timedelta())

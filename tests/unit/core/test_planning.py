@@ -27,6 +27,13 @@ def verbs(plan: Plan, verb: Verb) -> list[StepId]:
     return [s.id for s in plan.steps if s.action.verb is verb]
 
 
+def test_a_plan_has_the_steps_it_names_and_no_others() -> None:
+    plan = failover()
+    assert [plan.step(step.id) for step in plan.steps] == list(plan.steps)
+    with pytest.raises(KeyError):
+        plan.step(StepId("dance"))
+
+
 def test_a_failover_starves_the_old_primary_before_it_promotes() -> None:
     plan = failover()
     promote = plan.step(StepId("promote:orders-db@us-west-2"))

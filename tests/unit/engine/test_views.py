@@ -73,6 +73,11 @@ def test_a_quiet_interval_is_a_small_record() -> None:
     )
 
 
+def test_a_record_is_a_heartbeat_itself_so_that_one_among_what_was_seen_adds_nothing() -> None:
+    seen = [Heartbeat(at=timedelta(), region=HERE)]
+    assert encode_view(HERE, seen, now=timedelta()) == encode_view(HERE, [], now=timedelta())
+
+
 @pytest.mark.parametrize(
     ("record", "says"),
     [

@@ -1,0 +1,398 @@
+"""The embedded form as a whole: it finds where things are, moves what is lost, obeys people, and outlives itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from evac.core.assessment import Diagnosis
+from evac.core.decision import CallPerson
+from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
+from evac.core.estate import Automation, Detection, RegionId
+from evac.core.news import DecisionNews, RunNews, VerdictNews
+from evac.core.observation import MemberRole
+from evac.core.plan import Plan, RunKind, Verb
+from evac.core.run import Opened, Outcome, Resumed, Settled
+from evac.core.snapshot import Snapshot, Wish
+from evac.engine.executor import INTERRUPTIONS_MAX
+from evac.engine.journal import read_journal, read_runs
+from evac.engine.outlook import read_outlook
+from evac.sim import time
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, WEST, shop
+from evac.sim.stores import FailingStore, Moment
+from evac.sim.systems import Fault
+from evac.stores.memory import MemoryStore
+from fakes.embedded import Embedded, World, calm, embedded
+
+Play = Callable[[Embedded], Awaitable[None]]
+
+
+def played(play: Play, *, world: World | None = None) -> World:
+    """Wait until a world is calm, then play in it; nothing may ever be written in two places."""
+    made = world or World()
+
+    async def whole() -> None:
+        async with embedded(made) as on:
+            await on.until(calm)
+            made.told.clear()
+            await play(on)
+
+    time.run(whole())
+    assert made.systems.violations == []
+    return made
+
+
+def at(region: RegionId) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: snapshot.placements[0].primary == region and not snapshot.active
+
+
+def outcomes(world: World) -> list[tuple[RunKind, Outcome]]:
+    """Every run, and how it ended."""
+
+    async def read() -> list[tuple[RunKind, Outcome]]:
+        return [(r.plan.kind, r.settled.outcome) for r in await read_runs(world.store) if r.settled]
+
+    return time.run(read())
+
+
+def test_a_lost_region_is_left_rebuilt_and_returned_to() -> None:
+    async def play(on: Embedded) -> None:
+        on.world.lose(EAST)
+        await on.until(at(WEST))
+        assert on.world.systems.writers(ORDERS_DB) == [WEST]
+        on.world.find(EAST)
+        await on.until(lambda s: calm(s) and not s.placements[0].awaiting_rejoin)
+        assert on.world.systems.nodes[ORDERS_DB, EAST].upstream == WEST
+        await on.until(lambda s: all(m.state and m.state.upstream != EAST for m in s.members))
+        await asyncio.sleep(on.world.estate.detection.interval.total_seconds())
+        reply = await on.ask(Wish.FAILBACK)
+        assert reply.refused == ()
+        await on.until(at(EAST))
+
+    world = played(play)
+    assert outcomes(world) == [
+        (RunKind.FAILOVER, Outcome.COMPLETED),
+        (RunKind.REJOIN, Outcome.COMPLETED),
+        (RunKind.FAILBACK, Outcome.COMPLETED),
+    ]
+    told = [n.verdict.diagnosis for n in world.told if isinstance(n, VerdictNews) and n.verdict.region == EAST]
+    assert Diagnosis.UNREACHABLE in told
+
+
+def test_what_lasts_a_moment_and_means_nothing_is_not_told() -> None:
+    """One vantage point that loses sight of a region is a link cut: told when it lasts, not when it passes."""
+
+    async def play(on: Embedded) -> None:
+        detection = on.world.estate.detection
+        on.world.ill.add((WEST, EAST))
+        await on.until(lambda s: any(v.diagnosis is Diagnosis.LINK_CUT for v in s.verdicts))
+        on.world.ill.clear()
+        await on.until(calm)
+        assert [n for n in on.world.told if isinstance(n, VerdictNews)] == []
+        on.world.ill.add((WEST, EAST))
+        await asyncio.sleep(10 * detection.timeout.total_seconds())
+
+    world = played(play, world=World(estate=shop(detection=Detection(successes=1))))
+    assert [n.verdict.diagnosis for n in world.told if isinstance(n, VerdictNews)] == [Diagnosis.LINK_CUT]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("two primaries", "orders-db: one primary expected, found: us-east-1, us-west-2"),
+        ("apart", "the primaries of group shop are in several regions"),
+        ("weaker", "orders-db in us-east-1 waits for 0 standbys, the estate declares 1"),
+        ("unguarded", "carts-cache in us-east-1 requires 0 standbys, the estate declares 1"),
+    ],
+)
+def test_where_the_primaries_are_is_not_guessed(change: str, said: str) -> None:
+    world = World()
+    nodes = world.systems.nodes
+    match change:
+        case "two primaries":
+            nodes[ORDERS_DB, WEST].role = MemberRole.PRIMARY
+        case "apart":
+            nodes[CARTS_CACHE, WEST].role, nodes[CARTS_CACHE, EAST].role = MemberRole.PRIMARY, MemberRole.STANDBY
+            nodes[CARTS_CACHE, WEST].sync = nodes[CARTS_CACHE, EAST].sync
+        case "weaker":
+            nodes[ORDERS_DB, EAST].sync = None
+        case _:
+            nodes[CARTS_CACHE, EAST].sync = None
+
+    async def whole() -> None:
+        async with embedded(world) as on:
+            seen = await on.until(lambda s: any(said in line for why in s.unplaced.values() for line in why))
+            assert seen.placements == ()
+            reply = await on.ask(Wish.SWITCHOVER)
+            assert "where shop's primaries are is not known:" in reply.refused
+
+    time.run(whole())
+
+
+def test_an_asynchronous_estate_is_placed_by_its_primaries_alone() -> None:
+    async def play(on: Embedded) -> None:
+        (placement,) = (await on.until(calm)).placements
+        assert placement.sync == {}
+
+    played(play, world=World(estate=shop(acks=0, cache_acks=0)))
+
+
+@pytest.mark.parametrize(
+    ("wish", "more", "said"),
+    [
+        (Wish.SWITCHOVER, {"group": "shoes"}, "name the group to move, one of: shop"),
+        (Wish.SWITCHOVER, {"target": EAST}, "shop is in us-east-1 already"),
+        (Wish.FAILBACK, {}, "shop is in us-east-1 already"),
+        (Wish.FAILOVER, {"region": WEST}, "shop's primaries are in us-east-1, not in us-west-2"),
+        (Wish.REJOIN, {}, "regions of shop that wait to be rebuilt: none"),
+        (Wish.REJOIN, {"region": WEST}, "regions of shop that wait to be rebuilt: none"),
+        (Wish.APPROVE, {}, "nothing waits for approval"),
+        (Wish.RESOLVE, {}, "name the run to resolve; stuck are: none"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused(wish: Wish, more: dict[str, object], said: str) -> None:
+    async def play(on: Embedded) -> None:
+        assert (await on.ask(wish, **more)).refused == (said,)
+
+    assert outcomes(played(play)) == []
+
+
+def test_while_a_group_moves_nothing_else_is_begun_for_it() -> None:
+    async def play(on: Embedded) -> None:
+        begun = await on.ask(Wish.SWITCHOVER, group=GROUP, target=EUROPE, reason="a drill")
+        assert "is under way; wait for it" in (await on.ask(Wish.FAILBACK)).refused[0]
+        await on.until(at(EUROPE))
+        (opened,) = [n.event for n in on.world.told if isinstance(n, RunNews) and isinstance(n.event, Opened)]
+        assert (opened.run, opened.decided_by) == (begun.run, "alice")
+        assert opened.decision["reasons"] == ["asked for by alice: a drill"]
+
+    played(play)
+
+
+def test_nobody_to_move_to_is_a_refusal_with_each_regions_reason() -> None:
+    async def play(on: Embedded) -> None:
+        on.world.lose(EUROPE)
+        await on.until(lambda s: any(v.diagnosis is Diagnosis.UNREACHABLE for v in s.verdicts))
+        refused = (await on.ask(Wish.SWITCHOVER, target=EUROPE)).refused
+        assert len(refused) == 2
+        assert any(line.startswith("eu-west-1: silent for") for line in refused)
+
+    played(play)
+
+
+def test_automation_that_is_paused_only_watches_and_goes_on_when_it_is_told() -> None:
+    async def play(on: Embedded) -> None:
+        await on.ask(Wish.PAUSE, reason="maintenance")
+        on.world.lose(EAST)
+        seen = await on.until(lambda s: any(isinstance(d, CallPerson) for d in s.decisions))
+        assert seen.paused == "maintenance"
+        assert outcomes_now(on) == 0
+        await on.ask(Wish.RESUME)
+        await on.until(at(WEST))
+
+    played(play)
+
+
+def outcomes_now(on: Embedded) -> int:
+    return sum(isinstance(n, RunNews) for n in on.world.told)
+
+
+def test_a_semi_automatic_estate_asks_and_does_what_is_approved() -> None:
+    async def play(on: Embedded) -> None:
+        on.world.lose(EAST)
+        await on.until(lambda s: any(type(d).__name__ == "Ask" for d in s.decisions))
+        assert (await on.ask(Wish.APPROVE)).refused == ()
+        await on.until(at(WEST))
+
+    played(play, world=World(estate=shop(automation=Automation.SEMI_AUTOMATIC)))
+
+
+def test_a_run_that_is_stuck_stays_until_somebody_resolves_it() -> None:
+    """Also over a new controller's start; a move is refused as long."""
+    world = World()
+    world.systems.faults[ORDERS_DB, WEST, Verb.PROMOTE, False] = Fault.BLIND
+
+    async def whole() -> None:
+        async with embedded(world, name="first") as on:
+            await on.until(calm)
+            await on.ask(Wish.SWITCHOVER, target=WEST)
+            await on.until(lambda s: s.stuck)
+        async with embedded(world, name="second") as on:
+            seen = await on.until(lambda s: s.stuck)
+            (run,) = seen.stuck.values()
+            await on.until(lambda s: all(v.diagnosis is Diagnosis.WELL for v in s.verdicts))
+            assert f"run {run} is stuck" in (await on.ask(Wish.SWITCHOVER, target=WEST)).refused[0]
+            assert f"stuck are: {run}" in (await on.ask(Wish.RESOLVE, run="99")).refused[0]
+            assert (await on.ask(Wish.RESOLVE, run=run)).refused == ()
+            assert snapshots_stuck(on) == {}
+        async with embedded(world, name="third") as on:
+            await on.controller.recalled.wait()
+            assert snapshots_stuck(on) == {}
+
+    time.run(whole())
+
+
+def snapshots_stuck(on: Embedded) -> dict[str, str]:
+    return {str(g): str(r) for g, r in on.controller.known.stuck.items()}
+
+
+def test_a_move_that_turns_back_is_tried_again_later_and_a_rebuild_too() -> None:
+    world = World()
+    world.systems.faults[ORDERS_DB, WEST, Verb.CATCH_UP, False] = Fault.REFUSED
+
+    async def play(on: Embedded) -> None:
+        await on.ask(Wish.SWITCHOVER, target=WEST)
+        await on.until(lambda s: on.controller.known.tries)
+        on.world.systems.faults.clear()
+        on.world.systems.faults[ORDERS_DB, EAST, Verb.REJOIN, False] = Fault.REFUSED
+        on.world.lose(EAST)
+        await on.until(at(WEST))
+        assert not on.controller.known.tries
+        on.world.find(EAST)
+        await on.until(lambda s: on.controller.known.rejoin_tries)
+        on.world.systems.faults.clear()
+        await on.until(lambda s: not s.placements[0].awaiting_rejoin)
+        assert not on.controller.known.rejoin_tries
+
+    played(play, world=world)
+    kinds = [kind for kind, _ in outcomes(world)]
+    assert kinds[:2] == [RunKind.SWITCHOVER, RunKind.FAILOVER]
+    assert kinds.count(RunKind.REJOIN) >= 2
+
+
+def test_what_was_begun_is_gone_on_with_by_the_next_life_which_tells_it_whole() -> None:
+    world = World()
+
+    async def whole() -> None:
+        async with embedded(world, name="first") as on:
+            await on.until(calm)
+            world.systems.faults[ORDERS_DB, WEST, Verb.PROMOTE, False] = Fault.HANGING
+            await on.ask(Wish.SWITCHOVER, target=WEST)
+            await on.until(lambda s: Verb.STOP in world.systems.nodes[ORDERS_DB, EAST].done)
+            await asyncio.sleep(1)
+        world.systems.faults.clear()
+        world.told.clear()
+        async with embedded(world, name="second") as on:
+            await on.until(lambda s: s.placements and at(WEST)(s))
+        (run,) = await read_runs(world.store)
+        told = [n for n in world.told if isinstance(n, RunNews)]
+        assert (told[0].event, *told[0].already, *(n.event for n in told[1:])) == await read_journal(
+            run.id, store=world.store
+        )
+        assert isinstance(told[0].event, Opened)
+        assert any(isinstance(n.event, Resumed) for n in told)
+        assert isinstance(told[-1].event, Settled)
+
+    time.run(whole())
+    assert outcomes(world) == [(RunKind.SWITCHOVER, Outcome.COMPLETED)]
+
+
+def test_a_returned_region_waits_for_a_persons_word_where_that_was_declared() -> None:
+    async def play(on: Embedded) -> None:
+        on.world.lose(EAST)
+        await on.until(at(WEST))
+        on.world.find(EAST)
+        await on.until(calm)
+        assert (await on.until(calm)).placements[0].awaiting_rejoin == (EAST,)
+        assert (await on.ask(Wish.REJOIN, region=EAST)).refused == ()
+        await on.until(lambda s: not s.placements[0].awaiting_rejoin)
+
+    played(play, world=World(estate=replace(shop(), rejoin_automatic=False)))
+
+
+def test_what_no_plan_can_do_safely_calls_a_person_and_is_thought_over_again() -> None:
+    """The region is lost, and so is the other standby that would have to refuse it."""
+
+    async def play(on: Embedded) -> None:
+        on.controller.plan = unsafe  # type: ignore[method-assign]
+        on.world.lose(EAST)
+        await on.until(lambda s: on.controller.known.tries)
+        del on.controller.plan
+        await on.until(at(WEST))
+
+    def unsafe(decision: object, assessment: object) -> Plan:
+        raise UnsafePlan(("the moon is full",))
+
+    world = played(play)
+    called = [n.decision for n in world.told if isinstance(n, DecisionNews) and isinstance(n.decision, CallPerson)]
+    assert called[0].reasons == ("no plan keeps the promises:", "the moon is full")
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable, Conflict])
+def test_a_store_that_fails_a_while_ends_nothing_that_was_begun(trouble: type[Exception]) -> None:
+    """What opens a run, and every commit of the run for a while, does not come through."""
+    away: list[Exception] = []
+    store = failing(away)
+
+    async def play(on: Embedded) -> None:
+        away[:] = [trouble("told to be away") for _ in range(3)]
+        on.world.lose(EAST)
+        await on.until(at(WEST))
+        assert away == []
+        away[:] = [StoreUnavailable("told to be away") for _ in range(2 * INTERRUPTIONS_MAX)]
+        on.world.find(EAST)
+        await on.until(lambda s: calm(s) and not s.placements[0].awaiting_rejoin)
+
+    played(play, world=World(store=store))
+
+
+def failing(away: list[Exception]) -> FailingStore:
+    """A store whose commits of journal entries fail for as long as there are reasons."""
+
+    def trouble(number: int, moment: Moment) -> Exception | None:
+        of_a_run = any(key.startswith("runs/") for key in store.commits[-1])
+        return away.pop() if away and of_a_run else None
+
+    store = FailingStore(store=MemoryStore(), trouble=trouble)
+    return store
+
+
+def test_a_wish_that_the_store_does_not_take_is_refused_and_may_be_asked_again() -> None:
+    away: list[Exception] = []
+    store = failing(away)
+
+    async def play(on: Embedded) -> None:
+        away.append(Conflict("told to be late"))
+        assert (await on.ask(Wish.SWITCHOVER)).refused == ("the store did not take it: told to be late; ask again",)
+        assert (await on.ask(Wish.SWITCHOVER)).refused == ()
+
+    played(play, world=World(store=store))
+
+
+def test_a_view_that_is_taken_away_is_no_news() -> None:
+    async def play(on: Embedded) -> None:
+        await on.world.store.commit(expect={}, put={}, delete=(f"views/{EAST}",))
+        await asyncio.sleep(1)
+        await on.until(calm)
+
+    assert [n for n in played(play).told if isinstance(n, VerdictNews)] == []
+
+
+def test_a_member_that_does_not_answer_in_time_is_said_to_be_silent() -> None:
+    async def play(on: Embedded) -> None:
+        on.world.systems.hanging.add((ORDERS_DB, EUROPE))
+        seen = await on.until(lambda s: any(m.state is None for m in s.members))
+        (silent,) = [m for m in seen.members if m.state is None]
+        assert (silent.component, silent.region) == (ORDERS_DB, EUROPE)
+        assert silent.reason.startswith("no answer in")
+
+    played(play)
+
+
+def test_each_minute_it_is_remembered_what_a_loss_would_cost() -> None:
+    async def play(on: Embedded) -> None:
+        await on.ask(Wish.SWITCHOVER)  # what its steps took is what the forecast rests on from now on
+        await asyncio.sleep(timedelta(minutes=2).total_seconds())
+        past = (await read_outlook(on.world.store)).past[GROUP]
+        assert len(past) == 2
+        assert all(p.rto > timedelta() and p.rpo == timedelta() for p in past)
+        on.world.lose(EAST)
+        on.world.lose(EUROPE)
+        await asyncio.sleep(timedelta(minutes=1).total_seconds())
+        assert (await read_outlook(on.world.store)).past[GROUP] == past
+
+    played(play)
