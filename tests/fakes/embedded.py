@@ -26,7 +26,7 @@ from evac.sim.systems import Node, Systems
 from evac.stores.memory import MemoryStore
 from fakes.standing import ScriptedPlace
 
-LONGEST = timedelta(minutes=10)
+LONGEST = timedelta(minutes=20)
 """So long in virtual time a test waits for something to come true."""
 
 
@@ -125,11 +125,11 @@ class Embedded:
                 return decode(change.record.value, Reply)
         raise AssertionError("a watch has no end")
 
-    async def until(self, holds: Callable[[Snapshot], object]) -> Snapshot:
-        """Wait until the controller's view holds something, and return it."""
+    async def until(self, holds: Callable[[Snapshot], object], *, looking_each: float = 0.05) -> Snapshot:
+        """Wait until the controller's view, looked at each so many seconds, holds something, and return it."""
         async with asyncio.timeout(LONGEST.total_seconds()):
             while not holds(seen := snapshots.take(self.controller, clock=self.world.clock)):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(looking_each)
         return seen
 
 

@@ -322,45 +322,40 @@ def test_what_no_plan_can_do_safely_calls_a_person_and_is_thought_over_again() -
     assert called[0].reasons == ("no plan keeps the promises:", "the moon is full")
 
 
-@pytest.mark.parametrize("trouble", [StoreUnavailable, Conflict])
-def test_a_store_that_fails_a_while_ends_nothing_that_was_begun(trouble: type[Exception]) -> None:
-    """What opens a run, and every commit of the run for a while, does not come through."""
-    away: list[Exception] = []
-    store = failing(away)
+@pytest.mark.parametrize(("trouble", "times"), [(Conflict, 3), (StoreUnavailable, INTERRUPTIONS_MAX + 3)])
+def test_a_store_that_fails_a_while_ends_nothing_that_was_begun(trouble: type[Exception], times: int) -> None:
+    """Neither while a run is opened nor later, and not when the executor has given up in the meantime."""
+    opening = [trouble("told to be away") for _ in range(3)]
+    later = [trouble("told to be away") for _ in range(times)]
 
     async def play(on: Embedded) -> None:
-        away[:] = [trouble("told to be away") for _ in range(3)]
         on.world.lose(EAST)
-        await on.until(at(WEST))
-        assert away == []
-        away[:] = [StoreUnavailable("told to be away") for _ in range(2 * INTERRUPTIONS_MAX)]
-        on.world.find(EAST)
-        await on.until(lambda s: calm(s) and not s.placements[0].awaiting_rejoin)
+        await on.until(at(WEST), looking_each=10)
+        assert (opening, later) == ([], [])
 
-    played(play, world=World(store=store))
+    assert outcomes(played(play, world=World(store=failing(opening, later)))) == [(RunKind.FAILOVER, Outcome.COMPLETED)]
 
 
-def failing(away: list[Exception]) -> FailingStore:
-    """A store whose commits of journal entries fail for as long as there are reasons."""
+def failing(opening: list[Exception], later: list[Exception]) -> FailingStore:
+    """A store that fails to take a run's first entry, or its later ones, for as long as there are reasons."""
 
     def trouble(number: int, moment: Moment) -> Exception | None:
-        of_a_run = any(key.startswith("runs/") for key in store.commits[-1])
-        return away.pop() if away and of_a_run else None
+        entries = [key for key in store.commits[-1] if key.startswith("runs/")]
+        reasons = opening if any(key.endswith("/000001") for key in entries) else later if entries else []
+        return reasons.pop() if reasons else None
 
     store = FailingStore(store=MemoryStore(), trouble=trouble)
     return store
 
 
 def test_a_wish_that_the_store_does_not_take_is_refused_and_may_be_asked_again() -> None:
-    away: list[Exception] = []
-    store = failing(away)
+    opening: list[Exception] = [Conflict("told to be late")]
 
     async def play(on: Embedded) -> None:
-        away.append(Conflict("told to be late"))
         assert (await on.ask(Wish.SWITCHOVER)).refused == ("the store did not take it: told to be late; ask again",)
         assert (await on.ask(Wish.SWITCHOVER)).refused == ()
 
-    played(play, world=World(store=store))
+    played(play, world=World(store=failing(opening, [])))
 
 
 def test_a_view_that_is_taken_away_is_no_news() -> None:

@@ -137,6 +137,13 @@ def test_a_look_that_takes_too_long_has_seen_nothing() -> None:
     assert "a look took longer than 3 s" in answer.reason
 
 
+def test_a_look_that_goes_wrong_has_seen_nothing_either() -> None:
+    blind = Odd(systems().members(WEST)[DB], look=OSError("no eyes"))
+    (answer,) = time.run(ask(MemoryStore(), order(look=True), members={DB: blind}))  # type: ignore[dict-item]
+    assert answer.failure is Failure.INDETERMINATE
+    assert "no eyes" in answer.reason
+
+
 def test_a_look_never_acts() -> None:
     world = systems()
     assert asked(order(look=True, doubt=True), world).failure is Failure.UNAVAILABLE
