@@ -99,6 +99,7 @@ async def test_a_frozen_primary_is_starved_and_nothing_acknowledged_is_lost(tmp_
         print("rejoin took", round(time.monotonic() - started, 3), rejoined)
         assert rejoined.facts["orphans_exact"] is True
         assert await east.do(rejoin) == rejoined
+        assert [f.what for f in await east.check() if f.warning] == [], "no password stands in its settings"
         state = await east.observe()
         assert (state.role, state.upstream, state.streaming) == (MemberRole.STANDBY, WEST, True)
         await west.do(order(Verb.PROTECT, WEST, acks=1, standbys=[EAST, EU]))

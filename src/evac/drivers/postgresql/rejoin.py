@@ -30,6 +30,7 @@ from evac.core.observation import Json
 from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.credentials import put_passwords
 from evac.drivers.postgresql.fence import Control
 from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, store_term
 from evac.drivers.postgresql.hands import last_words
@@ -179,6 +180,7 @@ async def _rebuild(member: Member, action: Action, primary: RegionId, source: Se
     await _run(member, _KEEP_CONF, member.settings.workshop, what="keeping its configuration")
     await _prepare_source(member, source)
     method = await _bring_back(member, primary, source, control, divergence)
+    await put_passwords(member)
     await _run(
         member, _AS_STANDBY, member.settings.workshop, what="configuring it as a standby",
         stdin=_auto_conf(member, action, primary).encode(),

@@ -20,12 +20,12 @@ from psycopg import sql
 from evac.core.errors import DriverError
 from evac.core.observation import Instant
 from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.credentials import put_passwords
 from evac.drivers.postgresql.member import Member
 from evac.drivers.postgresql.session import Session
 
 BEAT_EACH = timedelta(seconds=1)
 ADVANCE_EACH = timedelta(seconds=5)
-PUT_WITHIN = timedelta(seconds=10)
 SLOTS_EACH = timedelta(seconds=20)
 STALE_MAX_MS = 1500
 
@@ -70,9 +70,6 @@ END $evac$"""
 """The others' slots on a standby: before a planned switch they turn to it while it is one still. These hold no log."""
 
 
-_PUT = """umask 077; cat > "$1.new" && sync "$1.new" && mv "$1.new" "$1" """
-
-
 class Upkeep:
     """Does the chores of one member when they are due; a session of its own, so that nothing else waits for them."""
 
@@ -108,23 +105,12 @@ class Upkeep:
         try:
             slots = sql.SQL(_STANDBY_SLOTS).format(slots=sql.Literal(names))
             await self.session.change(slots, within=member.settings.answer_timeout)
-            await self._put_passwords()
+            await put_passwords(member)
         except DriverError as error:
             self._slots_at = now
             return str(error)
         self._slots_at = now  # not before: an observation that is given up in the middle is begun again by the next
         return ""
-
-    async def _put_passwords(self) -> None:
-        """Put the others' passwords on the member's host, once: whoever it must follow, no server logs one."""
-        member = self._member
-        lines = naming.passfile_lines(member.region, member.peers)
-        if member.credentials.passfile or not lines:
-            return
-        path = f"{member.settings.workshop}.pgpass"
-        done = await member.hands.as_owner(_PUT, path, stdin=lines.encode(), within=PUT_WITHIN)
-        if done.code == 0:
-            member.credentials.passfile = path
 
     def _chores(self) -> tuple[sql.Composable, ...]:
         member = self._member
