@@ -233,7 +233,8 @@ def _how_astray(scene: Scene, component: Component, region: RegionId, *, after: 
     stream = scene.streams.get((component.id, region))
     if stream is None or region == scene.placement.primary or not _leads(scene, component):
         return ""
-    still = scene.now - stream.told <= NOW and scene.now - stream.since >= after
+    since = max(stream.since, scene.watched_since)  # what was seen before the last run ended says nothing of now
+    still = scene.now - stream.told <= NOW and scene.now - since >= after
     state = scene.members[component.id, region].state
     if not still or state is None or state.role is not MemberRole.STANDBY:
         return ""

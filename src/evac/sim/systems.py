@@ -95,6 +95,14 @@ class Systems:
             for (c, r), n in self.nodes.items()
         }
 
+    def stream(self, component: ComponentId) -> None:
+        """Let every standby go over to the timeline of the primary it follows."""
+        nodes = {region: node for (c, region), node in self.nodes.items() if c == component}
+        for node in nodes.values():
+            source = nodes.get(node.upstream) if node.upstream else None
+            if source is not None and source.role is MemberRole.PRIMARY:
+                node.timeline = source.timeline
+
     def check(self, component: ComponentId) -> None:
         """Record it when two members could acknowledge a write."""
         writers = self.writers(component)
@@ -156,6 +164,7 @@ class Member:
         if action.verb not in self.node.done:
             self._around(action, undo=False, after=False)
             self.node.done[action.verb] = _change(self.node, self.region, action)
+            self.systems.stream(self.component)
             self._around(action, undo=False, after=True)
         self._lose(action, undo=False)
         return self.node.done[action.verb]

@@ -242,7 +242,7 @@ def snapshots_stuck(on: Embedded) -> dict[str, str]:
 
 def test_a_move_that_turns_back_is_tried_again_later_and_a_rebuild_too() -> None:
     world = World()
-    world.systems.faults[ORDERS_DB, WEST, Verb.CATCH_UP, False] = Fault.REFUSED
+    world.systems.faults[ORDERS_DB, EAST, Verb.PREPARE, False] = Fault.REFUSED
 
     async def play(on: Embedded) -> None:
         await on.ask(Wish.SWITCHOVER, target=WEST)

@@ -106,22 +106,6 @@ def test_what_holds_already_is_not_done_again() -> None:
     assert world.effects[EFFECT] == 1
 
 
-def test_an_agent_that_starts_anew_reads_how_far_it_has_obeyed() -> None:
-    """An order of the same term is obeyed, one of an earlier term is not."""
-    first, again, late = order(), order(attempt=2), order(attempt=3)
-    late = replace(late, action=replace(late.action, term=Term(late.term - 1)))
-    members: dict[ComponentId, Driver] = dict(systems().members(WEST))
-
-    async def lives() -> list[Answer]:
-        store = MemoryStore()
-        return [answer for each in (first, again, late) for answer in await ask(store, each, members=members)]
-
-    obeyed, obeyed_again, refused = time.run(lives())
-    assert obeyed.receipt is not None
-    assert obeyed_again.receipt is not None
-    assert "is over" in refused.reason
-
-
 def test_a_look_that_takes_too_long_has_seen_nothing() -> None:
     """The effect is tried then, as after every look that could not tell."""
 
