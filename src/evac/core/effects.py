@@ -84,13 +84,13 @@ def _forward(run: Run) -> Iterator[Do]:
 def _again(run: Run, step: Step, progress: Progress) -> Do | None:
     """The next try of a step that has had one: after a failure, or because nobody of this term has asked for it."""
     orphaned = progress.running and progress.term < run.term
-    if progress.receipt is not None or progress.spent(step.retries) or (progress.running and not orphaned):
+    if progress.receipt is not None or progress.spent(step) or (progress.running and not orphaned):
         return None
     return Do(
         step=step.id,
         attempt=progress.attempt + 1,
-        doubt=progress.doubtful,
-        look=progress.failures > step.retries,
+        doubt=progress.doubtful or progress.haunts(step),
+        look=progress.failures > step.retries and not progress.haunts(step),
     )
 
 
@@ -109,7 +109,7 @@ def _back(run: Run) -> Iterator[Do | Undo]:
 
 def _unsure(step: Step, progress: Progress) -> bool:
     """Whether a step's try is under way, or will be looked at once more."""
-    return progress.doubtful and not progress.spent(step.retries)
+    return progress.doubtful and not progress.spent(step)
 
 
 def _to_undo(run: Run, step: Step) -> bool:
@@ -169,6 +169,8 @@ def _say(run: Run, step: Step) -> str:
     if progress is None:
         return f"{step.id} was not started: {run.unfenced(step) or 'what it needs is not there'}"
     match progress.failure:
+        case Failure.REJECTED | Failure.UNAVAILABLE if progress.haunts(step):
+            return f"{step.id} may happen yet, an earlier try had no answer: {progress.reason}; look there, then decide"
         case Failure.INDETERMINATE:
             return f"{step.id} may have happened and cannot be seen: {progress.reason}; look there, then decide"
         case Failure.REJECTED:

@@ -59,6 +59,7 @@ def _start(run: Run, event: Started) -> Run:
         term=event.term,
         started_at=event.at,
         failures=before.failures if before else 0,
+        late=before is not None and (before.late or before.doubtful),
     )
     return _with(run, event.step, progress, undo=event.undo)
 

@@ -129,8 +129,9 @@ Event: TypeAlias = Opened | Resumed | Started | Done | Failed | Settled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far one step's `do`, or its undo, has come. `failures` counts the tries that ended without a receipt;
-    XX"""
+    """How far one step's `do`, or its undo, has come. `failures` counts the tries that ended without a receipt; `late`
+    says that of an earlier try nobody knows whether it has ended: it may happen yet, whatever a look shows now.
+    """
 
     attempt: int
     term: Term
@@ -140,6 +141,7 @@ class Progress:
     failure: Failure | None = None
     reason: str = ""
     failures: int = 0
+    late: bool = False
 
     @property
     def running(self) -> bool:
@@ -151,8 +153,9 @@ class Progress:
         """Return whether the last try may have happened: it has no answer, or nobody could say."""
         return self.running or self.failure is Failure.INDETERMINATE
 
-    def spent(self, retries: int) -> bool:
+    def spent(self, step: Step) -> bool:
         """Return whether the last try failed and no other will follow."""
+        retries = step.retries + (LOOKS_MAX if self.haunts(step) else 0)
         match self.failure:
             case None:
                 return False
@@ -161,7 +164,13 @@ class Progress:
             case Failure.UNAVAILABLE:
                 return self.failures > retries
             case Failure.INDETERMINATE:  # pragma: no branch (the union is closed)
-                return self.failures > retries + LOOKS_MAX
+                return self.failures > step.retries + LOOKS_MAX
+
+    def haunts(self, step: Step) -> bool:
+        """Return whether a promotion may come yet, though the last try of it has failed. What else comes late is
+        undone by its undo, or refused by its term; this would be a second writer once the old primary is let go.
+        """
+        return step.pivot and (self.late or self.doubtful)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,16 +207,18 @@ class Run:
         progress = self.does.get(step.id)
         if progress is None:
             return self.skipped(step) or (bool(self.unfenced(step)) and not self._fencing(step))
-        return progress.spent(step.retries)
+        return progress.spent(step)
 
     def skipped(self, step: Step) -> bool:
         """Return whether an optional step never starts, because something it needs is not there."""
         return step.optional and step.id not in self.does and any(self.spent(self.plan.step(n)) for n in step.needs)
 
     def unknown(self, step: Step) -> bool:
-        """Return whether a step has finally failed and may have happened all the same."""
+        """Return whether a step has finally failed and may have happened all the same, or may happen yet."""
         progress = self.does.get(step.id)
-        return progress is not None and progress.spent(step.retries) and progress.failure is Failure.INDETERMINATE
+        if progress is None or not progress.spent(step):
+            return False
+        return progress.failure is Failure.INDETERMINATE or progress.haunts(step)
 
     def unfenced(self, step: Step) -> str:
         """Return why a promotion that could start now lacks its proof; empty if it does not, or is none."""
@@ -255,7 +266,7 @@ class Run:
 
     def _may_hold(self, step: Step) -> bool:
         progress = self.does.get(step.id)
-        return progress is not None and (not progress.spent(step.retries) or self.unknown(step))
+        return progress is not None and (not progress.spent(step) or self.unknown(step))
 
 
 def _lasting(step: Step) -> bool:

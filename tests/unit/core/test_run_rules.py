@@ -254,6 +254,24 @@ def test_a_promotion_that_certainly_did_not_happen_lets_the_run_turn_back() -> N
     settled(fail(run, "promote", *[UNKNOWN] * (1 + LOOKS_MAX)), Outcome.STUCK)
 
 
+@pytest.mark.parametrize("last", [AWAY, REFUSED])
+def test_a_promotion_that_may_come_yet_is_tried_again_and_never_turned_back_from(last: Failure) -> None:
+    """Its first try has no answer: that a look finds a standby later does not say that it stays one."""
+    run = fail(done(begin(stop(), promote("stop")), "stop", kind="stopped"), "promote", UNKNOWN)
+    tries = LOOKS_MAX if last is AWAY else 0
+    for number in range(tries):
+        assert effects(run) == (Do(step=StepId("promote"), attempt=2 + number, doubt=True),)
+        run = fail(run, "promote", AWAY)
+    (reason, *_) = settled(fail(run, "promote", last) if last is REFUSED else run, Outcome.STUCK)
+    assert reason.startswith("promote may happen yet, an earlier try had no answer")
+
+
+def test_a_promotion_whose_answer_was_lost_with_its_leader_may_come_yet() -> None:
+    run = start(done(begin(stop(), promote("stop")), "stop", kind="stopped"), "promote")
+    run = fail(resume(run), "promote", REFUSED)
+    assert "may happen yet" in settled(run, Outcome.STUCK)[0]
+
+
 def test_a_lasting_step_without_an_undo_is_a_point_of_no_return() -> None:
     run = begin(step("one"), stop(undoable=False), step("two"))
     run = fail(done(done(run, "one"), "stop"), "two", REFUSED)
