@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.core.errors import Conflict, StoreError, StoreUnavailable
@@ -119,32 +120,35 @@ class Candidate:
     async def _renew(self, mine: Leader, held: Held) -> None:
         """Renew until that fails for so long that the lease must be laid down, or another one has it."""
         while held.lasts(self._clock.now(), self._timing):
-            await self._clock.sleep(self._timing.renew)
-            left = held.sent_at + self._timing.hold - self._clock.now()
+            await self._clock.sleep(min(self._timing.renew, self._left(held)))
             try:
-                async with asyncio.timeout(max(left.total_seconds(), 0)):
+                async with asyncio.timeout(self._left(held).total_seconds()):
                     held = await self._write(mine, held.version)
             except Conflict:
-                renewed = await self._mine(mine, left=left)
+                renewed = await self._mine(mine, held)
                 if renewed is None:
                     return
                 held = renewed
             except (TimeoutError, StoreUnavailable):
                 continue
 
-    async def _mine(self, mine: Leader, *, left: timedelta) -> Held | None:
+    async def _mine(self, mine: Leader, held: Held) -> Held | None:
         """After a conflict: a renewal whose reply was lost is still ours, counted from when we last knew of it.
 
-        Only the version is taken from it: when it was sent is not known any more, so the age goes on from before.
+        Only the version is taken from it: when it was sent is not known any more, so the age goes on as it was.
         """
         try:
-            async with asyncio.timeout(max(left.total_seconds(), 0)):
+            async with asyncio.timeout(self._left(held).total_seconds()):
                 record = await self._store.get(KEY)
         except (TimeoutError, StoreUnavailable):
             return None
         if record is None or decode(record.value, Leader) != mine:
             return None
-        return Held(version=record.version, sent_at=self._clock.now() - (self._timing.hold - left))
+        return replace(held, version=record.version)
+
+    def _left(self, held: Held) -> timedelta:
+        """Return how much longer the lease may be acted on."""
+        return max(held.sent_at + self._timing.hold - self._clock.now(), timedelta())
 
 
 async def _always() -> bool:

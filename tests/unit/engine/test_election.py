@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -32,6 +32,8 @@ class Line:
     cut: bool = False
     replies_lost: int = 0
     slow: timedelta = timedelta()
+    renewed_at: Instant | None = None
+    """When the newest commit that succeeded was sent."""
 
     async def get(self, key: str, *, near: bool = False) -> Record | None:
         await self._reach()
@@ -49,8 +51,10 @@ class Line:
         delete: Collection[str] = (),
         lasting: bool = True,
     ) -> int:
+        sent_at = CLOCK.now()
         await self._reach()
         revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
+        self.renewed_at = sent_at
         if self.replies_lost:
             self.replies_lost -= 1
             raise StoreUnavailable("the reply was lost")
@@ -162,6 +166,43 @@ def test_a_store_too_slow_to_renew_in_time_ends_a_reign() -> None:
             task.cancel()
 
     time.run(tell())
+
+
+def reign_that_ends(trouble: Callable[[Line], Awaitable[None]], *, slow: timedelta) -> timedelta:
+    """Return how long after sending its last renewal a leader stopped that met a trouble."""
+
+    async def tell() -> timedelta:
+        reigns, line = Reigns(), Line(MemoryStore(), slow=slow)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            await trouble(line)
+            renewed_at = line.renewed_at
+            await CLOCK.sleep(2 * LEADING.hold)
+            task.cancel()
+        [(_, _, ended), *_] = reigns.told
+        assert renewed_at is not None
+        return ended - renewed_at
+
+    return time.run(tell())
+
+
+@pytest.mark.parametrize("slow_ms", range(0, 400, 50))
+def test_a_leader_that_is_cut_off_does_not_sleep_past_the_end_of_its_lease(slow_ms: int) -> None:
+    async def cut(line: Line) -> None:
+        line.cut = True
+
+    assert reign_that_ends(cut, slow=timedelta(milliseconds=slow_ms)) <= LEADING.hold
+
+
+def test_looking_for_a_renewal_whose_reply_was_lost_takes_its_time_from_the_lease() -> None:
+    async def lose_a_reply_and_slow_down(line: Line) -> None:
+        line.replies_lost = 1
+        while line.replies_lost:
+            await CLOCK.sleep(LEADING.renew / 8)
+        line.slow = timedelta(seconds=0.7)
+
+    assert reign_that_ends(lose_a_reply_and_slow_down, slow=timedelta()) <= LEADING.hold
 
 
 def test_another_ones_lease_is_not_renewed() -> None:
