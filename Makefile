@@ -8,7 +8,7 @@ RUNS ?= 5
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy bench soak docs lock clean
+.PHONY: help demo test coverage lab check lint types layers tidy models bench soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,18 +27,18 @@ $(VENV)/dev: $(VENV)/lab requirements/dev.lock
 demo: $(VENV)/lab ## three regions on this machine, a real region failover, a report
 	@$(BIN)/evac demo
 
-test: coverage lab ## all tests: unit, contract, golden, properties, lab
+test: coverage lab ## all tests: unit, contract, golden, properties, lab; not the models
 
 coverage: $(VENV)/dev ## the tests without a lab; fails below 100 % of the branches of core and engine
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/coverage run -m pytest -q -rfEs -n $(JOBS) -m "not lab"
+	@$(BIN)/coverage run -m pytest -q -rfEs -n $(JOBS) -m "not lab" --ignore tests/models
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
 lab: $(VENV)/dev
-	@$(BIN)/pytest -q -rfEs -m lab
+	@$(BIN)/pytest -q -rfEs -m lab --ignore tests/models
 
-check: lint types layers test ## what CI runs
+check: lint types layers models test ## what CI runs
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff format --check .
@@ -52,6 +52,9 @@ layers: $(VENV)/dev
 
 tidy: $(VENV)/dev
 	@$(BIN)/pytest -q tests/tidy
+
+models: $(VENV)/dev ## search the models of lease and run to the end; needs Debian's spin, and gcc
+	@$(BIN)/pytest -q -rs tests/models
 
 bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
 	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(RUNS) --out build/bench.json
