@@ -24,6 +24,7 @@ from evac.core.assessment import Diagnosis
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.estate import GroupId, Objectives, RegionId
 from evac.core.health import score
+from evac.core.lease import Leader
 from evac.core.objectives import Forecast
 from evac.core.observation import MemberRole, MemberState
 from evac.core.outlook import Point, Trend, trend
@@ -124,6 +125,7 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
     said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
+    said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []
     said.append("")
     said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
     said += [line for standing in snapshot.sets for line in _set(standing)]
@@ -144,7 +146,8 @@ def _going(found: Trend) -> str:
 def _first(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
     """Is it fine, what is done, what is needed."""
     if not led or age > SNAPSHOT_FRESH:
-        return f"{snapshot.estate}: nobody watches; what follows is {span(age)} old. Needed from you: start evac serve"
+        what = "evac agent in most regions, and look at the store" if snapshot.leader else "evac serve"
+        return f"{snapshot.estate}: nobody watches; what follows is {span(age)} old. Needed from you: start {what}"
     if snapshot.stuck:
         runs = ", ".join(snapshot.stuck.values())
         return f"{snapshot.estate}: not fine. Run {runs} is stuck. Needed from you: evac report {runs}"
@@ -157,6 +160,14 @@ def _first(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
     if _fine(snapshot):
         return f"{snapshot.estate}: fine. Nothing is needed from you"
     return f"{snapshot.estate}: not fine; evac watches. Nothing is needed from you yet"
+
+
+def _leads(leader: Leader) -> str:
+    return f"{leader.region} leads since {_utc(leader.since)} ({leader.name}, reign {leader.reign})"
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _calm(decision: Decision) -> bool:
@@ -208,8 +219,7 @@ def _set(standing: SetStanding) -> list[str]:
     lines = [f"{standing.component} {who}"]
     if standing.changed is not None and not standing.whole:
         change = standing.changed
-        when = f"{change.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        lines.append(f"  since {when}, run {change.run} ({change.kind}): {'; '.join(change.reasons)}")
+        lines.append(f"  since {_utc(change.wall)}, run {change.run} ({change.kind}): {'; '.join(change.reasons)}")
     return lines
 
 

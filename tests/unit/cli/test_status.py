@@ -1,4 +1,4 @@
-"""What `evac status` says of the set that must acknowledge."""
+"""What `evac status` says of the set that must acknowledge, and of who leads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from evac.cli.status import Known, lines
 from evac.core.decision import Hold
 from evac.core.estate import GroupId
+from evac.core.lease import Leader
 from evac.core.plan import RunKind, SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Snapshot
@@ -23,7 +24,7 @@ CHANGE = SetChange(
 )
 
 
-def said(standing: SetStanding) -> list[str]:
+def said(standing: SetStanding, *, leader: Leader | None = None, led: bool = True) -> list[str]:
     assessment = judged(shop())
     snapshot = Snapshot(
         estate="shop",
@@ -38,8 +39,9 @@ def said(standing: SetStanding) -> list[str]:
         active={},
         stuck={},
         sets=(standing,),
+        leader=leader,
     )
-    return lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}), led=True, wall=WALL)
+    return lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}), led=led, wall=WALL)
 
 
 def test_a_whole_set_is_fine() -> None:
@@ -66,3 +68,13 @@ def test_who_waits_for_nobody_has_no_promise() -> None:
 def test_both_sets_are_said_while_a_change_runs() -> None:
     told = said(replace(WHOLE, sets=(BOTH, SyncSet(acks=1, standbys=(WEST,)))))
     assert told[-1] == "orders-db waits for any 1 of us-west-2, eu-west-1, and for any 1 of us-west-2"
+
+
+def test_who_leads_is_said_where_agents_elect_one() -> None:
+    leader = Leader(name="host:7", region=WEST, reign=2, since=WALL)
+    assert said(WHOLE, leader=leader)[:2] == [
+        "shop: fine. Nothing is needed from you",
+        "  us-west-2 leads since 2026-11-23 03:12:04 UTC (host:7, reign 2)",
+    ]
+    assert "start evac agent" in said(WHOLE, leader=leader, led=False)[0]
+    assert "start evac serve" in said(WHOLE, led=False)[0]
