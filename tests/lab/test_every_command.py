@@ -62,6 +62,8 @@ async def test_what_only_looks(on: Stage) -> None:
     assert all(finding["ok"] for finding in checks)
     assert [finding for finding in checks if finding["warning"]] == []
     assert {s["action"]["verb"] for s in (await document(on, "plan", "failover", HOME))["plan"]["steps"]} >= {"promote"}
+    assert (await document(on, "explain", TARGET))["readiness"]["shop"]["region"] == TARGET
+    assert (await document(on, "explain", HOME))["if_lost"]["shop"]["rto"] > 0
     assert set((await document(on, "lab", "status"))["regions"]) == {HOME, TARGET, "eu-west-1"}
 
 

@@ -29,6 +29,7 @@ from evac.cli import (
     automation,
     check,
     demo,
+    explain,
     init,
     lab,
     move,
@@ -86,6 +87,7 @@ check.add_to(app)
 serve.add_to(app)
 agent.add_to(app)
 status.add_to(app)
+explain.add_to(app)
 plan.add_to(app)
 move.add_to(app)
 shift.add_to(app)

@@ -298,6 +298,10 @@ _AGAIN: Mapping[RunKind, str] = {
 """How the plan of a move that turned back is asked for once more."""
 
 
+_HOLDS_UP = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
+"""Runs whose stuck end keeps evac from acting for their group until a person resolves it; others it begins again."""
+
+
 def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoined: bool) -> tuple[Command, ...]:
     plan, run = opened.plan, opened.run
     commands: list[Command] = []
@@ -306,9 +310,10 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
     match end.outcome:
         case Outcome.STUCK:
             commands.append(Command(command="evac status", why="see what each member says of itself now"))
-            commands.append(
-                Command(command=f"evac resolve {run}", why="once you know and have put right what happened")
-            )
+            if plan.kind in _HOLDS_UP:
+                commands.append(
+                    Command(command=f"evac resolve {run}", why="once you know and have put right what happened")
+                )
         case Outcome.ROLLED_BACK:
             commands.append(Command(command="evac check", why="find what else would fail in an emergency"))
             if plan.kind in _AGAIN:

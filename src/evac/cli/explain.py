@@ -1,0 +1,123 @@
+"""`evac explain REGION`: what is known of a region, what evac makes of it, and why it does what it does, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StateOption,
+    StoreOption,
+    console,
+    print_json,
+)
+from evac.core.assessment import Verdict
+from evac.core.decision import Decision
+from evac.core.errors import EvacError
+from evac.core.estate import RegionId
+from evac.core.news import DecisionNews, VerdictNews
+from evac.core.objectives import Forecast
+from evac.core.readiness import Readiness
+from evac.core.snapshot import Snapshot
+from evac.opened import OpenEstate, known_names, read_estate
+from evac.report.lines import decision_line, verdict_lines
+from evac.report.plans import rpo
+from evac.report.words import span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A region's verdict, and by group: the decision, what losing the region would cost if the primaries are there, and
+    how ready the region is to take over if they are not.
+    """
+
+    region: RegionId
+    verdict: Verdict
+    decisions: tuple[Decision, ...]
+    if_lost: dict[str, Forecast]
+    readiness: dict[str, Readiness]
+    silent: str
+    """Why the region itself is not heard; empty if it is."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("explain")
+    def explain(
+        region: Annotated[str, typer.Argument(help="The region.")],
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        store: StoreOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Show what is known of a region, and why evac acts or not."""
+        snapshot, found = asyncio.run(_read(region, estate, environment, state, store))
+        if as_json:
+            print_json(found)
+            return
+        out = console()
+        for line in lines(found, snapshot):
+            out.print(line, markup=False)
+
+
+async def _read(
+    region: str, path: Path, environment: str | None, state: Path | None, store: str | None
+) -> tuple[Snapshot, Explained]:
+    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+        known_names(opened.loaded.estate, regions=(region,), group=None)
+        snapshot = await opened.last_known()
+        return snapshot, await _explain(RegionId(region), snapshot, opened)
+
+
+async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> Explained:
+    primaries = {p.group for p in snapshot.placements if p.primary == region}
+    forecasts = await opened.objectives()
+    ready: dict[str, Readiness] = {}
+    with suppress(EvacError):  # from a view that is old nobody can tell
+        for group in (p.group for p in snapshot.placements if p.primary != region):
+            ready |= {str(group): each for each in await opened.readiness(group) if each.region == region}
+    return Explained(
+        region=region,
+        verdict=next(v for v in snapshot.verdicts if v.region == region),
+        decisions=snapshot.decisions,
+        if_lost={str(g): forecast for g, forecast in forecasts.items() if g in primaries},
+        readiness=ready,
+        silent=snapshot.voiceless.get(region, ""),
+    )
+
+
+def lines(found: Explained, snapshot: Snapshot) -> list[str]:
+    """Return what a person reads: what was seen, what it means, what is done about it and why, what else could be."""
+    at, verdict = snapshot.at, found.verdict
+    since = verdict.symptom_at
+    news = [
+        *verdict_lines(VerdictNews(at=at, verdict=verdict, before=None), since=since),
+        *(decision_line(DecisionNews(at=at, decision=d), since=since) for d in found.decisions),
+    ]
+    said = [f"{found.region} as it was at {snapshot.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
+    said += [f"  {line.word:<9} {line.text}" for line in news]
+    said += [f"  {'silent':<9} {found.silent}"] if found.silent else []
+    for group, forecast in found.if_lost.items():
+        said.append(
+            f"  {'if lost':<9} {group} would be back in {span(forecast.rto)} (p95 {span(forecast.rto_p95)}), RPO"
+            f" {rpo(forecast)}"
+        )
+    for group, ready in found.readiness.items():
+        why = f": {'; '.join(ready.blocking)}" if ready.blocking else ""
+        said.append(
+            f"  {'ready' if ready.ready else 'not ready':<9} to take over {group}, scores {ready.score:.2f}{why}"
+        )
+        said += [f"  {'':<9} {hint}" for hint in ready.recommendations]
+    return said
