@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evac.core.assessment import Assessment, assess
-from evac.core.decision import Move, Rejoin, decide
+from evac.core.deciding import decide
+from evac.core.decision import Move, Rejoin
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
 from evac.core.estate import ComponentId, Estate, Purpose, RegionId

@@ -17,7 +17,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
-The table is `docs/design/safety.md` 1. What this is not: a decision to act (`decision`).
+The table is `docs/design/safety.md` 1. What this is not: a decision to act (`deciding`).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from statistics import median, quantiles
 from typing import TypeAlias
 
 from evac.core.assessment import Assessment
-from evac.core.decision import unstarvable
 from evac.core.estate import Component, ComponentId, Detection, Estate, Purpose, ReplicationMode
+from evac.core.fencing import unstarvable
 from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
 from evac.core.protection import synchronous

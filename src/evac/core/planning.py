@@ -6,7 +6,7 @@ differs is the fence: a planned move stops the old primary and knows what it wro
 standbys away from it. A planned move promotes nothing before everything is fenced, so that it can still turn back;
 an unplanned one has nothing to turn back to, and lets each component go as fast as it can.
 
-What this is not: whether and where to move (`decision`, `targets`).
+What this is not: whether and where to move (`deciding`, `targets`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from evac.core.assessment import Assessment, Diagnosis, answers
-from evac.core.decision import Move, Rejoin, is_standby, unstarvable
+from evac.core.decision import Move, Rejoin
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Estate, Purpose, RegionId, ReplicationMode
+from evac.core.fencing import is_standby, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.protection import set_of

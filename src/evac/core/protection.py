@@ -9,8 +9,8 @@ and so many of it hold all that was written until then. While it runs the record
 starves both; after it the new set alone starves the primary *and* has every write that any earlier set acknowledged
 (`docs/design/safety.md` 3, `docs/adr/0009`). That holds for shrinking and for widening, so there is one plan for both.
 
-What this is not: when to look (`decision` asks only while the primary itself is well), or a cure for components that
-acknowledge before they replicate: their primaries count whoever is connected, so no standby can be left out of a set.
+What this is not: when to look (`upkeep`), or a cure for components that acknowledge before they replicate: their
+primaries count whoever is connected, so no standby can be left out of a set.
 """
 
 from __future__ import annotations

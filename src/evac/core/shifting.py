@@ -4,7 +4,7 @@ Intuition: every router is asked first, and the new door is tried as a client wo
 compare-and-set on the term, and the door is tried again. Every step can be undone, and nothing that holds state is
 touched: the run carries the group's next term only so that no router can obey an older plan afterwards.
 
-What this is not: whether and where to (`traffic`, `decision`).
+What this is not: whether and where to (`traffic`, `deciding`).
 """
 
 from __future__ import annotations

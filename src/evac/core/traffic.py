@@ -5,7 +5,7 @@ way in to the primary's region is broken, clients can come in by another region'
 them on over the private link: nothing is fenced, nothing is promoted, and the way back is as short. That needs a
 router that chooses the door, another door that is seen open, and a link that holds: the standbys there stream.
 
-What this is not: moving the primaries (`targets`), deciding when (`decision`), or the steps (`shifting`).
+What this is not: moving the primaries (`targets`), deciding when (`deciding`), or the steps (`shifting`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Intuition: it carries values between the store and the pure core. Views come in,
 a decision to move becomes a plan, a plan becomes a run in the journal, and the executor does the rest. What it knows
 is written back as a snapshot for whoever asks, and what people wish is read from the store like everything else.
 
-What this is not: rules. When to act is `core.decision`, how is `core.planning`, how far one has come is `core.run`.
+What this is not: rules. When to act is `core.deciding`, how is `core.planning`, how far one has come is `core.run`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TypeAlias
 import structlog
 
 from evac.core.assessment import Assessment, Diagnosis, assess
-from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View, decide
+from evac.core.deciding import decide
+from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId

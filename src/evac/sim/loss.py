@@ -2,7 +2,7 @@
 
 Intuition: a probe's outcome on a lossy link is a matter of TCP's patience (`tcp`, `probing`), and what those outcomes
 add up to is a matter of the core alone. So only the network is a model here: every answer is folded by
-`core.detector`, judged by `core.assessment` and decided on by `core.decision`, with the settings as shipped. Loss is
+`core.detector`, judged by `core.assessment` and decided on by `core.deciding`, with the settings as shipped. Loss is
 per packet and way, independent, on every link of one region, or on all links.
 
 Months must pass in minutes. So an answer that repeats what its cell already holds (up, and up again) is only noted,
@@ -28,7 +28,8 @@ from random import Random
 from statistics import median
 
 from evac.core.assessment import Assessment, Diagnosis, assess, calm
-from evac.core.decision import Ask, CallPerson, Move, View, decide
+from evac.core.deciding import decide
+from evac.core.decision import Ask, CallPerson, Move, View
 from evac.core.detector import Detector, Sight, fold
 from evac.core.estate import ComponentId, Detection, Estate, Purpose, RegionId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Probed

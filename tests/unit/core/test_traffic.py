@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from evac.core.assessment import Assessment, Diagnosis, assess
-from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View, decide
+from evac.core.deciding import decide
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Component, Directs, Estate, RegionId

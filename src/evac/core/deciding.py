@@ -1,0 +1,259 @@
+"""Deciding: what is to be done about each group now, or why nothing is.
+
+Intuition: for each group ask in this order: is a run under way; is the region that holds the primaries in trouble of a
+kind that moving cures, or only the way in for clients, and can they come in by another door; if neither, does evac
+still owe something (a standby that left the set or is back, clients to bring home, a returned region to rebuild); may
+evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is the answer, and is
+recorded with the same care as a move.
+
+What this is not: the steps (`planning`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from evac.core import traffic
+from evac.core.assessment import Diagnosis, Verdict
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
+from evac.core.estate import Automation, GroupId, RegionId
+from evac.core.fencing import unfenceable
+from evac.core.observation import Instant
+from evac.core.plan import Placement, RunKind
+from evac.core.targets import choose
+from evac.core.traffic import Shift
+from evac.core.trying import after_failure
+from evac.core.upkeep import starving, stay, upkeep
+
+LOST_AFTER = timedelta(seconds=10)
+"""A region that cannot be judged and has been silent for so long is told to a person."""
+
+
+def decide(view: View, *, now: Instant) -> tuple[Decision, ...]:
+    """Return one decision for each group; the group whose region is worst comes first."""
+    order = sorted(view.placements.values(), key=lambda p: (view.assessment.verdicts[p.primary].availability, p.group))
+    return tuple(_decide_group(view, placement, now) for placement in order)
+
+
+def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
+    group = placement.group
+    if group in view.active:
+        return Hold(group=group, reasons=(f"run {view.active[group]} is under way",))
+    if group in view.stuck:
+        run = view.stuck[group]
+        return Hold(group=group, reasons=(f"run {run} is stuck and waits for a person: evac report {run}",))
+    if (tries := view.tries.get(group)) and (wait := after_failure(group, tries, now=now)):
+        return wait
+    verdict = view.assessment.verdicts[placement.primary]
+    shut = traffic.door_trouble(view.estate, view.assessment, placement, view.members)
+    trouble = "" if _goes_round(view, placement, verdict, shut) else _trouble(view, placement, verdict)
+    if not trouble and not shut:
+        return _quiet(view, placement, verdict, now)
+    of_doors = verdict.ingress_only or not trouble
+    sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
+    reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
+    if now - sick.since < _dwell(view, sick):
+        return Hold(group=group, reasons=(f"{reasons[-1]}: watched for the dwell before acting",), watching=True)
+    if of_doors:
+        shifted = _shift(view, placement, sick, reasons, now)
+        if not isinstance(shifted, str):
+            return shifted
+        reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
+    return starving(view, placement, reasons[0], now=now) or _move(view, placement, sick, reasons, now)
+
+
+def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision:
+    """Nothing ails the group: what is evac still owing?"""
+    if lost := _lost(placement.group, verdict):
+        return lost
+    back = _come_back(view, placement, verdict, now)
+    if back is not None and not isinstance(back, Hold):
+        return back
+    return upkeep(view, placement, now=now) or back or Hold(group=placement.group, reasons=(_calm(verdict),))
+
+
+def _dwell(view: View, verdict: Verdict) -> timedelta:
+    """How long a verdict is watched before anything acts on it."""
+    policy = view.estate.detection
+    return policy.dwell if verdict.corroborated else policy.ingress_dwell
+
+
+def _lost(group: GroupId, verdict: Verdict) -> CallPerson | None:
+    """A region that nobody can judge, and whose agent is silent: evac moves nothing that it cannot judge."""
+    age = verdict.heartbeat_age
+    if verdict.diagnosis is not Diagnosis.UNKNOWN or age is None or age < LOST_AFTER:
+        return None
+    silent = f"{verdict.region} cannot be judged, and its agent has been silent for {age.total_seconds():.0f} s"
+    advice = f"if {verdict.region} is gone: evac failover {verdict.region}; if evac itself is cut off: mend that first"
+    return CallPerson(group=group, reasons=(silent, advice))
+
+
+def _calm(verdict: Verdict) -> str:
+    match verdict.diagnosis:
+        case Diagnosis.WELL:
+            return f"{verdict.region} is well"
+        case Diagnosis.LINK_CUT:
+            return f"{verdict.region}: only a minority of outside views fail; a link is cut, the region is not"
+        case Diagnosis.UNKNOWN:
+            return f"{verdict.region} cannot be judged: too little has been seen of it, from outside or from inside"
+        case (  # pragma: no branch (the union is closed)
+            Diagnosis.GRAY
+            | Diagnosis.SERVICE_DOWN
+            | Diagnosis.SERVICES_DOWN
+            | Diagnosis.INGRESS_FAILED
+            | Diagnosis.UNREACHABLE
+        ):
+            return f"{verdict.region} is {verdict.diagnosis}, of no concern to this group"
+
+
+def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
+    """What ails the primary's region that moving this group would cure; empty if nothing."""
+    mine = {s.id for s in view.estate.group_services(placement.group)}
+    required = mine - view.estate.wanted_only(placement.group)
+    hit = sorted(required.intersection(verdict.services))
+    region = verdict.region
+    match verdict.diagnosis:
+        case Diagnosis.UNREACHABLE:
+            voters = sum(e.votes and e.view == "down" for e in verdict.evidence)
+            return f"{region} unreachable: {voters} outside views agree, agent heartbeat stale"
+        case Diagnosis.SERVICES_DOWN:
+            return f"all services of {region} are down, seen from outside and from inside"
+        case Diagnosis.SERVICE_DOWN:
+            return f"{', '.join(hit)} in {region} down, seen from outside and from inside" if hit else ""
+        case Diagnosis.INGRESS_FAILED:
+            return f"{', '.join(hit)} in {region} well inside, not reachable from outside" if hit else ""
+        case Diagnosis.GRAY:
+            return f"clients of {', '.join(hit)} in {region} fail too often, seen from a quorum" if hit else ""
+        case Diagnosis.WELL | Diagnosis.LINK_CUT | Diagnosis.UNKNOWN:  # pragma: no branch (the union is closed)
+            return ""
+
+
+def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:
+    """Whether clients go round the broken way in already: by another door, all of them, and nothing ails that one."""
+    half_done = placement.group in view.shift_tries or placement.group in view.return_tries
+    return verdict.ingress_only and placement.entry is not None and not shut and not half_done
+
+
+def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision | str:
+    """Clients come in by another door; or why they cannot, so that the group is moved."""
+    group, guard = placement.group, view.estate.guard
+    tries = view.shift_tries.get(group)
+    if tries and now - tries.at < guard.hold_down:
+        return f"it did not help {(now - tries.at).total_seconds():.0f} s ago"
+    if reason := traffic.beyond_doors(view.estate, group, sick):
+        return reason
+    doors = traffic.choose_door(view.estate, view.assessment, placement, view.members)
+    if doors.target is None:
+        return doors.why
+    shift = Shift(
+        group=group,
+        source=placement.door,
+        target=doors.target,
+        reasons=(*reasons, f"{doors.target}'s door is open; {placement.primary} still serves"),
+        rejected=doors.rejected,
+        evidence=sick.evidence,
+        symptom_at=sick.symptom_at,
+    )
+    return _permitted(view, shift, now)
+
+
+def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision | None:
+    """Clients enter by another door: back to the primary's own once that has been open for long enough."""
+    if placement.entry is None:
+        return None
+    group, guard, home = placement.group, view.estate.guard, placement.primary
+    round_about = f"clients enter by {placement.entry}, which carries them on to {home}"
+    now_by_hand = f"now: {_by_hand(view, group, home)}"
+
+    def wait(why: str) -> Hold:
+        return Hold(group=group, reasons=(round_about, why), watching=True)
+
+    if by := view.sent_by.get(group):
+        return wait(f"{by} sent them there, and they stay; {now_by_hand}")
+    if view.paused:
+        return wait(f"automation is paused: {view.paused}; {now_by_hand}")
+    held = guard.recover_for.total_seconds()
+    if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
+        return wait(f"{home} {shut}; they come back by themselves once its own door has been open for {held:g} s")
+    if verdict.entered_since is None or now - verdict.entered_since < guard.recover_for:
+        return wait(f"{home}'s own door is open again; they come back once it has been for {held:g} s")
+    tries = view.return_tries.get(group)
+    if tries and (again := after_failure(group, tries, now=now)):
+        return again
+    flaps = view.shift_flaps.get(group, Flaps())
+    if flaps.suppressed(now, guard):
+        points = flaps.now(now, guard.flap_half_life)
+        return wait(f"the way in is restless: {points:.0f} points, back below {guard.flap_reuse:.0f}; {now_by_hand}")
+    shift = Shift(
+        group=group,
+        source=placement.entry,
+        target=home,
+        reasons=(f"{home}'s own door has been open for {held:g} s",),
+        symptom_at=now,
+    )
+    return _permitted(view, shift, now)
+
+
+def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision:
+    """Something must be done: may it be, and where to?"""
+    group = placement.group
+    choice = choose(view.estate, view.assessment, placement, view.members)
+    if choice.target is None:
+        nobody = (*reasons, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected))
+        return stay(view, placement, nobody, now=now)
+    move = Move(
+        group=group,
+        kind=RunKind.FAILOVER,
+        source=placement.primary,
+        target=choice.target,
+        reasons=(*reasons, f"{choice.target} scores {choice.score:.2f}"),
+        rejected=choice.rejected,
+        evidence=verdict.evidence,
+        symptom_at=verdict.symptom_at,
+    )
+    if reason := unfenceable(view.estate, view.assessment, placement, view.members):
+        return CallPerson(
+            group=group,
+            reasons=(
+                *reasons,
+                reason,
+                f"if you are sure that it writes no more: evac failover {placement.primary} --to {choice.target}"
+                " --accept-loss",
+            ),
+        )
+    return _permitted(view, move, now)
+
+
+def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
+    """May evac do this by itself, now?"""
+    group = move.group
+    if isinstance(move, Shift):
+        command = _by_hand(view, group, move.target)
+    else:
+        command = f"evac failover {move.source} --to {move.target}"
+    if view.paused:
+        return CallPerson(group=group, reasons=(*move.reasons, f"automation is paused: {view.paused}"))
+    modes = {s.automation for s in view.estate.group_services(group)}
+    if Automation.MANUAL in modes:
+        advice = f"this group moves by hand only: {command}"
+        return CallPerson(group=group, reasons=(*move.reasons, advice))
+    if Automation.SEMI_AUTOMATIC in modes:
+        return Ask(group=group, move=move, reasons=(*move.reasons, "this group asks before it moves"))
+    guard = view.estate.guard
+    last = view.last_move_at.get(group)
+    if last is not None and now - last < guard.hold_down:
+        left = (guard.hold_down - (now - last)).total_seconds()
+        advice = f"moved {(now - last).total_seconds():.0f} s ago; nothing automatic for another {left:.0f} s"
+        return CallPerson(group=group, reasons=(*move.reasons, advice, f"by hand: {command}"))
+    flaps = view.flaps.get(group, Flaps())
+    if flaps.suppressed(now, guard):
+        points = flaps.now(now, guard.flap_half_life)
+        flapping = f"flapping: {points:.0f} points, nothing automatic above {guard.flap_reuse:.0f}"
+        return CallPerson(group=group, reasons=(*move.reasons, flapping))
+    return move
+
+
+def _by_hand(view: View, group: GroupId, door: RegionId) -> str:
+    """The command by which a person sends a group's clients in by a door."""
+    home = door == view.placements[group].primary == view.estate.home[group]
+    return "evac failback" if home else f"evac shift {door}"

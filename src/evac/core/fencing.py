@@ -1,0 +1,56 @@
+"""Whether the old primaries of a group can be fenced without a person, as far as can be told before it is tried.
+
+What this is not: the proof that they are (a fence receipt, `core.run`).
+"""
+
+from __future__ import annotations
+
+from evac.core.assessment import Assessment, answers
+from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId
+from evac.core.observation import MemberRole
+from evac.core.plan import Placement
+from evac.core.protection import alone
+from evac.core.targets import Members
+
+
+def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:
+    """Return why the old primaries cannot be fenced without a person; empty if they can.
+
+    A source whose agent answers can stop what it hosts. Services that are merely wanted do not count: a plan leaves
+    out what it cannot fence of them.
+    """
+    if answers(assessment, placement.primary, estate=estate):
+        return ""
+    wanted = estate.wanted_only(placement.group)
+    for component in estate.group_components(placement.group, Purpose.STATE):
+        if component.service in wanted:
+            continue
+        if reason := unstarvable(component, estate, assessment, placement, members):
+            return reason
+    return ""
+
+
+def unstarvable(
+    component: Component, estate: Estate, assessment: Assessment, placement: Placement, members: Members
+) -> str:
+    """Return why the old primary of a component cannot be starved of its standbys; empty if it can."""
+    sets = placement.sync.get(component.id, ())
+    if not sets:
+        how = "acknowledges alone" if alone(component, placement) else "is asynchronous"
+        return f"{component.id} {how} and {placement.primary} cannot be reached: nothing proves it stopped"
+    for sync in sets:
+        able = [
+            r for r in sync.standbys if is_standby(members, component.id, r) and answers(assessment, r, estate=estate)
+        ]
+        if len(able) < sync.refusals_needed:
+            return (
+                f"{component.id}: {sync.refusals_needed} of {', '.join(sync.standbys)} must refuse the old primary,"
+                f" {len(able)} can be reached"
+            )
+    return ""
+
+
+def is_standby(members: Members, component: ComponentId, region: RegionId) -> bool:
+    """Return whether a member answered when it was last asked, and is a standby."""
+    seen = members.get((component, region))
+    return seen is not None and seen.state is not None and seen.state.role is MemberRole.STANDBY
