@@ -32,7 +32,7 @@ from evac.opened import state_folder
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 FULL = os.environ.get("EVAC_FULL") == "1"
-SWITCHOVER_ENTRIES = range(1, 48) if FULL else (12, 30)
+SWITCHOVER_ENTRIES = range(1, 56) if FULL else (12, 30)
 FAILOVER_ENTRIES = range(1, 36) if FULL else (9,)
 WAIT_S = 120.0
 
