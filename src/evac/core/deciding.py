@@ -23,7 +23,7 @@ from evac.core.plan import Placement, RunKind
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.trying import after_failure
-from evac.core.upkeep import starving, stay, upkeep
+from evac.core.upkeep import starving, stay, upkeep, waits_for_acknowledgement
 
 LOST_AFTER = timedelta(seconds=10)
 """A region that cannot be judged and has been silent for so long is told to a person."""
@@ -52,7 +52,7 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     of_doors = verdict.ingress_only or not trouble
     sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
-    if now - sick.since < _dwell(view, sick):
+    if now - sick.since < _dwell(view, placement, sick):
         return Hold(group=group, reasons=(f"{reasons[-1]}: watched for the dwell before acting",), watching=True)
     if of_doors:
         shifted = _shift(view, placement, sick, reasons, now)
@@ -72,10 +72,15 @@ def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> 
     return upkeep(view, placement, now=now) or back or Hold(group=placement.group, reasons=(_calm(verdict),))
 
 
-def _dwell(view: View, verdict: Verdict) -> timedelta:
-    """How long a verdict is watched before anything acts on it."""
+def _dwell(view: View, placement: Placement, verdict: Verdict) -> timedelta:
+    """How long a verdict is watched before anything acts on it.
+
+    Where a primary answers all the while, and its writes wait for standbys, it is the network between them that fails:
+    a stream that lost packets comes back by itself within seconds, and a move meets the same network.
+    """
     policy = view.estate.detection
-    return policy.dwell if verdict.corroborated else policy.ingress_dwell
+    quick = verdict.corroborated and not waits_for_acknowledgement(view, placement, verdict)
+    return policy.dwell if quick else policy.ingress_dwell
 
 
 def _lost(group: GroupId, verdict: Verdict) -> CallPerson | None:

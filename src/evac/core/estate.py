@@ -296,6 +296,11 @@ class Estate:
             rto=min(p.rto for p in promises), rpo=min(p.rpo for p in promises), mtpd=min(p.mtpd for p in promises)
         )
 
+    def resting_on(self, service: ServiceId) -> frozenset[ServiceId]:
+        """Return a service and all that it needs, directly or not."""
+        needed = {n for direct in self.services[service].needs for n in self.resting_on(direct)}
+        return frozenset({service} | needed)
+
     def wanted_only(self, group: GroupId) -> frozenset[ServiceId]:
         """Return the services of a group that others merely want: a failover does not wait for them."""
         services = self.group_services(group)

@@ -77,6 +77,8 @@ class MemberState:
     sync_standbys: tuple[RegionId, ...] = ()
     """For a primary: the members whose acknowledgement it waits for."""
     sync_acks: int = 0
+    waiting: int = 0
+    """For a primary: how many of its clients wait for that acknowledgement at this moment."""
     free_disk: float | None = None
     """Free part of the disk its data is on, 0 to 1."""
     detail: Mapping[str, Json] = field(default_factory=dict)

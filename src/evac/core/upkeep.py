@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from evac.core.assessment import Diagnosis
+from evac.core.assessment import Diagnosis, Verdict
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Rejoin, View
-from evac.core.estate import ComponentId, GroupId, RegionId
-from evac.core.observation import Instant
+from evac.core.estate import ComponentId, GroupId, Purpose, RegionId
+from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import Alone, Protect, Scene, astray, findings, short
 from evac.core.trying import PATIENCE_DOUBLINGS_MAX, TRY_AGAIN_AFTER, after_failure
@@ -63,6 +63,28 @@ def waiting_alone(view: View, group: GroupId, *, now: Instant) -> tuple[Alone, .
     placement = view.placements[group]
     found = findings(_scene(view, placement, now)) if _judges(view, placement, now) else ()
     return tuple(f for f in found if isinstance(f, Alone) and f.waits)
+
+
+def waits_for_acknowledgement(view: View, placement: Placement, verdict: Verdict) -> bool:
+    """Return whether services count as down only because a primary that they rest on, and that has answered since the
+    first failure, waits for its standbys to acknowledge.
+    """
+    if verdict.diagnosis not in (Diagnosis.SERVICE_DOWN, Diagnosis.SERVICES_DOWN):
+        return False
+    waiting = {
+        component.service
+        for component in view.estate.group_components(placement.group, Purpose.STATE)
+        if _waits(view, component.id, placement.primary, since=verdict.symptom_at)
+    }
+    hit = {service.id for service in view.estate.group_services(placement.group)}.intersection(verdict.services)
+    return bool(hit) and all(waiting & view.estate.resting_on(service) for service in hit)
+
+
+def _waits(view: View, component: ComponentId, region: RegionId, *, since: Instant) -> bool:
+    seen = view.members.get((component, region))
+    if seen is None or seen.state is None or seen.at < since + view.estate.detection.interval:
+        return False
+    return seen.state.role is MemberRole.PRIMARY and seen.state.waiting > 0
 
 
 def missed_in(view: View, group: GroupId, region: RegionId, *, now: Instant) -> tuple[tuple[ComponentId, str], ...]:

@@ -54,6 +54,31 @@ def test_a_verdict_is_watched_for_the_dwell() -> None:
     assert decision.watching
 
 
+@pytest.mark.parametrize(
+    ("answered", "waiting", "services", "moved"),
+    [
+        (1.0, 5, (ORDERS, SHOP), False),  # it answers, and its writes wait for standbys: so does what rests on it
+        (1.0, 0, (ORDERS, SHOP), True),  # it answers, and waits for nobody
+        (-0.1, 5, (ORDERS, SHOP), True),  # it has not answered since: it may be frozen
+        (1.0, 5, (ORDERS, CARTS), True),  # what fails too does not rest on it
+    ],
+)
+def test_a_primary_that_answers_and_waits_for_standbys_is_watched_for_longer(
+    answered: float, waiting: int, services: tuple[ServiceId, ...], moved: bool
+) -> None:
+    down = everywhere(ESTATE, EAST, services=services, inside=True)
+    said = judged(ESTATE, down=down)
+    verdict = said.verdicts[EAST]
+    knows = view(ESTATE, said)
+    seen = changed(knows.members, ORDERS_DB, EAST, waiting=waiting)
+    at = verdict.symptom_at + seconds(answered)
+    seen[ORDERS_DB, EAST] = replace(seen[ORDERS_DB, EAST], at=at)
+    knows = replace(knows, members=seen)
+    assert isinstance(decided(knows, after=1.0), Move) is moved
+    longest = (verdict.since + ESTATE.detection.ingress_dwell - said.at).total_seconds()
+    assert isinstance(decided(knows, after=longest), Move)
+
+
 def test_what_only_outside_views_say_is_watched_for_longer() -> None:
     said = judged(ESTATE, down=everywhere(ESTATE, EAST))
     since = said.verdicts[EAST].since

@@ -121,8 +121,9 @@ class Observer:
             streaming=seen.streams > 0,
             sync_standbys=regions_of(wants.names, self._peers),
             sync_acks=wants.acks,
+            waiting=seen.waiting,
             free_disk=free_disk,
-            detail={"connections": seen.connections, "waiting_for_standbys": seen.waiting},
+            detail={"connections": seen.connections},
         )
 
     def _standby(self, seen: Seen, *, now: Instant, free_disk: float | None) -> MemberState:

@@ -41,6 +41,8 @@ REJECTED, UNAVAILABLE, INDETERMINATE = "EV001", "EV002", "EV003"
 """SQLSTATEs our own blocks raise, by the error they stand for."""
 
 _FORBIDDEN = "42501"
+_PASSING = ("40", "53", "55P03")
+"""SQLSTATEs, or their classes, of what may go well a moment later: conflicts, resources, a lock somebody holds."""
 _OPTIONS = (
     "-c search_path=pg_catalog -c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=5s "
     "-c log_statement=none -c log_min_error_statement=panic -c log_min_duration_statement=-1 "
@@ -191,7 +193,9 @@ class Session:
         said = f"{self.where}: {text} (SQLSTATE {state})"
         if state == _FORBIDDEN:
             return Rejected(f"{said}; evac needs a superuser")
-        return Indeterminate(said) if changing else Rejected(said)
+        if changing:
+            return Indeterminate(said)
+        return Unavailable(said) if state.startswith(_PASSING) else Rejected(said)
 
 
 async def _send(connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
