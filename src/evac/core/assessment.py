@@ -286,7 +286,8 @@ def _say(views: Views, failing: Views) -> str:
     if not failing:
         return f"{len(views)} of {len(views)} services answer"
     service, cell = max(sorted(failing.items()), key=lambda item: item[1].failures)
-    return f"{len(failing)} of {len(views)} services fail; {service} {cell.failures} in a row: {cell.reason}"
+    how = f"{cell.failures} in a row: {cell.reason}" if cell.failures else "answers again, not yet often enough"
+    return f"{len(failing)} of {len(views)} services fail; {service} {how}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,3 +241,10 @@ def test_calm_as_long_as_no_quorum_fails() -> None:
     assert not calm(grayed(client=PATTERN, rounds=24)[0], estate=ESTATE)
     assert not calm(grayed(kept=PATTERN)[0], estate=ESTATE)
     assert calm(grayed(kept=(True,) * 11 + (False,))[0], estate=ESTATE)
+
+
+def test_a_service_that_answers_again_is_not_said_to_fail_no_times_in_a_row() -> None:
+    detector, now = watched(ESTATE, rounds=5, down=everywhere(ESTATE, EAST, services=(CARTS,)))
+    detector = fold(detector, *sweep(ESTATE, now + 0.5))
+    (said, *_) = assess(detector, now=seconds(now + 0.5), estate=ESTATE).verdicts[EAST].evidence
+    assert said.why == "1 of 3 services fail; carts answers again, not yet often enough"

@@ -226,5 +226,6 @@ def _duplicate(connection: Connection) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = [line for line in lines if not line.startswith("\t")]  # libpq goes on about a line in lines with a tab
     return text[-1] if isinstance(error, psycopg.OperationalError) and error.sqlstate is None else text[0]

@@ -186,7 +186,7 @@ async def _connect(settings: SqlSettings, host: str, port: int) -> pq.abc.PGconn
     try:
         while (status := connection.connect_poll()) != pq.PollingStatus.OK:
             if status == pq.PollingStatus.FAILED:
-                raise Broken(connection.get_error_message().strip().splitlines()[-1].rpartition("failed: ")[2])
+                raise Broken(_newest(connection.get_error_message()).rpartition("failed: ")[2])
             await _ready(connection.socket, write=status == pq.PollingStatus.WRITING)
         connection.nonblocking = 1
     except BaseException:
@@ -214,3 +214,8 @@ class SqlKind:
         return Asker(
             place=place, host=settings.host, port=settings.port, open_line=_opener(settings), fresh=probe.as_client
         )
+
+
+def _newest(said: str) -> str:
+    """Return the last thing libpq said, without the lines that only go on about it: those begin with a tab."""
+    return [line for line in said.strip().splitlines() if not line.startswith("\t")][-1]
