@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from evac.config import Loaded
-from evac.core.errors import Conflict, EvacError, StoreUnavailable
+from evac.core.errors import Conflict, EstateError, StoreUnavailable
 from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.lease import Leader
 from evac.core.news import Announce
@@ -186,13 +186,12 @@ async def running_agent(
     It looks from this host, whatever place the estate names for its region, does what it is ordered to do there, and
     leads when it is elected: `elected` is told when that begins, and with None when it ends.
 
-    Raises `EvacError` when the estate has no store that all regions share.
+    Raises `EstateError` when it has no store that all regions share.
     """
     if loaded.store is None:
-        raise EvacError(
-            "agents need a store that all regions share: name it in the estate (store: etcd://…) or behind --store;"
-            " one process for all regions is evac serve"
-        )
+        where = "name it in the estate (store: etcd://…) or behind --store"
+        reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
+        raise EstateError((reason,))
     async with open_world(loaded, state=state, only=region) as world:
         controller = Controller(
             estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name

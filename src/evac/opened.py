@@ -59,6 +59,10 @@ def state_folder(estate: Path, state: Path | None = None) -> Path:
     return state or estate.absolute().parent / ".evac"
 
 
+def _unheard() -> None:
+    """Tell nobody."""
+
+
 def _silent(news: News) -> None:
     """Tell nobody."""
 
@@ -372,11 +376,13 @@ async def open_estate(
     announce: Announce = _silent,
     by: str | None = None,
     looks: bool = True,
+    alone: Callable[[], None] = _unheard,
 ) -> AsyncIterator[OpenEstate]:
     """Open an estate by its file. Raises `EstateError` when the file is wrong, with every problem in it.
 
-    Without a running controller one is started here, and is given `READY_WITHIN` to find the primaries, unless nothing
-    is to be asked that takes a look; what it could not find is said by what is asked of it, not here.
+    Without a running controller `alone` is called, and one is started here. It is given `READY_WITHIN` to find the
+    primaries, unless nothing is to be asked that takes a look; what it could not find is said by what is asked of it,
+    not here.
     """
     loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
@@ -385,6 +391,7 @@ async def open_estate(
         estate = OpenEstate(loaded=loaded, store=opened, by=by or getpass.getuser())
         led = await estate.is_watched(folder)
         if not led:
+            alone()
             await stack.enter_async_context(
                 running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
             )

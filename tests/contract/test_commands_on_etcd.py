@@ -49,7 +49,7 @@ async def test_whoever_names_the_store_sees_and_tells_the_controller_from_anywhe
         try:
             await serving.start(ready=lambda _: "watching my-shop" in process.tail(serving.log, lines=1000))
             code, said = await asyncio.to_thread(evac, "pause", "--estate", there / "estate.yaml")
-            assert (code, said) == (0, "automation is off\n")
+            assert (code, said) == (0, "automation is off; on again: evac resume\n")
             code, said = await asyncio.to_thread(evac, "serve", "--estate", there / "estate.yaml")
             assert code == 4
             assert "leads this estate already" in said

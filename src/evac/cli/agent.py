@@ -13,11 +13,10 @@ import typer
 from evac.cli.telling import Teller
 from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption, StoreOption
 from evac.config import Loaded, load
-from evac.core.errors import NotThere
 from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.daemon import running_agent
-from evac.opened import state_folder
+from evac.opened import known_names, state_folder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,8 +38,7 @@ def add_to(app: typer.Typer) -> None:
         One runs in every region, on etcd: the death of a region, the leader's included, changes who leads and no more.
         """
         loaded = load(estate, environment=environment, store=store)
-        if region not in loaded.estate.regions:
-            raise NotThere(f"there is no region {region} in {estate}; there are: {', '.join(loaded.estate.regions)}")
+        known_names(loaded.estate, regions=[region])
         teller = Teller(as_json=as_json, estate=loaded.estate)
         for warning in loaded.warnings:
             teller.say(f"warning: {warning}")

@@ -21,6 +21,7 @@ from evac.cli.terminal import (
     confirmed,
     note,
     print_json,
+    refuse_unasked,
 )
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
@@ -123,10 +124,12 @@ def _add_for_standbys(app: typer.Typer) -> None:
 
         What it writes then may be lost with its region, until a standby streams again: evac takes it back by itself.
         """
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        chosen.named(region)
+        refuse_unasked(yes=yes)
         risk = f"what the primary in {region} acknowledges alone is lost with it; evac ends this when a standby streams"
         if not (yes or confirmed((risk,), region)):
             raise UnsafePlan(("it was not confirmed",))
-        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
         doing = f"lets the primary in {region} go on alone"
         _run(Wish.DEGRADE, chosen, region, doing=doing, as_json=as_json, reason=reason)
 

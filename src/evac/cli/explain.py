@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from evac.cli.opening import Chosen
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -29,7 +30,7 @@ from evac.core.news import DecisionNews, VerdictNews
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
 from evac.core.snapshot import Snapshot
-from evac.opened import OpenEstate, known_names, read_estate
+from evac.opened import OpenEstate, read_estate
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -63,6 +64,7 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Show what is known of a region, and why evac acts or not."""
+        Chosen(estate=estate, environment=environment, state=state, store=store).named(region)
         snapshot, found = asyncio.run(_read(region, estate, environment, state, store))
         if as_json:
             print_json(found)
@@ -76,7 +78,6 @@ async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Snapshot, Explained]:
     async with read_estate(path, environment=environment, state=state, store=store) as opened:
-        known_names(opened.loaded.estate, regions=(region,), group=None)
         snapshot = await opened.last_known()
         return snapshot, await _explain(RegionId(region), snapshot, opened)
 

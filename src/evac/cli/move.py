@@ -21,6 +21,7 @@ from evac.cli.terminal import (
     YesOption,
     confirmed,
     print_json_line,
+    refuse_unasked,
 )
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
@@ -118,6 +119,8 @@ class Asked:
 
     def move(self, wish: Wish, *, source: str | None, target: str | None, accept_loss: bool = False) -> None:
         """Show the plan, ask, move, and end with the exit code of the run."""
+        self.chosen.named(source, target)
+        refuse_unasked(yes=self.yes)
         run = asyncio.run(self._move(wish, source, target, accept_loss=accept_loss))
         if run is None:
             raise UnsafePlan(("it was not confirmed",))
@@ -130,7 +133,7 @@ class Asked:
 
     async def _move(self, wish: Wish, source: str | None, target: str | None, *, accept_loss: bool) -> Run | None:
         group = self.chosen.group
-        async with opened(self.chosen, regions=(source, target)) as estate:
+        async with opened(self.chosen) as estate:
             if not self.yes:
                 plan = await estate.plan(source, target, kind=wish.value, group=group, accept_loss=accept_loss)
                 if not confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):

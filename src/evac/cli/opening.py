@@ -9,8 +9,7 @@ from pathlib import Path
 
 from evac.cli.terminal import busy, note
 from evac.config import load
-from evac.engine.leadership import is_led
-from evac.opened import OpenEstate, known_names, open_estate, state_folder
+from evac.opened import OpenEstate, known_names, open_estate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +22,11 @@ class Chosen:
     store: str | None = None
     group: str | None = None
 
+    def named(self, *regions: str | None) -> None:
+        """Raise `NotThere` when the estate has not the group or one of the regions that the command line names."""
+        loaded = load(self.estate, environment=self.environment, store=self.store)
+        known_names(loaded.estate, regions=regions, group=self.group)
+
 
 @asynccontextmanager
 async def opened(
@@ -32,10 +36,12 @@ async def opened(
 
     Where no controller runs one is started here, which `looks` at everything before it is asked anything.
     """
-    loaded = load(chosen.estate, environment=chosen.environment, store=chosen.store)
-    known_names(loaded.estate, regions=regions, group=chosen.group)
-    if looks and loaded.store is None and not is_led(state_folder(chosen.estate, chosen.state)):
-        note("no evac serve runs for this estate: this command watches it itself, as long as it takes")
+    chosen.named(*regions)
+
+    def alone() -> None:
+        if looks:
+            note("nobody leads this estate: this command watches it itself, as long as it takes")
+
     async with AsyncExitStack() as stack:
         with busy("looking at the estate"):
             estate = await stack.enter_async_context(
@@ -45,6 +51,7 @@ async def opened(
                     state=chosen.state,
                     store=chosen.store,
                     looks=looks,
+                    alone=alone,
                 )
             )
         yield estate

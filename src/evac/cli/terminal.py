@@ -49,10 +49,14 @@ def print_json(value: object) -> None:
     print(json.dumps(to_plain(value), indent=2, ensure_ascii=False, sort_keys=False))
 
 
-def confirmed(lines: Sequence[str], region: str) -> bool:
-    """Show what will be done and ask for a region's name; without a terminal to ask at, it is refused."""
-    if not sys.stdin.isatty():
+def refuse_unasked(*, yes: bool) -> None:
+    """Raise `UnsafePlan` where neither `--yes` was said nor anybody can be asked: before anything is started."""
+    if not (yes or sys.stdin.isatty()):
         raise UnsafePlan(("there is no terminal to ask at: add --yes if you mean it",))
+
+
+def confirmed(lines: Sequence[str], region: str) -> bool:
+    """Show what will be done, ask for a region's name, and return whether that was the answer."""
     for line in lines:
         note(line)
     try:

@@ -30,6 +30,17 @@ OTHERS_SPEAK = {"lab shell", "lab exec"}
 JSON_BY_NATURE = {"schema"}
 
 
+REFUSED_WHERE_NOTHING_ANSWERS = (
+    ("resolve",),
+    ("resolve", "7"),
+    ("approve",),
+    ("shift", "--yes"),
+    ("failback", "--yes"),
+    ("rejoin", "paris"),
+    ("degrade", "berlin", "--yes"),
+)
+
+
 def walked(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
     """Every command below one, with the words it is called by."""
     below = getattr(command, "commands", None)
@@ -119,7 +130,7 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
         status = await asyncio.to_thread(evac, "status", "--estate", estate, "--json")
         assert json.loads(status.stdout)["fine"] is False
         assert status.returncode == 1
-        for words in (("resolve",), ("resolve", "7"), ("approve",), ("plan", "switchover")):
+        for words in (*REFUSED_WHERE_NOTHING_ANSWERS, ("plan", "switchover"), ("plan", "shift")):
             refused = await asyncio.to_thread(evac, *words, "--estate", estate, "--json")
             assert refused.returncode == 3, words
             assert refused.stdout == "", words
@@ -144,6 +155,17 @@ async def test_automation_is_paused_where_nobody_serves(estate: Path) -> None:
         (("failover", "berlin", "--strategy", "canary"), "canary is not built yet; there is: immediate"),
         (("plan", "failback", "berlin"), "a failback goes home"),
         (("plan", "switchover", "paris", "--to", "madrid"), "name the region to move to once"),
+        (("plan", "shift", "rome"), "there is no region rome"),
+        (("plan", "shift", "paris", "--to", "madrid"), "name the region to move to once"),
+        (("shift", "madrit"), "there is no region madrit in this estate (did you mean madrid?)"),
+        (("shift", "--group", "shoes"), "there is no group shoes"),
+        (("explain", "rome"), "there is no region rome"),
+        (("rejoin", "rome"), "there is no region rome"),
+        (("degrade", "rome"), "there is no region rome"),
+        (("degrade", "berlin", "--group", "shoes"), "there is no group shoes"),
+        (("agent", "--region", "pariss"), "there is no region pariss in this estate (did you mean paris?)"),
+        (("agent", "--region", "paris"), "agents need a store that all regions share"),
+        (("status", "--store", "sqlite://here"), "--store"),
     ],
 )
 def test_a_name_that_is_none_is_refused_before_anything_is_started(
@@ -153,6 +175,26 @@ def test_a_name_that_is_none_is_refused_before_anything_is_started(
     assert done.returncode == 2
     assert said in done.stderr
     assert not (estate.parent / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("failover", "berlin"), ("switchover",), ("failback",), ("shift", "paris"), ("degrade", "berlin")],
+)
+def test_what_changes_something_is_refused_where_nobody_can_be_asked(words: tuple[str, ...], estate: Path) -> None:
+    """A refusal leaves standard output to those who read answers from it."""
+    done = evac(*words, "--json", "--estate", estate, "--state", estate.parent / "state")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "there is no terminal to ask at" in done.stderr
+    assert not (estate.parent / "state").exists()
+
+
+def test_a_lab_of_no_known_form_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    for option, said in (("--form", "is embedded or distributed"), ("--mode", "is sync or async")):
+        done = evac("lab", "up", "--dir", tmp_path / "lab", option, "round", "--json")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+    assert not (tmp_path / "lab").exists()
 
 
 def test_an_estate_that_is_there_is_not_overwritten(estate: Path) -> None:
