@@ -7,6 +7,7 @@ death of the process that asked, `StoreUnavailable` for a store that did not ans
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -24,6 +25,10 @@ class Moment(StrEnum):
     AFTER = "after"
 
 
+def _hears(prefix: str) -> None:
+    """No watch ends."""
+
+
 @dataclass(slots=True, kw_only=True)
 class FailingStore:
     """Implements `evac.ports.Store` upon another one. `trouble` names the exception for a commit, by its number from
@@ -33,6 +38,8 @@ class FailingStore:
     store: Store
     trouble: Callable[[int, Moment], BaseException | None]
     commits: list[Collection[str]] = field(default_factory=list)
+    deaf: Callable[[str], BaseException | None] = _hears
+    """Names the exception that ends a watch of a prefix at its next change; None lets it pass."""
 
     async def get(self, key: str, *, near: bool = False) -> Record | None:
         return await self.store.get(key, near=near)
@@ -55,8 +62,12 @@ class FailingStore:
         self._maybe(number, Moment.AFTER)
         return revision
 
-    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
-        return self.store.watch(prefix, after=after)
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        async with aclosing(self.store.watch(prefix, after=after)) as changes:
+            async for change in changes:
+                if trouble := self.deaf(prefix):
+                    raise trouble
+                yield change
 
     async def revision(self) -> int:
         return await self.store.revision()

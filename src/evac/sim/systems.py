@@ -58,7 +58,7 @@ class Node:
     sync: SyncSet | None = None
     weights: dict[str, Json] = field(default_factory=dict)
     done: dict[Verb, Receipt] = field(default_factory=dict)
-    """Receipts of the effects that hold."""
+    """Receipts of what was brought about and not undone; what came later may have ended that."""
     before: dict[Verb, Any] = field(default_factory=dict)
     """What an undo goes back to."""
 
@@ -155,13 +155,14 @@ class Member:
         await asyncio.sleep(0)
         if self._fault(action, undo=False) in (Fault.BLIND, Fault.HANGING):
             return Holds(truth=Truth.UNKNOWN, reason="nothing can be seen")
-        receipt = self.node.done.get(action.verb)
-        return Holds(truth=Truth.YES if receipt else Truth.NO, receipt=receipt)
+        if not _holds(self.node, action):
+            return Holds(truth=Truth.NO)
+        return Holds(truth=Truth.YES, receipt=self.node.done[action.verb])
 
     async def do(self, action: Action) -> Receipt:
         self._obey(action)
         await self._fail(action, undo=False)
-        if action.verb not in self.node.done:
+        if not _holds(self.node, action):
             self._around(action, undo=False, after=False)
             self.node.done[action.verb] = _change(self.node, self.region, action)
             self.systems.stream(self.component)
@@ -217,6 +218,28 @@ class Member:
             self.systems.effects[effect] += 1
             self.systems.check(self.component)
         self.systems.around(effect, after)
+
+
+def _holds(node: Node, action: Action) -> bool:
+    """Whether a node was made what an action makes it, and is that still."""
+    args: Mapping[str, Any] = action.args
+    if action.verb not in node.done:
+        return False
+    match action.verb:
+        case Verb.STOP:
+            return node.role is MemberRole.STOPPED
+        case Verb.REFUSE:
+            return node.upstream is None
+        case Verb.PROMOTE:
+            return node.role is MemberRole.PRIMARY
+        case Verb.FOLLOW | Verb.REJOIN:
+            return node.role is MemberRole.STANDBY and node.upstream == args["primary"]
+        case Verb.PROTECT:
+            return node.sync == _sync(args)
+        case Verb.SHIFT:
+            return bool(node.weights == args["weights"])
+        case Verb.PREPARE | Verb.CATCH_UP | Verb.VERIFY:
+            return True
 
 
 def _change(node: Node, region: RegionId, action: Action) -> Receipt:

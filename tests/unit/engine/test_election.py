@@ -97,11 +97,16 @@ class Reigns:
 
 
 def candidate(name: str, line: Line, *, favoured: bool = True) -> Candidate:
-    async def says() -> bool:
-        return favoured
+    async def never() -> bool:
+        return False
 
     return Candidate(
-        name=name, region=RegionId(name), store=line, clock=CLOCK, chance=random.Random(name), favoured=says
+        name=name,
+        region=RegionId(name),
+        store=line,
+        clock=CLOCK,
+        chance=random.Random(name),
+        favoured=None if favoured else never,
     )
 
 

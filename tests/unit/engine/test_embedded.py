@@ -22,7 +22,7 @@ from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
 from evac.engine.outlook import read_outlook
 from evac.sim import time
-from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, WEST, shop
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP_DNS, WEST, shop
 from evac.sim.stores import FailingStore, Moment
 from evac.sim.systems import Fault
 from evac.stores.memory import MemoryStore
@@ -304,6 +304,11 @@ def test_a_returned_region_waits_for_a_persons_word_where_that_was_declared() ->
     played(play, world=World(estate=replace(shop(), rejoin_automatic=False)))
 
 
+def unsafe(decision: object, assessment: object) -> Plan:
+    """Stands for a plan that cannot be made."""
+    raise UnsafePlan(("the moon is full",))
+
+
 def test_what_no_plan_can_do_safely_calls_a_person_and_is_thought_over_again() -> None:
     """The region is lost, and so is the other standby that would have to refuse it."""
 
@@ -313,9 +318,6 @@ def test_what_no_plan_can_do_safely_calls_a_person_and_is_thought_over_again() -
         await on.until(lambda s: on.controller.known.tries)
         del on.controller.plan
         await on.until(at(WEST))
-
-    def unsafe(decision: object, assessment: object) -> Plan:
-        raise UnsafePlan(("the moon is full",))
 
     world = played(play)
     called = [n.decision for n in world.told if isinstance(n, DecisionNews) and isinstance(n.decision, CallPerson)]
@@ -356,6 +358,107 @@ def test_a_wish_that_the_store_does_not_take_is_refused_and_may_be_asked_again()
         assert (await on.ask(Wish.SWITCHOVER)).refused == ()
 
     played(play, world=World(store=failing(opening, [])))
+
+
+def entered(region: RegionId | None) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: snapshot.placements[0].entry == region and not snapshot.active
+
+
+def test_a_person_sends_clients_in_by_another_door_and_back() -> None:
+    async def play(on: Embedded) -> None:
+        assert (await on.ask(Wish.SHIFT, target=WEST)).refused == ()
+        await on.until(entered(WEST))
+        assert on.world.systems.nodes[SHOP_DNS, WEST].weights[WEST] == 100
+        await asyncio.sleep(60)
+        assert entered(WEST)(await on.until(calm)), "they stay until a person sends them back"
+        assert (await on.ask(Wish.FAILBACK)).refused == ()
+        await on.until(entered(None))
+
+    assert outcomes(played(play)) == [(RunKind.SHIFT, Outcome.COMPLETED)] * 2
+
+
+def shut(region: RegionId, world: World) -> None:
+    """Let nobody enter a region from outside, though all is well in it."""
+    world.ill |= {(vantage, region) for vantage in world.estate.regions if vantage != region}
+
+
+def test_clients_come_in_by_another_door_for_as_long_as_their_own_is_shut() -> None:
+    """The way back is thought over again when no plan could be made for it at first."""
+
+    async def play(on: Embedded) -> None:
+        shut(EAST, on.world)
+        await on.until(entered(WEST))
+        on.controller.plan = unsafe  # type: ignore[method-assign]
+        on.world.ill.clear()
+        await on.until(lambda s: on.controller.known.return_tries)
+        del on.controller.plan
+        await on.until(entered(None))
+
+    assert outcomes(played(play)) == [(RunKind.SHIFT, Outcome.COMPLETED)] * 2
+
+
+def test_a_group_whose_traffic_alone_cannot_be_shifted_is_moved() -> None:
+    async def play(on: Embedded) -> None:
+        shut(EAST, on.world)
+        on.controller.plan = unsafe  # type: ignore[method-assign]
+        await on.until(lambda s: on.controller.known.shift_tries)
+        del on.controller.plan
+        await on.until(at(WEST))
+
+    assert outcomes(played(play))[0] == (RunKind.FAILOVER, Outcome.COMPLETED)
+
+
+def test_a_standby_that_stays_away_leaves_the_set_and_comes_back_into_it() -> None:
+    """One set that no plan could be made for is thought over again."""
+
+    def waited(on: Embedded) -> tuple[RegionId, ...]:
+        sync = on.world.systems.nodes[ORDERS_DB, EAST].sync
+        return sync.standbys if sync else ()
+
+    async def play(on: Embedded) -> None:
+        assert waited(on) == (WEST, EUROPE)
+        on.controller.plan = unsafe  # type: ignore[method-assign]
+        on.world.systems.hanging.add((ORDERS_DB, EUROPE))
+        await on.until(lambda s: on.controller.known.protect_tries)
+        assert waited(on) == (WEST, EUROPE)
+        del on.controller.plan
+        await on.until(lambda s: waited(on) == (WEST,))
+        on.world.systems.hanging.clear()
+        await on.until(lambda s: waited(on) == (WEST, EUROPE) and calm(s))
+
+    assert outcomes(played(play)) == [(RunKind.PROTECT, Outcome.COMPLETED)] * 2
+
+
+def test_a_primary_whose_standbys_are_all_away_goes_on_alone_on_a_persons_word_until_one_is_back() -> None:
+    async def play(on: Embedded) -> None:
+        assert "is known to wait" in (await on.ask(Wish.DEGRADE, region=EAST)).refused[0]
+        primary = on.world.systems.nodes[ORDERS_DB, EAST]
+        on.world.systems.hanging |= {(ORDERS_DB, WEST), (ORDERS_DB, EUROPE)}
+        await on.until(lambda s: any(isinstance(d, CallPerson) for d in s.decisions))
+        assert primary.sync is not None
+        assert (await on.ask(Wish.DEGRADE, region=EAST)).refused == ()
+        await on.until(lambda s: primary.sync is None and not s.active)
+        on.world.systems.hanging.clear()
+        await on.until(lambda s: primary.sync is not None and primary.sync.standbys == (WEST, EUROPE) and calm(s))
+
+    assert {kind for kind, _ in outcomes(played(play))} == {RunKind.PROTECT}
+
+
+def test_a_store_that_cannot_be_listened_to_for_a_while_keeps_nobody_from_seeing_later() -> None:
+    troubles: list[Exception] = []
+    store = FailingStore(
+        store=MemoryStore(),
+        trouble=lambda number, moment: None,
+        deaf=lambda prefix: troubles.pop() if prefix == "views/" and troubles else None,
+    )
+
+    async def play(on: Embedded) -> None:
+        troubles.extend(StoreUnavailable("told to be away") for _ in range(3))
+        await on.until(lambda s: not troubles)
+        on.world.lose(EAST)
+        await on.until(at(WEST))
+
+    played(play, world=World(store=store))
 
 
 def test_a_view_that_is_taken_away_is_no_news() -> None:
