@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any, ParamSpec
 
 import pytest
 
@@ -14,8 +16,8 @@ from evac.core.errors import Rejected, Unavailable
 from evac.core.estate import ComponentId, Detection, Estate, Probe, Region, RegionId, RegionRole, ServiceId
 from evac.core.observation import MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.agent import Agent
-from evac.engine.clock import BootClock
 from evac.engine.views import decode_view, view_key
+from evac.sim import time
 from fakes.standing import NotingStore, ScriptedMember, ScriptedPlace, ScriptedProber, ScriptedProbes
 
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
@@ -59,6 +61,19 @@ class Told:
         return [o for o in self.all() if isinstance(o, MemberSeen)]
 
 
+P = ParamSpec("P")
+
+
+def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Play a test in virtual time, where no machine is too slow for a time limit."""
+
+    @functools.wraps(test)
+    def play(*args: P.args, **kwargs: P.kwargs) -> None:
+        time.run(test(*args, **kwargs))
+
+    return play
+
+
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
         while not holds():
@@ -81,7 +96,7 @@ async def agent(
         estate=estate(declared),
         store=store,
         place=place or ScriptedPlace(),
-        clock=BootClock(),
+        clock=time.VirtualClock(),
         probe_kinds={"scripted": ScriptedProbes()},
         members={ComponentId("orders-db"): member} if member else {},
         chance=random.Random(1),
@@ -93,6 +108,7 @@ async def agent(
     assert all(prober.closed for prober in probers.values())
 
 
+@virtually
 async def test_answers_failures_and_silence_are_told_each_as_what_it_is() -> None:
     probers = {
         "well": ScriptedProber(lambda n: ""),
@@ -113,6 +129,7 @@ async def test_answers_failures_and_silence_are_told_each_as_what_it_is() -> Non
 
 
 @pytest.mark.parametrize("as_client", [False, True])
+@virtually
 async def test_of_several_probes_of_one_target_all_must_pass(as_client: bool) -> None:
     """Whichever order they are declared in, and whichever of them fails, there is one answer a look."""
     turns = 4
@@ -128,6 +145,7 @@ async def test_of_several_probes_of_one_target_all_must_pass(as_client: bool) ->
     assert [p.reason for p in told.probed("shop")][: 2 * turns - 2] == told_in_turn * 2
 
 
+@virtually
 async def test_what_could_not_be_looked_at_is_unknown_not_down() -> None:
     broken = {
         "placeless": ScriptedProber(lambda n: Unavailable("the place is gone")),
@@ -139,6 +157,7 @@ async def test_what_could_not_be_looked_at_is_unknown_not_down() -> None:
         assert all(not isinstance(o, Probed) for o in told.all())
 
 
+@virtually
 async def test_members_are_told_with_their_state_or_the_reason_for_none() -> None:
     member = ScriptedMember(PRIMARY)
     async with agent({}, member=member) as told:
@@ -151,6 +170,7 @@ async def test_members_are_told_with_their_state_or_the_reason_for_none() -> Non
 
 
 @pytest.mark.parametrize("trouble", [None, "cut off"])
+@virtually
 async def test_no_sign_of_life_no_heartbeat_and_what_was_seen_blind_is_forgotten(trouble: str | None) -> None:
     place = ScriptedPlace()
     says = ""
@@ -170,7 +190,10 @@ async def test_no_sign_of_life_no_heartbeat_and_what_was_seen_blind_is_forgotten
 
 
 async def test_a_connection_made_anew_between_two_signs_of_life_was_a_blindness() -> None:
-    """The place was lost and back before anybody asked: what failed meanwhile failed for its sake."""
+    """The place was lost and back before anybody asked: what failed meanwhile failed for its sake.
+
+    Not in virtual time, where the loss and the sign of life would be at the same instant.
+    """
     place = ScriptedPlace()
 
     def answer(n: int) -> str:
@@ -186,6 +209,7 @@ async def test_a_connection_made_anew_between_two_signs_of_life_was_a_blindness(
         assert {p.reason for p in told.probed("shop")} == {""}
 
 
+@virtually
 async def test_what_the_store_did_not_take_is_told_with_the_next() -> None:
     prober = ScriptedProber(lambda n: "" if n != 4 else "remember me")
     async with agent({"shop": prober}) as told:
