@@ -64,6 +64,9 @@ async def test_what_only_looks(on: Stage) -> None:
     assert {s["action"]["verb"] for s in (await document(on, "plan", "failover", HOME))["plan"]["steps"]} >= {"promote"}
     assert (await document(on, "explain", TARGET))["readiness"]["shop"]["region"] == TARGET
     assert (await document(on, "explain", HOME))["if_lost"]["shop"]["rto"] > 0
+    assert {s["action"]["verb"] for s in (await document(on, "plan", "shift", TARGET))["plan"]["steps"]} >= {"shift"}
+    explained = await document(on, "explain", HOME)
+    assert (explained["region"], explained["verdict"]["diagnosis"]) == (HOME, "well")
     assert set((await document(on, "lab", "status"))["regions"]) == {HOME, TARGET, "eu-west-1"}
 
 
@@ -79,10 +82,23 @@ async def test_what_moves_tells_as_it_goes_and_says_in_the_end_what_came_of_it(o
     assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
 
 
+async def test_traffic_alone_is_shifted_and_sent_back(on: Stage) -> None:
+    assert (await lines(on, "shift", TARGET, "--yes"))[-1]["outcome"] == "completed"
+    assert await on.until(lambda s: s.placements[0].entry == TARGET, within_s=WAIT_S)
+    shifted = await document(on, "status", code=1)
+    assert [(p["primary"], p["entry"]) for p in shifted["snapshot"]["placements"]] == [(HOME, TARGET)]
+    assert (await lines(on, "failback", "--yes"))[-1]["outcome"] == "completed"
+    assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
+
+
 async def test_what_is_refused_says_nothing_that_a_machine_could_take_for_an_answer(on: Stage) -> None:
     assert await evac(on, "switchover", HOME, "--yes", code=3) == ""
     assert await evac(on, "failback", "--yes", code=3) == ""
     assert await evac(on, "rejoin", TARGET, code=3) == ""
+    assert await evac(on, "shift", HOME, "--yes", code=3) == ""
+    assert await evac(on, "degrade", HOME, "--yes", code=3) == ""
+    assert await evac(on, "switchover", TARGET, code=3) == "", "nobody can be asked"
+    assert await evac(on, "agent", "--region", TARGET, code=2) == "", "there is no store that regions share"
     assert await evac(on, "switchover", "us-west-3", "--yes", code=2) == ""
 
 
