@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from postgresql_supervised import KEPT_DOWN, RESTARTING, UNIT, Supervised, super
 from systemd_host import OWN, VENDOR
 from test_postgresql_failover import rows, with_receipts, writing
 
-from evac.core.errors import Rejected
+from evac.core.errors import Indeterminate, Rejected
 from evac.core.observation import MemberRole
 from evac.core.plan import Verb
 from evac.drivers.postgresql.settings import Control
@@ -121,8 +122,10 @@ async def test_it_rejoins_and_is_run_by_its_supervisor_again(kind: str, tmp_path
 
 async def test_whoever_starts_a_fenced_primary_against_its_orders_gets_a_standby(tmp_path: Path) -> None:
     async with supervised("deaf supervisor", tmp_path) as made:
-        await made.east.do(order(Verb.STOP, EAST, mode="kill"))
-        await process.until(made.cluster.servers[EAST].ready, what="the supervisor to start it against orders")
+        with suppress(Indeterminate):  # it may be up again before the driver has looked
+            await made.east.do(order(Verb.STOP, EAST, mode="kill"))
+        against = "the supervisor to start it against orders"
+        await process.until(made.cluster.servers[EAST].ready, what=against, within_s=90)
         assert await made.cluster.sql(EAST, "SELECT pg_is_in_recovery()") == [(True,)]
 
 

@@ -95,6 +95,10 @@ class Members:
         self._strikes = dict.fromkeys(address.endpoints, 0)
         """How often in a row each has failed."""
         self._seeking: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[httpx.Response]] = set()
+        """Questions that go on to their own end, whoever has stopped waiting: a connection that is given up while it is
+        made may be left open.
+        """
         self._told: list[Callable[[str], None]] = []
         self._token: str | None = None
         self._signing_in = asyncio.Lock()
@@ -267,7 +271,17 @@ class Members:
         if self._seeking is not None:
             self._seeking.cancel()
             await asyncio.wait([self._seeking])
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=self.patience.attempt.total_seconds())
+            for posting in late:
+                posting.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._client.aclose()
+
+    def _ended(self, posting: asyncio.Task[httpx.Response]) -> None:
+        self._under_way.discard(posting)
+        if not posting.cancelled():
+            posting.exception()  # asked for, so that nobody misses it when whoever waited has gone
 
     def pause(self) -> float:
         """Return how many seconds to wait before all members are asked again."""
@@ -318,9 +332,12 @@ class Members:
 
     async def _post(self, member: str, path: str, content: bytes, *, token: str | None) -> Json:
         limit = self.patience.attempt.total_seconds() + _sending(content)
-        response = await self._client.post(
-            self._url(member, path), content=content, headers=_bearing(token), timeout=limit
+        posting = asyncio.create_task(
+            self._client.post(self._url(member, path), content=content, headers=_bearing(token), timeout=limit)
         )
+        self._under_way.add(posting)
+        posting.add_done_callback(self._ended)
+        response = await asyncio.shield(posting)
         parsed = _parsed(response.content)
         if response.status_code != httpx.codes.OK or "header" not in parsed:  # the second is not etcd's
             raise trouble(parsed)
