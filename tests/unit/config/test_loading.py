@@ -165,5 +165,5 @@ def test_standbys_are_given_longer_than_finding_a_lost_region_takes(read: Read) 
     assert read().estate.guard.standby_leaves_after == timedelta(seconds=10)
     slow = "detection: {interval: 10s, timeout: 5s, heartbeat_stale: 20s}\n"
     assert read(("services:", slow + "services:")).estate.guard.standby_leaves_after == timedelta(seconds=90.6)
-    said = slow + "guard: {standby_leaves_after: 40s}\nservices:"
-    assert read(("services:", said)).estate.guard.standby_leaves_after == timedelta(seconds=40)
+    said = slow + "guard: {standby_leaves_after: 50s}\nservices:"
+    assert read(("services:", said)).estate.guard.standby_leaves_after == timedelta(seconds=50)

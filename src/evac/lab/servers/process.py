@@ -57,7 +57,8 @@ class Process:
 
     def pids(self) -> tuple[int, ...]:
         """Return the process and all its descendants."""
-        return () if self.pid is None else tree(self.pid)
+        pid = self.pid
+        return () if pid is None else tree(pid)
 
     async def start(self, *, ready: Callable[[int], bool]) -> None:
         """Start it and return once `ready(pid)` holds. Raises `ServerError` when it ends before, or takes too long."""
