@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from evac.core.errors import Conflict, EvacError, Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
-from evac.core.plan import Action, StepId, Term
+from evac.core.plan import Action, StepId, Term, Verb
 from evac.core.run import Failure, Receipt, RunId
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Driver, Holds, Record, Store, Truth
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 LOOK_TIMEOUT = timedelta(seconds=3)
 """How long a look before an effect may take; then the effect counts as not seen."""
+HARMS_WHEN_LATE = frozenset({Verb.PROMOTE, Verb.PROTECT, Verb.REJOIN})
+"""What could make a second writer, or lose writes, at a member that has not heard of a newer term."""
 STORE_TRIES_MAX = 12
 """How often a store that does not answer is asked, about a minute in all."""
 RETRY_AFTER = timedelta(milliseconds=50)
@@ -165,8 +167,14 @@ class _Desk:
             self._taken.pop(record.key, None)
 
     async def _stands(self, order: Order, record: Record) -> bool:
-        """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet."""
-        now = await self._patiently(lambda: self._store.get(order.key, near=True))
+        """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet.
+
+        An agent that was frozen or cut off, together with the nearest copy of the store, would find an order there that
+        has long been taken back. Where that could do harm, all copies are asked: so is an undo, which lets the old
+        primary go.
+        """
+        harmless = not order.undo and order.action.verb not in HARMS_WHEN_LATE
+        now = await self._patiently(lambda: self._store.get(order.key, near=harmless))
         if now is None or now.version != record.version:
             return False
         return not order.doubt or await self._patiently(lambda: self._store.get(order.answer_key)) is None

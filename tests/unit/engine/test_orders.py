@@ -11,6 +11,7 @@ import pytest
 
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.observation import Json
 from evac.core.plan import Action, StepId, Term, Verb
 from evac.core.run import Failure, Receipt, RunId
 from evac.engine.codec import decode, encode
@@ -281,3 +282,52 @@ def test_a_look_that_does_not_end_sees_nothing() -> None:
     member: Driver = Slow(Member(systems=systems(), component=DB, region=WEST))  # type: ignore[assignment]
     (answer,) = time.run(ask(MemoryStore(), order(look=True), members={DB: member}, early=False))
     assert (answer.failure, answer.reason) == (Failure.INDETERMINATE, "a look took longer than 3 s")
+
+
+class Behind(MemoryStore):
+    """A store whose nearest copy has not heard yet that an order was taken back."""
+
+    def __init__(self, known: Order) -> None:
+        super().__init__()
+        self._known = known
+
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        found = await super().get(key)
+        if near and key == self._known.key and found is None:
+            return Record(key=key, value=encode(self._known), version=1)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("verb", "undo", "done"),
+    [
+        (Verb.PROMOTE, False, 0),
+        (Verb.PROTECT, False, 0),
+        (Verb.REJOIN, False, 0),
+        (Verb.FOLLOW, True, 0),
+        (Verb.FOLLOW, False, 1),
+    ],
+)
+def test_what_must_not_come_late_is_looked_for_in_all_copies(verb: Verb, undo: bool, done: int) -> None:
+    """The order is taken back while it waits behind another one, and the nearest copy has not heard of it."""
+    waits: dict[str, Json] = {"acks": 0, "standbys": []}
+    args: dict[str, Json] = {"primary": "eu-west-1", "receipts": {}, "sync": waits, **waits}
+    wanted = replace(order(undo=undo), action=Action(component=DB, region=WEST, verb=verb, term=Term(3), args=args))
+    before = replace(order(step=StepId("before")), action=replace(order().action, verb=Verb.VERIFY))
+
+    async def tell() -> int:
+        store, world = Behind(wanted), systems()
+        if undo:
+            world.nodes[DB, WEST].done[verb] = Receipt(kind="x")
+            world.nodes[DB, WEST].before[verb] = None
+        async with asyncio.TaskGroup() as tasks:
+            agent = tasks.create_task(obey(WEST, store=store, members=world.members(WEST), clock=time.VirtualClock()))
+            await asyncio.sleep(0.001)
+            await store.commit(expect={}, put={before.key: encode(before), wanted.key: encode(wanted)})
+            await asyncio.sleep(0.005)
+            await store.commit(expect={}, put={}, delete=[wanted.key])
+            await asyncio.sleep(100)
+            agent.cancel()
+        return world.effects[DB, WEST, verb, undo]
+
+    assert time.run(tell()) == done
