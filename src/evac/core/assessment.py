@@ -486,10 +486,11 @@ def _since(scene: _Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis,
             last = scene.detector.heartbeats.get(region)
             turned = [] if last is None else [last + scene.detector.policy.heartbeat_stale]
             return max([*_down_since(bench.cells), *turned])
-        case (
-            Diagnosis.SERVICE_DOWN | Diagnosis.SERVICES_DOWN | Diagnosis.INGRESS_FAILED
-        ):  # pragma: no branch (the union is closed)
+        case Diagnosis.SERVICES_DOWN:
             return max(_down_since(bench.cells))
+        case Diagnosis.SERVICE_DOWN | Diagnosis.INGRESS_FAILED:  # pragma: no branch (the union is closed)
+            # Both rest on an agent that is heard: of one that is just back, nothing has been so for longer.
+            return max([*_down_since(bench.cells), scene.detector.fresh_since[region]])
 
 
 def _down_since(cells: Iterable[Cell]) -> list[Instant]:

@@ -234,6 +234,17 @@ def test_ingress_that_clients_feel_is_corroborated() -> None:
     assert (verdict.diagnosis, verdict.corroborated) == (Diagnosis.INGRESS_FAILED, True)
 
 
+def test_of_a_region_that_is_just_back_nothing_has_been_so_for_longer() -> None:
+    """Its agent and its inside are seen well a moment before the outside sees it up: no way in has failed all along."""
+    outside = everywhere(ESTATE, EAST, inside=False)
+    detector = watched(ESTATE)[0]
+    for count in range(4, 40):
+        detector = fold(detector, *sweep(ESTATE, count / 2, down=everywhere(ESTATE, EAST), silent=(EAST,)))
+    detector = fold(detector, *sweep(ESTATE, 20.0, down=outside))
+    verdict = assess(detector, now=seconds(20.1), estate=ESTATE).verdicts[EAST]
+    assert (verdict.diagnosis, verdict.since) == (Diagnosis.INGRESS_FAILED, seconds(20.0))
+
+
 def test_calm_as_long_as_no_quorum_fails() -> None:
     assert calm(watched(ESTATE)[0], estate=ESTATE)
     assert calm(watched(ESTATE, down={(WEST, EAST, s) for s in ALL})[0], estate=ESTATE)
