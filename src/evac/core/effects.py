@@ -89,8 +89,8 @@ def _again(run: Run, step: Step, progress: Progress) -> Do | None:
     return Do(
         step=step.id,
         attempt=progress.attempt + 1,
-        doubt=progress.doubtful or progress.haunts(step),
-        look=progress.failures > step.retries and not progress.haunts(step),
+        doubt=progress.doubtful or progress.may_come_yet(step),
+        look=progress.failures > step.retries and not progress.may_come_yet(step),
     )
 
 
@@ -169,7 +169,7 @@ def _say(run: Run, step: Step) -> str:
     if progress is None:
         return f"{step.id} was not started: {run.unfenced(step) or 'what it needs is not there'}"
     match progress.failure:
-        case Failure.REJECTED | Failure.UNAVAILABLE if progress.haunts(step):
+        case Failure.REJECTED | Failure.UNAVAILABLE if progress.may_come_yet(step):
             return f"{step.id} may happen yet, an earlier try had no answer: {progress.reason}; look there, then decide"
         case Failure.INDETERMINATE:
             return f"{step.id} may have happened and cannot be seen: {progress.reason}; look there, then decide"

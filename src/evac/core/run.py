@@ -155,7 +155,7 @@ class Progress:
 
     def spent(self, step: Step) -> bool:
         """Return whether the last try failed and no other will follow."""
-        retries = step.retries + (LOOKS_MAX if self.haunts(step) else 0)
+        retries = step.retries + (LOOKS_MAX if self.may_come_yet(step) else 0)
         match self.failure:
             case None:
                 return False
@@ -166,7 +166,7 @@ class Progress:
             case Failure.INDETERMINATE:  # pragma: no branch (the union is closed)
                 return self.failures > step.retries + LOOKS_MAX
 
-    def haunts(self, step: Step) -> bool:
+    def may_come_yet(self, step: Step) -> bool:
         """Return whether a promotion may come yet, though the last try of it has failed. What else comes late is
         undone by its undo, or refused by its term; this would be a second writer once the old primary is let go.
         """
@@ -218,7 +218,7 @@ class Run:
         progress = self.does.get(step.id)
         if progress is None or not progress.spent(step):
             return False
-        return progress.failure is Failure.INDETERMINATE or progress.haunts(step)
+        return progress.failure is Failure.INDETERMINATE or progress.may_come_yet(step)
 
     def unfenced(self, step: Step) -> str:
         """Return why a promotion that could start now lacks its proof; empty if it does not, or is none."""

@@ -40,6 +40,9 @@ _CREATED_MEANWHILE = (b"23505", b"42P07", b"42P06")
 _CONNECTION_LOST = (b"08", b"57P")
 """SQLSTATE classes after which a connection is gone: connection exceptions, and a server that shuts down."""
 
+_GOES_ON = ("\t", "DETAIL:", "HINT:")
+"""How the lines begin in which libpq and the server go on about what they have said."""
+
 
 class SqlSettings(Settings):
     """Where the database is, as whom to ask, and whether to write."""
@@ -217,5 +220,5 @@ class SqlKind:
 
 
 def _newest(said: str) -> str:
-    """Return the last thing libpq said, without the lines that only go on about it: those begin with a tab."""
-    return [line for line in said.strip().splitlines() if not line.startswith("\t")][-1]
+    """Return the last thing libpq said, without the lines that only go on about it."""
+    return [line for line in said.strip().splitlines() if not line.startswith(_GOES_ON)][-1]

@@ -57,13 +57,6 @@ class Stage:
         assert self.serving is not None, "agents serve the distributed form"
         return self.serving
 
-    @property
-    def logs(self) -> tuple[Path, ...]:
-        """Where those who may lead write their news."""
-        if self.serving:
-            return (self.serving.log,)
-        return tuple(self.layout.region_folder(region) / "agent.log" for region in self.layout.regions)
-
     async def until(self, holds: Callable[[Snapshot], bool], *, within_s: float) -> bool:
         """Wait until evac's view holds something; return whether it came to that."""
         try:
