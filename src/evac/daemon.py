@@ -8,7 +8,7 @@ decides anything; nothing elsewhere knows which store, clock or driver it was gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,23 +125,22 @@ async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str)
         controller = Controller(
             estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
         )
-        async with asyncio.TaskGroup() as tasks:
-            parts = [tasks.create_task(part) for part in _parts(world, controller)]
-            try:
-                yield controller
-            finally:
-                for part in parts:
-                    part.cancel()
+        agents = [_agent(world, region).run() for region in world.places]
+        parts = [*agents, controller.watch(), _reign_for_ever(world, controller), *_upkeep(world)]
+        async with _side_by_side(parts):
+            yield controller
 
 
-def _parts(world: World, controller: Controller) -> list[Coroutine[Any, Any, None]]:
-    """All that runs side by side: one agent a region, and the controller."""
-    return [
-        *(_agent(world, region).run() for region in world.places),
-        controller.watch(),
-        _reign_for_ever(world, controller),
-        *_upkeep(world),
-    ]
+@asynccontextmanager
+async def _side_by_side(parts: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run all of them for as long as the context lives; it ends when one of them fails."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _upkeep(world: World) -> list[Coroutine[Any, Any, None]]:
@@ -208,21 +207,9 @@ async def running_agent(
             finally:
                 elected(None)
 
-        async with asyncio.TaskGroup() as tasks:
-            parts = [
-                tasks.create_task(part)
-                for part in (
-                    _agent(world, region).run(),
-                    controller.watch(),
-                    candidate.stand(lead),
-                    *_upkeep(world),
-                )
-            ]
-            try:
-                yield
-            finally:
-                for part in parts:
-                    part.cancel()
+        parts = [_agent(world, region).run(), controller.watch(), candidate.stand(lead), *_upkeep(world)]
+        async with _side_by_side(parts):
+            yield
 
 
 def _favoured(store: Store) -> Callable[[], Awaitable[bool]] | None:

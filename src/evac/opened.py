@@ -11,16 +11,15 @@ does, one runs inside this process for as long as the estate is open. Results ar
 from __future__ import annotations
 
 import asyncio
-import getpass
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from evac.config import Loaded, load
+from evac.config import Loaded
 from evac.config.spelling import listed, meant
-from evac.core.assessment import Assessment, Diagnosis
+from evac.core.assessment import Assessment
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
@@ -28,13 +27,13 @@ from evac.core.news import Announce, News, RunNews
 from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point, if_lost_now
 from evac.core.plan import Plan, RunKind
-from evac.core.planning import Situation, plan_move
+from evac.core.planning import plan_move
 from evac.core.readiness import Readiness, readiness
 from evac.core.run import Done, Event, Run, RunId, Settled
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
+from evac.core.steps import Situation
 from evac.core.targets import choose
-from evac.daemon import DATABASE, open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of
@@ -49,18 +48,6 @@ from evac.report.value import Report, report_of
 STRATEGIES = ("immediate",)
 """How traffic can be shifted so far: all at once, after the promotion. Gradual and canary shifts are not built yet."""
 SNAPSHOT_FRESH = timedelta(seconds=5)
-READY_WITHIN = timedelta(seconds=20)
-WELL_WITHIN = timedelta(seconds=8)
-"""How much longer a controller that was just started may take to see every region well and every member."""
-
-
-def state_folder(estate: Path, state: Path | None = None) -> Path:
-    """Return where an estate's store and kept writes are: `.evac` beside the estate file, unless named."""
-    return state or estate.absolute().parent / ".evac"
-
-
-def _unheard() -> None:
-    """Tell nobody."""
 
 
 def _silent(news: News) -> None:
@@ -364,90 +351,3 @@ def known_names(estate: Estate, *, regions: Iterable[str | None] = (), group: st
 def _known_strategy(strategy: str) -> None:
     if strategy not in STRATEGIES:
         raise UnsafePlan((f"strategy {strategy} is not built yet; there is: {', '.join(STRATEGIES)}",))
-
-
-@asynccontextmanager
-async def open_estate(
-    path: str | Path,
-    *,
-    environment: str | None = None,
-    state: Path | None = None,
-    store: str | None = None,
-    announce: Announce = _silent,
-    by: str | None = None,
-    looks: bool = True,
-    alone: Callable[[], None] = _unheard,
-) -> AsyncIterator[OpenEstate]:
-    """Open an estate by its file. Raises `EstateError` when the file is wrong, with every problem in it.
-
-    Without a running controller `alone` is called, and one is started here. It is given `READY_WITHIN` to find the
-    primaries, unless nothing is to be asked that takes a look; what it could not find is said by what is asked of it,
-    not here.
-    """
-    loaded = load(Path(path), environment=environment, store=store)
-    folder = state_folder(Path(path), state)
-    async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(open_store(folder, loaded.store))
-        estate = OpenEstate(loaded=loaded, store=opened, by=by or getpass.getuser())
-        led = await estate.is_watched(folder)
-        if not led:
-            alone()
-            await stack.enter_async_context(
-                running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
-            )
-            if looks:
-                await _until_ready(estate)
-        yield estate
-
-
-@asynccontextmanager
-async def read_estate(
-    path: str | Path, *, environment: str | None = None, state: Path | None = None, store: str | None = None
-) -> AsyncIterator[OpenEstate]:
-    """Open an estate to look at what is remembered of it. No controller is started, and nothing is made.
-
-    Raises `EstateError`, and `EvacError` when nothing is remembered.
-    """
-    loaded = load(Path(path), environment=environment, store=store)
-    folder = state_folder(Path(path), state)
-    if loaded.store is None and not await asyncio.to_thread(_exists, folder / DATABASE):
-        raise EvacError(
-            f"nothing is known of {loaded.estate.name} yet, there is no store in {folder}: start evac serve"
-        )
-    async with open_store(folder, loaded.store) as opened:
-        yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
-
-
-def _exists(path: Path) -> bool:
-    """Whether a file is there; what cannot be looked at is not."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-async def _until_ready(estate: OpenEstate) -> None:
-    """Wait until the controller knows where every group is, then a little longer for all to look well."""
-    await _until(estate, _placed, within=READY_WITHIN)
-    await _until(estate, _well, within=WELL_WITHIN)
-
-
-async def _until(estate: OpenEstate, holds: Callable[[OpenEstate, Snapshot], bool], *, within: timedelta) -> None:
-    """Wait until the newest view holds something, or the time is up."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within.total_seconds()):
-            async for _ in estate.changes(KEY):
-                with suppress(EvacError):
-                    if holds(estate, await estate.health()):
-                        return
-
-
-def _placed(_: OpenEstate, snapshot: Snapshot) -> bool:
-    judged = all(v.diagnosis is not Diagnosis.UNKNOWN for v in snapshot.verdicts)
-    return judged and bool(snapshot.placements) and not snapshot.unplaced
-
-
-def _well(estate: OpenEstate, snapshot: Snapshot) -> bool:
-    members = sum(len(c.members) for c in estate.loaded.estate.components.values())
-    well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
-    return well and sum(m.state is not None for m in snapshot.members) == members

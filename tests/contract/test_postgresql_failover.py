@@ -26,7 +26,7 @@ from evac.lab.servers import postgresql
 async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
     """Insert rows at a member as fast as it acknowledges; gives the numbers that were acknowledged."""
     acknowledged: set[int] = set()
-    server = cluster.servers[region]  # type: ignore[index]
+    server = cluster.servers[region]  # type: ignore[index]  # a region by its plain name
     async with await postgresql.connect(server) as setup:
         cursor = await setup.execute("SELECT coalesce(max(id), 0) FROM orders")
         [(last,)] = await cursor.fetchall()
@@ -52,7 +52,7 @@ async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
 
 
 async def rows(cluster: Cluster, region: str) -> set[int]:
-    found = await cluster.sql(region, "SELECT id FROM orders")  # type: ignore[arg-type]
+    found = await cluster.sql(region, "SELECT id FROM orders")  # type: ignore[arg-type]  # likewise
     return {int(str(row[0])) for row in found}
 
 

@@ -179,7 +179,7 @@ async def test_what_sudo_runs_dies_with_its_time_limit(tmp_path: Path) -> None:
     """evac's user there may not signal what runs as another: the limit goes in with the command."""
     async with as_the_how_to_says(tmp_path) as made:
         noted = made.cluster.servers[EAST].folder / "pid"
-        hands = made.east._member.hands  # type: ignore[attr-defined]
+        hands = made.east._member.hands  # type: ignore[attr-defined]  # the port does not show what a driver has
         with pytest.raises(Indeterminate):
             await hands.as_owner(f"echo $$ > {noted}; sleep 60; true", within=timedelta(seconds=1))
         await process.until(lambda: not _runs(made, "sleep 60"), what="it to die")

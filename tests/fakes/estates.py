@@ -12,7 +12,7 @@ from evac.core.detector import Detector, fold
 from evac.core.estate import ComponentId, Estate, Purpose, RegionId, ServiceId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.plan import Placement, RunKind
-from evac.core.planning import Situation
+from evac.core.steps import Situation
 from evac.core.targets import Members
 from evac.sim.estates import GROUP, placed
 

@@ -11,9 +11,11 @@ from evac.core.decision import Move, Rejoin
 from evac.core.estate import ComponentId, Directs, Estate, RegionId
 from evac.core.observation import MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, Plan, RunKind, SyncSet, Term
-from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.planning import plan_move
 from evac.core.protection import NOBODY, Protect, plan_protect
+from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift
+from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, WEST, placed, shop
 from evac.sim.systems import Node, Systems

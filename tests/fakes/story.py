@@ -46,9 +46,11 @@ from evac.core.estate import (
 )
 from evac.core.observation import Instant, MemberSeen, MemberState, Observation
 from evac.core.plan import Placement, Plan, RunKind, Term, Verb
-from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect, shrinks
+from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift, wished_shift
+from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
 from fakes.estates import beat, member, probed, seconds

@@ -27,7 +27,7 @@ from evac.lab.bench.stage import Stage, sees_lost, serves_well, stage
 from evac.lab.clients import at_lab
 from evac.lab.faults import FaultKind
 from evac.lab.judge import judge
-from evac.opened import state_folder
+from evac.opening import state_folder
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 

@@ -18,8 +18,10 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import ComponentId, Estate, Purpose, RegionId
 from evac.core.observation import Observation, Probed
 from evac.core.plan import Placement, Plan, RunKind, StepId, SyncSet, Term, Verb, in_order
-from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.planning import plan_move
+from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift, wished_shift
+from evac.core.steps import Situation
 from evac.core.targets import Members
 from evac.sim.estates import CARTS, FIVE, GROUP, NINE, ORDERS, SHOP, THREE, placed, shop
 from fakes.estates import beat, changed, members, move, probed, seconds, view

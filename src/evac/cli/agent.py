@@ -16,7 +16,8 @@ from evac.config import Loaded, load
 from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.daemon import running_agent
-from evac.opened import known_names, state_folder
+from evac.opened import known_names
+from evac.opening import state_folder
 
 
 def add_to(app: typer.Typer) -> None:

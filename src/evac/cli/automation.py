@@ -58,6 +58,13 @@ def add_to(app: typer.Typer) -> None:
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
         _tell(Wish.RESUME, chosen, as_json=as_json, said="automation is on")
 
+    _add_words(app)
+    _add_for_standbys(app)
+
+
+def _add_words(app: typer.Typer) -> None:
+    """Add what a person says when evac has asked, or has come to the end of what it may do."""
+
     @app.command("approve")
     def approve(
         estate: EstateOption = ESTATE_DEFAULT,
@@ -84,8 +91,6 @@ def add_to(app: typer.Typer) -> None:
         """Say that what a stuck run left is mended. evac acts for its group again."""
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
         _tell(Wish.RESOLVE, chosen, as_json=as_json, said="resolved", run=run)
-
-    _add_for_standbys(app)
 
 
 def _add_for_standbys(app: typer.Typer) -> None:

@@ -30,7 +30,8 @@ from evac.core.news import DecisionNews, VerdictNews
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
 from evac.core.snapshot import Snapshot
-from evac.opened import OpenEstate, read_estate
+from evac.opened import OpenEstate
+from evac.opening import read_estate
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.words import span

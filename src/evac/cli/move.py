@@ -64,6 +64,12 @@ def add_to(app: typer.Typer) -> None:
         asked.strategy(strategy)
         asked.move(Wish.FAILOVER, source=region, target=to, accept_loss=accept_loss)
 
+    _add_planned(app)
+
+
+def _add_planned(app: typer.Typer) -> None:
+    """Add the moves of what is well: away, and home again."""
+
     @app.command("switchover")
     def switchover(
         to: Annotated[str | None, typer.Argument(help="The region to move to. Default: the best one.")] = None,

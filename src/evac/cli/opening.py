@@ -9,7 +9,8 @@ from pathlib import Path
 
 from evac.cli.terminal import busy, note
 from evac.config import load
-from evac.opened import OpenEstate, known_names, open_estate
+from evac.opened import OpenEstate, known_names
+from evac.opening import open_estate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from evac.cli.terminal import (
     StoreOption,
     print_json,
 )
-from evac.opened import read_estate
+from evac.opening import read_estate
 from evac.report.html import to_html
 from evac.report.markdown import to_markdown
 from evac.report.value import Report

@@ -19,7 +19,7 @@ from evac.cli.terminal import (
     print_json,
 )
 from evac.core.run import Run
-from evac.opened import read_estate
+from evac.opening import read_estate
 
 
 def add_to(app: typer.Typer) -> None:

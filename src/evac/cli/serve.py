@@ -13,7 +13,7 @@ from evac.cli.telling import Teller
 from evac.cli.terminal import ESTATE_DEFAULT, EnvironmentOption, EstateOption, JsonOption, StateOption, StoreOption
 from evac.config import Loaded, load
 from evac.daemon import running
-from evac.opened import state_folder
+from evac.opening import state_folder
 
 
 def add_to(app: typer.Typer) -> None:

@@ -32,7 +32,8 @@ from evac.core.protection import Protect, say_set
 from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
-from evac.opened import SNAPSHOT_FRESH, read_estate, state_folder
+from evac.opened import SNAPSHOT_FRESH
+from evac.opening import read_estate, state_folder
 from evac.report.plans import rpo
 from evac.report.words import span
 

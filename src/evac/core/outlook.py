@@ -18,7 +18,8 @@ from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.objectives import Durations, Forecast, forecast
 from evac.core.plan import RunKind, Term
-from evac.core.planning import Situation, plan_move
+from evac.core.planning import plan_move
+from evac.core.steps import Situation
 from evac.core.targets import choose
 
 KEPT_FOR = timedelta(hours=1)

@@ -12,54 +12,19 @@ What this is not: whether and where to move (`deciding`, `targets`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
-from evac.core.assessment import Assessment, Diagnosis, answers
-from evac.core.decision import Move, Rejoin
+from evac.core.assessment import Diagnosis
+from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Component, Directs, Estate, Purpose, RegionId, ReplicationMode
-from evac.core.fencing import is_standby, unstarvable
+from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
+from evac.core.fencing import unstarvable
 from evac.core.observation import Json
-from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
+from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.protection import set_of
-from evac.core.targets import Members, obstacle
-
-LIMITS: Mapping[Verb, timedelta] = {
-    Verb.PREPARE: timedelta(seconds=30),
-    Verb.STOP: timedelta(seconds=20),
-    Verb.REFUSE: timedelta(seconds=15),
-    Verb.CATCH_UP: timedelta(seconds=30),
-    Verb.PROMOTE: timedelta(seconds=30),
-    Verb.FOLLOW: timedelta(seconds=60),
-    Verb.PROTECT: timedelta(seconds=15),
-    Verb.SHIFT: timedelta(seconds=10),
-    Verb.VERIFY: timedelta(seconds=15),
-    Verb.REJOIN: timedelta(hours=4),
-}
-"""How long one try of each verb may take. Rejoining may copy a whole database."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What a plan is made from."""
-
-    estate: Estate
-    assessment: Assessment
-    members: Members
-    placement: Placement
-
-    def reachable(self, region: RegionId) -> bool:
-        """Return whether the region's agent can be given orders now."""
-        return answers(self.assessment, region, estate=self.estate)
-
-    def standbys(self, component: Component, *not_these: RegionId) -> list[RegionId]:
-        """Return the regions whose standby of a component can be given orders, in the order of its members."""
-        return [
-            r
-            for r in component.members
-            if r not in not_these and is_standby(self.members, component.id, r) and self.reachable(r)
-        ]
+from evac.core.rebuilding import rebuild, standbys_then
+from evac.core.steps import LIMITS, Situation, step_of
+from evac.core.targets import obstacle
 
 
 def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
@@ -73,7 +38,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
     gate = tuple(
         s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
     )
-    shifts, notes = _shifts(move, situation, term=term, needs=gate)
+    shifts, notes = shifts_of(move, situation, term=term, needs=gate)
     if planned:
         steps = _with_barrier([*map(_readiness, shifts), *steps])
     steps += shifts
@@ -91,47 +56,6 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
         before=situation.placement,
         after=after,
         notes=(*left_out, *notes),
-    )
-
-
-def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
-    """Return the plan that makes a returned region a standby again: traffic off and stop at once, rebuild, protect.
-
-    A component that the failover had to leave behind (it could not be fenced, and was merely wanted) is still primary
-    there: now that its agent answers, it is switched over first. One that merely missed a move was no primary, so there
-    is nothing to stop.
-    """
-    placement = situation.placement
-    assert term >= placement.term, "a term never falls"
-    steps: list[Step] = []
-    shift = Move(
-        group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
-    )
-    shifts, _ = _shifts(shift, situation, term=term, needs=(), only=rejoin.region)
-    # Never undone: traffic must not go back to a region that is being rebuilt.
-    steps += [replace(step, undoable=False, optional=True) for step in shifts]
-    for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
-        if rejoin.region not in component.members or (rejoin.missed and component.id not in rejoin.missed):
-            continue
-        if rejoin.missed:
-            fence: Chain = ()
-        elif is_standby(situation.members, component.id, placement.primary):
-            fence = _switch_chain(component, shift, situation, term=term)
-        else:
-            kill: dict[str, Json] = {"mode": "kill"}
-            fence = (_step(component, rejoin.region, Verb.STOP, Phase.FENCE, term=term, args=kill, undoable=False),)
-        steps += fence
-        needs = tuple(s.id for s in fence if s.pivot or len(fence) == 1)
-        steps += _rebuild(component, rejoin.region, placement.primary, situation, needs, term=term)
-    return Plan(
-        kind=RunKind.REJOIN,
-        group=rejoin.group,
-        source=rejoin.region,
-        target=placement.primary,
-        term=term,
-        steps=in_order(steps),
-        before=placement,
-        after=_after_rejoin(rejoin, situation, term=term),
     )
 
 
@@ -165,7 +89,7 @@ def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> t
     wanted = situation.estate.wanted_only(move.group)
     for component in situation.estate.group_components(move.group, Purpose.STATE):
         if planned:
-            chains.append(_switch_chain(component, move, situation, term=term))
+            chains.append(switch_chain(component, move, situation, term=term))
         elif component.service not in wanted:
             chains.append(_failover_chain(component, move, situation, term=term))
         else:
@@ -201,7 +125,7 @@ def _failover_chain(component: Component, move: Move, situation: Situation, *, t
     """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
-    catch_up = _step(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
+    catch_up = step_of(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
     refused = {s.action.region: (s.id,) for s in fences if s.action.verb is Verb.REFUSE}
     return (
@@ -219,12 +143,12 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     if lost and not alive and not move.accept_loss:
         raise UnsafePlan((lost,))
     refusals = [
-        _step(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
+        step_of(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
         for r in situation.standbys(component, move.source)
     ]
     if not alive:
         return refusals
-    stop = _step(
+    stop = step_of(
         component,
         move.source,
         Verb.STOP,
@@ -237,18 +161,18 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     return [*refusals, stop]
 
 
-def _switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
+def switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
     """Prepare, turn the other standbys to the target, stop cleanly, promote.
 
     The others follow the target before anything is stopped, so that the new primary has whom it waits for at once. A
     primary that stops cleanly sends its standbys everything first: the promotion sees that its target has it.
     """
-    prepare = _step(
+    prepare = step_of(
         component, move.source, Verb.PREPARE, Phase.PREPARE, term=term, args={"target": move.target}, undoable=False
     )
     prepared = dict.fromkeys(component.members, (prepare.id,))
     follows = _followings(component, move, situation, Phase.PREPARE, after=prepared, term=term)
-    stop = _step(
+    stop = step_of(
         component,
         move.source,
         Verb.STOP,
@@ -283,7 +207,7 @@ def _promotion(
     args: dict[str, Json] = {"sync": waits, "old": move.source}
     if move.accept_loss:
         args["forced"] = move.decided_by
-    return _step(
+    return step_of(
         component,
         move.target,
         Verb.PROMOTE,
@@ -310,7 +234,7 @@ def _followings(
     followers = _followers(component, move, situation)
     required = len(followers) <= component.replication.acks
     return [
-        _step(
+        step_of(
             component,
             r,
             Verb.FOLLOW,
@@ -325,7 +249,7 @@ def _followings(
     ]
 
 
-def _shifts(
+def shifts_of(
     move: Move,
     situation: Situation,
     *,
@@ -351,7 +275,7 @@ def _shifts(
                 continue
             distressed = region == move.source and situation.assessment.verdicts[region].diagnosis is not Diagnosis.WELL
             steps.append(
-                _step(
+                step_of(
                     router,
                     region,
                     Verb.SHIFT,
@@ -395,7 +319,7 @@ def _verifications(
         component = situation.estate.components[promote.action.component]
         needs = (promote.id, *follows, *(s.id for s in shifts if not s.optional))
         steps.append(
-            _step(
+            step_of(
                 component,
                 move.target,
                 Verb.VERIFY,
@@ -421,51 +345,8 @@ def _returns(move: Move, situation: Situation, chains: Sequence[Chain], *, term:
     for chain in chains:
         promote = next(s for s in chain if s.pivot)
         component = situation.estate.components[promote.action.component]
-        rebuilt += _rebuild(component, move.source, move.target, situation, (promote.id,), term=term)
+        rebuilt += rebuild(component, move.source, move.target, situation, (promote.id,), term=term)
     return [replace(step, optional=True) for step in rebuilt]
-
-
-def _rebuild(
-    component: Component,
-    region: RegionId,
-    primary: RegionId,
-    situation: Situation,
-    needs: tuple[StepId, ...],
-    *,
-    term: Term,
-) -> list[Step]:
-    """Rejoin, then let the primary wait for the wider set."""
-    rejoin = _step(
-        component, region, Verb.REJOIN, Phase.RESTORE, term=term, needs=needs, args={"primary": primary}, undoable=False
-    )
-    standbys = _standbys(component, situation, primary, with_region=region)
-    sync = set_of(component, standbys)
-    if sync is None:
-        return [rejoin]
-    args: dict[str, Json] = {"acks": sync.acks, "standbys": list(sync.standbys)}
-    protect = _step(component, primary, Verb.PROTECT, Phase.RESTORE, term=term, needs=(rejoin.id,), args=args)
-    return [rejoin, protect]
-
-
-def _standbys(
-    component: Component, situation: Situation, primary: RegionId, *, with_region: RegionId
-) -> list[RegionId]:
-    """Who will stand by once a region has rejoined, in the order the members are declared: those that do, and those
-    that are waited for now, who may just not have been seen; who streams late comes into the set by itself.
-    """
-    placement = situation.placement
-    away = set(placement.awaiting_rejoin) - {with_region}
-    waited = {r for sync in placement.sync.get(component.id, ()) for r in sync.standbys}
-    streaming = {r for r in situation.standbys(component) if _streams(situation, component, r)}
-    known = {with_region, *waited, *streaming}
-    return [r for r in component.members if r != primary and r in known and r not in away]
-
-
-def _streams(situation: Situation, component: Component, region: RegionId) -> bool:
-    """Whether a standby said when it was last asked that it streams from the primary."""
-    state = situation.members[component.id, region].state
-    assert state is not None, "a standby has said so itself"
-    return state.streaming and state.upstream in (None, situation.placement.primary)
 
 
 def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term, planned: bool) -> Placement:
@@ -475,7 +356,7 @@ def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: T
     for chain in chains:
         component = situation.estate.components[chain[0].action.component]
         if planned:
-            members = _standbys(component, situation, move.target, with_region=move.source)
+            members = standbys_then(component, situation, move.target, with_region=move.source)
         else:
             members = _followers(component, move, situation)
         if waits := set_of(component, members):
@@ -485,43 +366,4 @@ def _after(move: Move, situation: Situation, chains: Sequence[Chain], *, term: T
         waiting.append(move.source)
     return Placement(
         group=move.group, primary=move.target, term=term, sync=sync, awaiting_rejoin=tuple(dict.fromkeys(waiting))
-    )
-
-
-def _after_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Placement:
-    placement, region = situation.placement, rejoin.region
-    sync = dict(placement.sync)
-    for component in situation.estate.group_components(placement.group, Purpose.STATE):
-        standbys = _standbys(component, situation, placement.primary, with_region=region)
-        concerned = not rejoin.missed or component.id in rejoin.missed
-        if concerned and (waits := set_of(component, standbys)):
-            sync[component.id] = (waits,)
-    waiting = tuple(r for r in placement.awaiting_rejoin if r != region)
-    return replace(placement, term=term, sync=sync, awaiting_rejoin=waiting)
-
-
-def _step(
-    component: Component,
-    region: RegionId,
-    verb: Verb,
-    phase: Phase,
-    *,
-    term: Term,
-    needs: tuple[StepId, ...] = (),
-    args: Mapping[str, Json] | None = None,
-    retries: int = 1,
-    undoable: bool = True,
-    pivot: bool = False,
-    optional: bool = False,
-) -> Step:
-    return Step(
-        id=StepId(f"{verb}:{component.id}@{region}"),
-        action=Action(component=component.id, region=region, verb=verb, term=term, args=args or {}),
-        phase=phase,
-        needs=needs,
-        timeout=LIMITS[verb],
-        retries=retries,
-        undoable=undoable,
-        pivot=pivot,
-        optional=optional,
     )

@@ -17,7 +17,7 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Estate, RegionId
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
-from evac.core.planning import LIMITS, Situation
+from evac.core.steps import LIMITS, Situation
 from evac.core.traffic import Shift, carriers, choose_door, obstacle, routers
 
 

@@ -24,10 +24,12 @@ from evac.core.estate import Estate, GroupId
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
-from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
+from evac.core.rejoining import plan_rejoin
 from evac.core.run import Run, RunId
 from evac.core.shifting import plan_shift
+from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain, warm

@@ -8,8 +8,10 @@ from evac.core.decision import Rejoin
 from evac.core.errors import UnsafePlan
 from evac.core.estate import RegionId
 from evac.core.plan import Phase, Plan, RunKind, StepId, SyncSet, Term, Verb
-from evac.core.planning import Situation, plan_move, plan_rejoin
+from evac.core.planning import plan_move
 from evac.core.protection import set_of
+from evac.core.rejoining import plan_rejoin
+from evac.core.steps import Situation
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
 from fakes.estates import changed, dead, judged, members, move, situation
 

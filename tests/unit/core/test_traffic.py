@@ -14,7 +14,7 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Component, Directs, Estate, RegionId
 from evac.core.observation import Observation
 from evac.core.plan import Placement, RunKind, Term, Verb
-from evac.core.planning import plan_rejoin
+from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.targets import Members
 from evac.core.traffic import Shift, choose_door, door_trouble, obstacle

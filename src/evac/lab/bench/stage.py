@@ -30,7 +30,8 @@ from evac.lab.layout import Form, Layout, Mode
 from evac.lab.servers import process
 from evac.lab.servers.process import Process
 from evac.lab.world import Lab
-from evac.opened import OpenEstate, state_folder
+from evac.opened import OpenEstate
+from evac.opening import state_folder
 from evac.stores.etcd import EtcdAddress
 
 POLL_S = 0.2

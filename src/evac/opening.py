@@ -1,0 +1,127 @@
+"""Opening an estate by its file: to ask and tell, with a controller started here where none runs, or only to read.
+
+What this is not: what an open estate can do (`evac.opened`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+from evac.config import load
+from evac.core.assessment import Diagnosis
+from evac.core.errors import EvacError
+from evac.core.news import Announce, News
+from evac.core.snapshot import Snapshot
+from evac.daemon import DATABASE, open_store, running
+from evac.engine.snapshots import KEY
+from evac.opened import OpenEstate
+
+READY_WITHIN = timedelta(seconds=20)
+WELL_WITHIN = timedelta(seconds=8)
+"""How much longer a controller that was just started may take to see every region well and every member."""
+
+
+def state_folder(estate: Path, state: Path | None = None) -> Path:
+    """Return where an estate's store and kept writes are: `.evac` beside the estate file, unless named."""
+    return state or estate.absolute().parent / ".evac"
+
+
+def _unheard() -> None:
+    """Tell nobody."""
+
+
+def _silent(news: News) -> None:
+    """Tell nobody."""
+
+
+@asynccontextmanager
+async def open_estate(
+    path: str | Path,
+    *,
+    environment: str | None = None,
+    state: Path | None = None,
+    store: str | None = None,
+    announce: Announce = _silent,
+    by: str | None = None,
+    looks: bool = True,
+    alone: Callable[[], None] = _unheard,
+) -> AsyncIterator[OpenEstate]:
+    """Open an estate by its file. Raises `EstateError` when the file is wrong, with every problem in it.
+
+    Without a running controller `alone` is called, and one is started here. It is given `READY_WITHIN` to find the
+    primaries, unless nothing is to be asked that takes a look; what it could not find is said by what is asked of it,
+    not here.
+    """
+    loaded = load(Path(path), environment=environment, store=store)
+    folder = state_folder(Path(path), state)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_store(folder, loaded.store))
+        estate = OpenEstate(loaded=loaded, store=opened, by=by or getpass.getuser())
+        led = await estate.is_watched(folder)
+        if not led:
+            alone()
+            await stack.enter_async_context(
+                running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
+            )
+            if looks:
+                await _until_ready(estate)
+        yield estate
+
+
+@asynccontextmanager
+async def read_estate(
+    path: str | Path, *, environment: str | None = None, state: Path | None = None, store: str | None = None
+) -> AsyncIterator[OpenEstate]:
+    """Open an estate to look at what is remembered of it. No controller is started, and nothing is made.
+
+    Raises `EstateError`, and `EvacError` when nothing is remembered.
+    """
+    loaded = load(Path(path), environment=environment, store=store)
+    folder = state_folder(Path(path), state)
+    if loaded.store is None and not await asyncio.to_thread(_exists, folder / DATABASE):
+        raise EvacError(
+            f"nothing is known of {loaded.estate.name} yet, there is no store in {folder}: start evac serve"
+        )
+    async with open_store(folder, loaded.store) as opened:
+        yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; what cannot be looked at is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+async def _until_ready(estate: OpenEstate) -> None:
+    """Wait until the controller knows where every group is, then a little longer for all to look well."""
+    await _until(estate, _placed, within=READY_WITHIN)
+    await _until(estate, _well, within=WELL_WITHIN)
+
+
+async def _until(estate: OpenEstate, holds: Callable[[OpenEstate, Snapshot], bool], *, within: timedelta) -> None:
+    """Wait until the newest view holds something, or the time is up."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within.total_seconds()):
+            async for _ in estate.changes(KEY):
+                with suppress(EvacError):
+                    if holds(estate, await estate.health()):
+                        return
+
+
+def _placed(_: OpenEstate, snapshot: Snapshot) -> bool:
+    judged = all(v.diagnosis is not Diagnosis.UNKNOWN for v in snapshot.verdicts)
+    return judged and bool(snapshot.placements) and not snapshot.unplaced
+
+
+def _well(estate: OpenEstate, snapshot: Snapshot) -> bool:
+    members = sum(len(c.members) for c in estate.loaded.estate.components.values())
+    well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
+    return well and sum(m.state is not None for m in snapshot.members) == members
