@@ -85,7 +85,7 @@ class RegionSection(Settings):
 
 
 class DetectionSection(Settings):
-    """When views become a verdict. The defaults decide in about two seconds."""
+    """When views become a verdict. The defaults decide within about three seconds."""
 
     interval: Positive = _DETECTION.interval
     """Time between two probes of one target."""
@@ -100,7 +100,7 @@ class DetectionSection(Settings):
     dwell: Duration = _DETECTION.dwell
     """Time a verdict must hold before anything acts on it."""
     ingress_dwell: Duration = _DETECTION.ingress_dwell
-    """Time a verdict must hold when a region's agent is well and only the way in fails: traffic is shifted then."""
+    """Time a verdict must hold when only the way in fails, or the primary answers and waits for its standbys."""
     client_interval: Positive = _DETECTION.client_interval
     """Time between two probes made as a client (`as_client`)."""
     client_timeout: Positive = _DETECTION.client_timeout

@@ -204,8 +204,9 @@ class Detection:
 
     A target is down after `failures` probes in a row fail, each within `timeout`, and up again after `successes`.
     A region's heartbeat is stale after `heartbeat_stale`. A verdict holds for `dwell` before anything acts on it;
-    one that nothing but outside views supports (ingress failed) for `ingress_dwell`. `quorum` is how many outside
-    vantage points must agree; 0 means a majority, and never fewer than two where two exist.
+    one that nothing but outside views supports (ingress failed), or that is about a primary which answers and waits for
+    its standbys (docs/adr/0015), for `ingress_dwell`. `quorum` is how many outside vantage points must agree; 0 means a
+    majority, and never fewer than two where two exist.
 
     A service is gray when, for a quorum, at least `gray_failing` of its client probes of the last `gray_window` failed.
     A region is gray when, for a quorum, at least `lossy_failing` of the probes of all kinds of the last `lossy_window`
