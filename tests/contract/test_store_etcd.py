@@ -44,15 +44,20 @@ class Watcher:
         self._came = asyncio.Event()
 
     async def _read(self, store: EtcdStore, prefix: str, after: int) -> None:
-        async with aclosing(store.watch(prefix, after=after)) as changes:
-            async for change in changes:
-                self.seen.append(change)
-                self._came.set()
+        try:
+            async with aclosing(store.watch(prefix, after=after)) as changes:
+                async for change in changes:
+                    self.seen.append(change)
+                    self._came.set()
+        finally:
+            self._came.set()
 
     async def until(self, count: int) -> None:
-        """Wait until so many changes have come."""
+        """Wait until so many changes have come; a watch that ended before says why."""
         async with asyncio.timeout(20):
             while len(self.seen) < count:
+                if self.task.done():
+                    await self.task
                 self._came.clear()
                 await self._came.wait()
 
@@ -280,10 +285,12 @@ async def test_history_is_forgotten_by_one_of_many_and_a_watch_that_comes_too_la
         async with opened(members, namespace=store.members.address.namespace) as dead:
             await write(dead, 0)
             dead._slots._made = 0  # as one that was killed: it does not tidy up
+        await watcher.until(1)  # what is forgotten from here on, it has seen
         assert len(await store.read_all(f"{store.own}slots/")) == 1
         mine, yours = await upkeep.forget(store, None), await upkeep.forget(store, None)
         assert mine == yours
         await write(store, 1)
+        await watcher.until(2)
         mine = await upkeep.forget(store, mine)
         assert await upkeep.forget(store, yours) == mine
         await upkeep.forget(store, mine)
