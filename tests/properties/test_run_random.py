@@ -90,3 +90,5 @@ def test_any_graph_with_any_failures_and_a_death_ends_clearly(
             assert systems.picture() == before, "S8"
         case Outcome.STUCK:
             assert run.settled.reasons
+        case Outcome.GAVE_WAY:
+            raise AssertionError("nobody asked for the way")

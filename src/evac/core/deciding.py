@@ -1,10 +1,10 @@
 """Deciding: what is to be done about each group now, or why nothing is.
 
-Intuition: for each group ask in this order: is a run under way; is the region that holds the primaries in trouble of a
-kind that moving cures, or only the way in for clients, and can they come in by another door; if neither, does evac
-still owe something (a standby that left the set or is back, clients to bring home, a returned region to rebuild); may
-evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is the answer, and is
-recorded with the same care as a move.
+Intuition: for each group ask in this order: is a run under way that gives way to nothing; is the region that holds the
+primaries in trouble of a kind that moving cures, or only the way in for clients, and can they come in by another door;
+if neither, does evac still owe something (a standby that left the set or is back, clients to bring home, a returned
+region to rebuild); may evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is
+the answer, and is recorded with the same care as a move.
 
 What this is not: the steps (`planning`).
 """
@@ -37,18 +37,34 @@ def decide(view: View, *, now: Instant) -> tuple[Decision, ...]:
 
 def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     group = placement.group
-    if group in view.active:
-        return Hold(group=group, reasons=(f"run {view.active[group]} is under way",))
+    run = view.active.get(group)
+    under_way = Hold(group=group, reasons=(f"run {run} is under way",))
+    if run and group not in view.yielding:
+        return under_way
+    urgent = _held_back(view, group, now) or _troubled(view, placement, now)
+    if run:
+        presses = isinstance(urgent, Move | CallPerson) or (isinstance(urgent, Ask) and isinstance(urgent.move, Move))
+        return urgent if urgent and presses else under_way
+    return urgent or _quiet(view, placement, view.assessment.verdicts[placement.primary], now)
+
+
+def _held_back(view: View, group: GroupId, now: Instant) -> Hold | CallPerson | None:
+    """What keeps evac from acting for a group, whatever ails it: an earlier run's end."""
     if group in view.stuck:
         run = view.stuck[group]
         return Hold(group=group, reasons=(f"run {run} is stuck and waits for a person: evac report {run}",))
-    if (tries := view.tries.get(group)) and (wait := after_failure(group, tries, now=now)):
-        return wait
+    tries = view.tries.get(group)
+    return after_failure(group, tries, now=now) if tries else None
+
+
+def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None:
+    """Return what is done about what ails a group; None if nothing does."""
+    group = placement.group
     verdict = view.assessment.verdicts[placement.primary]
     shut = traffic.door_trouble(view.estate, view.assessment, placement, view.members)
     trouble = "" if _goes_round(view, placement, verdict, shut) else _trouble(view, placement, verdict)
     if not trouble and not shut:
-        return _quiet(view, placement, verdict, now)
+        return None
     of_doors = verdict.ingress_only or not trouble
     sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)

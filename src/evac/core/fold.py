@@ -13,7 +13,7 @@ from dataclasses import replace
 from evac.core.effects import Settle, Undo, effects
 from evac.core.errors import IllegalEvent
 from evac.core.plan import StepId
-from evac.core.run import Done, Event, Failed, Opened, Progress, Resumed, Run, Settled, Started
+from evac.core.run import Done, Event, Failed, Opened, Outcome, Progress, Resumed, Run, Settled, Started
 
 
 def apply(run: Run | None, event: Event) -> Run:
@@ -36,7 +36,8 @@ def apply(run: Run | None, event: Event) -> Run:
         case Done() | Failed():
             run = _answer(run, event)
         case Settled():  # pragma: no branch (the union is closed)
-            if not any(isinstance(e, Settle) and e.outcome is event.outcome for e in effects(run)):
+            gives_way = event.outcome is Outcome.GAVE_WAY and run.plan.yields
+            if not gives_way and not any(isinstance(e, Settle) and e.outcome is event.outcome for e in effects(run)):
                 raise IllegalEvent(
                     f"run {run.id} cannot settle as {event.outcome}: {effects(run) or 'answers are due'}"
                 )

@@ -122,8 +122,17 @@ def _settled(placement: Placement, run: Run, event: Settled) -> Placement:
             return replace(placement, primary=run.plan.after.primary, term=run.term)
         case Outcome.ROLLED_BACK:
             return replace(placement, entry=run.plan.before.entry)
+        case Outcome.GAVE_WAY:
+            return _half_rebuilt(placement, run)
         case Outcome.STUCK:  # pragma: no branch (the union is closed)
             return placement
+
+
+def _half_rebuilt(placement: Placement, run: Run) -> Placement:
+    """A region whose rebuild was begun and left counts for nothing until it is rebuilt."""
+    rebuilds = [s for s in run.plan.steps if s.action.verb is Verb.REJOIN]
+    begun = [s.action.region for s in rebuilds if s.id in run.does and not run.done(s)]
+    return replace(placement, awaiting_rejoin=tuple(dict.fromkeys((*placement.awaiting_rejoin, *begun))))
 
 
 def _rebuilt(placement: Placement, run: Run, region: RegionId) -> Placement:

@@ -40,6 +40,8 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     ROLLED_BACK = "rolled-back"
+    GAVE_WAY = "gave-way"
+    """Left where it stood, because the group had to be moved; what it was for is begun anew afterwards."""
     STUCK = "stuck"
 
 

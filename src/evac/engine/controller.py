@@ -33,7 +33,7 @@ from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain, warm
-from evac.engine.executor import execute, open_run
+from evac.engine.executor import Way, execute, open_run
 from evac.engine.journal import read_journal
 from evac.engine.knowledge import Knowledge
 from evac.engine.orders import Answer, Order
@@ -69,6 +69,7 @@ class Controller:
         self._name = name
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
+        self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
         self.led_by: Leader | None = None
         """Its own record, where it was elected."""
         self.recalled = asyncio.Event()
@@ -101,10 +102,11 @@ class Controller:
                 self.recalled.set()
                 for group, run in dict(self.known.active).items():
                     await self._tell_opening(run)
-                    tasks.create_task(self._drive(group, run))
+                    self._drive(group, run)
                 tasks.create_task(self._evaluate())
         finally:
             self._runs = None
+            self._under_way.clear()
             self.recalled.clear()
 
     async def _recall(self) -> None:
@@ -152,6 +154,7 @@ class Controller:
             members=known.detector.members,
             placements=known.placements,
             active=known.active,
+            yielding=frozenset(known.yielding),
             stuck=known.stuck,
             last_move_at=known.last_move_at,
             flaps=known.flaps,
@@ -211,6 +214,9 @@ class Controller:
             self._announce(DecisionNews(at=assessment.at, decision=decision))
         self.known.decisions[decision.group] = decision
         match decision:
+            case Move() if decision.group in self.known.active:
+                # The next evaluation decides anew, from where the run that gave way has left the group.
+                self._under_way[decision.group][0].give(decision.reasons)
             case Move() | Shift() | Rejoin() | Protect():
                 await self._try_to_start(decision, assessment)
             case Hold() | Ask() | CallPerson():  # pragma: no branch (the union is closed)
@@ -268,18 +274,29 @@ class Controller:
             decision=to_plain(decision),
             request=request,
         )
-        self.known.active[decision.group] = run
+        self.known.began(plan, run)
         await self._tell_opening(run)
-        assert self._runs is not None, "runs are started by a controller that runs"
-        self._runs.create_task(self._drive(decision.group, run))
+        self._drive(decision.group, run)
         return run
 
-    async def _executed(self, run_id: RunId) -> Run:
+    def _drive(self, group: GroupId, run: RunId) -> None:
+        """Let a run go on beside everything else."""
+        assert self._runs is not None, "runs are driven by a controller that leads"
+        way = Way()
+        self._under_way[group] = (way, self._runs.create_task(self._see_through(group, run, way)))
+
+    async def make_way(self, move: Move) -> None:
+        """Have the group's run under way give way to a move, and wait until it has."""
+        way, driving = self._under_way[move.group]
+        way.give(move.reasons)
+        await asyncio.wait({driving})
+
+    async def _executed(self, run_id: RunId, way: Way) -> Run:
         """Execute a run, again for as long as the store stays away: a run that was begun is never given up."""
         while True:
             try:
                 return await execute(
-                    run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce
+                    run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce, way=way
                 )
             except StoreUnavailable as trouble:
                 _log.warning("the store does not answer: the run waits for it", run=run_id, why=str(trouble))
@@ -290,12 +307,13 @@ class Controller:
         opened, *already = await read_journal(run, store=self._store, near=True)
         self._announce(RunNews(at=opened.at, run=run, event=opened, already=tuple(already)))
 
-    async def _drive(self, group: GroupId, run_id: RunId) -> None:
+    async def _see_through(self, group: GroupId, run_id: RunId, way: Way) -> None:
         """See a run through to its settlement, and remember what came of it."""
-        run = await self._executed(run_id)
+        run = await self._executed(run_id, way)
         record = await self._store.get(f"placement/{group}", near=True)
         assert record is not None, "a run has a placement"
         self.known.placements[group] = decode(record.value, Placement)
         self.known.settled(group, run, now=self._clock.now(), guard=self.estate.guard)
-        del self.known.active[group]
+        self.known.ended(group)
+        del self._under_way[group]
         self._changed.set()

@@ -23,7 +23,7 @@ from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.news import Announce, News, RunNews
 from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
-from evac.core.run import Done, Event, Failed, Failure, Run, RunId, Settled, Started
+from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
 from evac.engine.codec import decode, encode
 from evac.engine.journal import Journal, open_run, raised, take_journal
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
@@ -45,7 +45,22 @@ def _silent(news: News) -> None:
     """Nobody listens."""
 
 
-async def execute(run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = _silent) -> Run:
+class Way:
+    """Asks a run under way to give way, for reasons that its journal will name. One that cannot does not hear it."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.reasons: tuple[str, ...] = ()
+
+    def give(self, reasons: tuple[str, ...]) -> None:
+        """Ask for it; once is enough."""
+        self.reasons = self.reasons or reasons
+        self.asked.set()
+
+
+async def execute(
+    run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = _silent, way: Way | None = None
+) -> Run:
     """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process.
 
     Raises `Conflict` when another controller has taken the run over, and `StoreUnavailable` when the store stays away;
@@ -58,7 +73,8 @@ async def execute(run_id: RunId, *, store: Store, clock: Clock, by: str, announc
             if held is not None and journal.run.term > held and journal.run.resumed[-1].by != by:
                 raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
             held = journal.run.term
-            return await _Execution(journal=journal, clock=clock, by=by, announce=announce).drive()
+            execution = _Execution(journal=journal, clock=clock, by=by, announce=announce, way=way or Way())
+            return await execution.drive()
         except Superseded:
             raise
         except (StoreUnavailable, Conflict):
@@ -81,6 +97,7 @@ class _Execution:
     clock: Clock
     by: str
     announce: Announce
+    way: Way
     waiting: dict[str, Order] = field(default_factory=dict)
     """The orders without an answer, by the key their answer will have."""
     expect: dict[str, int] = field(default_factory=dict)
@@ -94,6 +111,8 @@ class _Execution:
         if self.journal.run.settled is None and self.journal.run.entries > 1:
             put = await self._resume()
         while self.journal.run.settled is None:
+            if self._gives_way:
+                self._give_way()
             await self._proceed(put)
             put = {}
             if self.journal.run.settled is None:
@@ -136,6 +155,18 @@ class _Execution:
         for event in written:
             self.announce(RunNews(at=event.at, run=self.journal.run.id, event=event))
 
+    @property
+    def _gives_way(self) -> bool:
+        run = self.journal.run
+        over = any(isinstance(effect, Settle) for effect in effects(run))
+        return self.way.asked.is_set() and run.plan.yields and not over
+
+    def _give_way(self) -> None:
+        """Note that the run is left where it stands; its orders are taken back by the same write."""
+        self.answered += self.waiting.values()
+        self.waiting.clear()
+        self._settle(Settle(outcome=Outcome.GAVE_WAY, reasons=self.way.reasons))
+
     def _start(self, effect: Do | Undo) -> Order:
         """Note an intent, and return its order."""
         run = self.journal.run
@@ -171,17 +202,33 @@ class _Execution:
         )
 
     async def _hear(self) -> None:
-        """Wait until an order is answered, and note all answers there are; or until an order's time is over."""
+        """Wait until an order is answered, and note all answers there are; or until an order's time is over, or the run
+        is asked to give way.
+        """
         at = min(self._deadline(o) for o in self.waiting.values())
         try:
             async with asyncio.timeout((at - self.clock.now()).total_seconds()):
-                await self._news()
+                await self._stir()
         except TimeoutError:
             self._give_up(at)
             return
         for record in await self.journal.store.list("answers/", near=True):
             if order := self.waiting.pop(record.key, None):
                 self._note_answer(order, record)
+
+    async def _stir(self) -> None:
+        """Return when an awaited answer has been written, or a run that can give way is asked to."""
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._news())]
+        if self.journal.run.plan.yields:
+            waits.append(asyncio.ensure_future(self.way.asked.wait()))
+        try:
+            ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        for wait in ended:
+            wait.result()
 
     async def _news(self) -> None:
         """Return when one of the awaited answers has been written."""

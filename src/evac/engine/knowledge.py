@@ -10,7 +10,7 @@ from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
 from evac.core.estate import ComponentId, GroupId, Guard, RegionId
 from evac.core.observation import Instant
-from evac.core.plan import Placement, RunKind
+from evac.core.plan import Placement, Plan, RunKind
 from evac.core.protection import shrinks
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of
@@ -31,6 +31,8 @@ class Knowledge:
     unplaced: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
     """Why a group's first placement is not known yet."""
     active: dict[GroupId, RunId] = field(default_factory=dict)
+    yielding: set[GroupId] = field(default_factory=set)
+    """The groups whose run under way gives way to a move."""
     stuck: dict[GroupId, RunId] = field(default_factory=dict)
     last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
     flaps: dict[GroupId, Flaps] = field(default_factory=dict)
@@ -64,17 +66,32 @@ class Knowledge:
         self.paused = pause.value.decode() if pause else ""
         for run in await read_runs(store, near=True):
             if run.settled is None:
-                self.active[run.plan.group] = run.id
+                self.began(run.plan, run.id)
             else:
                 self.settled(run.plan.group, run, now=_ago(run.settled, clock), guard=guard)
         resolved = {record.key.removeprefix("resolved/") for record in await store.list("resolved/", near=True)}
         self.stuck = {group: run_id for group, run_id in self.stuck.items() if run_id not in resolved}
+
+    def began(self, plan: Plan, run: RunId) -> None:
+        """Note a run under way."""
+        self.active[plan.group] = run
+        if plan.yields:
+            self.yielding.add(plan.group)
+
+    def ended(self, group: GroupId) -> None:
+        """Note that a group has no run under way any more."""
+        del self.active[group]
+        self.yielding.discard(group)
 
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
         """Fold a run's end: what it means for the next decision."""
         assert run.settled is not None, "only a settled run has an end"
         self.settled_at[group] = now
         self.set_changes |= {change.component: change for change in changes_of(run)}
+        if run.settled.outcome is Outcome.GAVE_WAY:
+            # It did not fail; but what it gave way to comes first.
+            self.rejoin_tries[group] = Tries(count=self.rejoin_tries.get(group, Tries(count=1, at=now)).count, at=now)
+            return None
         if run.plan.kind is RunKind.SHIFT:
             return self._shifted(run, run.settled.outcome, now, guard=guard)
         if run.plan.kind is RunKind.PROTECT:

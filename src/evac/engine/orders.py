@@ -121,6 +121,8 @@ class _Desk:
         self._taken: dict[str, int] = {}
         """Orders in hand or answered, by key, with the version taken."""
         self._busy = {component: asyncio.Lock() for component in members}
+        self._at_work: dict[ComponentId, tuple[Order, asyncio.Task[None]]] = {}
+        """What each member does now."""
         self._terms: dict[GroupId, int] = {}
         """The highest terms obeyed by this process."""
 
@@ -128,7 +130,10 @@ class _Desk:
         """Take every order there is, and every one that comes. Raises `StoreUnavailable`."""
         prefix = f"orders/{self._region}/"
         after = await self._store.revision()
-        for record in await self._store.list(prefix):
+        standing = await self._store.list(prefix)
+        for key in self._taken.keys() - {record.key for record in standing}:
+            del self._taken[key]
+        for record in standing:
             self._take(record, tasks, found=True)
         async for change in self._store.watch(prefix, after=after):
             if change.record is None:
@@ -156,15 +161,34 @@ class _Desk:
             if member is None:
                 reason = f"{order.action.component} has no member in {self._region}"
                 return await self._answer(order, record, Answer(failure=Failure.REJECTED, reason=reason))
+            self._interrupt_for(order)
             async with self._busy[order.action.component]:
-                if not await self._stands(order, record):
-                    return None
-                refusal = await self._patiently(lambda: self._admit(order))
-                answer = refusal or await _carry_out(order, member)
-            await self._answer(order, record, answer)
+                answer = await self._at_member(order, record, member)
+            if answer is not None:
+                await self._answer(order, record, answer)
         except StoreUnavailable:
             # The answer is not told: the leader's time limit passes, it asks again, and the look finds what was done.
             self._taken.pop(record.key, None)
+
+    def _interrupt_for(self, order: Order) -> None:
+        """Leave off what the member does for a run that has taken its order back, so that another run's need not wait:
+        a rebuild may take hours. What is left off is what an agent that dies leaves behind.
+        """
+        now = self._at_work.get(order.action.component)
+        if now is not None and now[0].run != order.run and now[0].key not in self._taken:
+            now[1].cancel()
+
+    async def _at_member(self, order: Order, record: Record, member: Driver) -> Answer | None:
+        """Carry an order out, as the only one at its member; None if it does not stand any more."""
+        if not await self._stands(order, record):
+            return None
+        task = asyncio.current_task()
+        assert task is not None, "orders are carried out in tasks of their own"
+        self._at_work[order.action.component] = (order, task)
+        try:
+            return await self._patiently(lambda: self._admit(order)) or await _carry_out(order, member)
+        finally:
+            del self._at_work[order.action.component]
 
     async def _stands(self, order: Order, record: Record) -> bool:
         """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet.

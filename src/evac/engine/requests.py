@@ -68,6 +68,9 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
     match request.wish:
         case Wish.FAILOVER | Wish.SWITCHOVER:
             move = wished_move(controller, request, assessment)
+            if move.group in controller.known.active:
+                await controller.make_way(move)
+                move = wished_move(controller, request, assessment)
             return await controller.start(move, assessment, request=request.id)
         case Wish.FAILBACK | Wish.SHIFT:
             act = wished_act(controller, request, assessment)
@@ -93,6 +96,8 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             asked = controller.known.decisions.get(wished_group(controller, request))
             if not isinstance(asked, Ask):
                 raise UnsafePlan(("nothing waits for approval",))
+            if isinstance(asked.move, Move) and asked.group in controller.known.active:
+                await controller.make_way(asked.move)
             return await controller.start(asked.move, assessment, request=request.id)
         case Wish.RESOLVE:  # pragma: no branch (the union is closed)
             group, run = wished_stuck(controller, request)
@@ -114,7 +119,8 @@ def wished_group(controller: Controller, request: Request) -> GroupId:
     if group not in placements:
         why = controller.known.unplaced.get(group, ("its members have not been seen yet",))
         raise UnsafePlan((f"where {group}'s primaries are is not known:", *why))
-    if group in controller.known.active:
+    urgent = request.wish in (Wish.FAILOVER, Wish.APPROVE) and group in controller.known.yielding
+    if group in controller.known.active and not urgent:
         raise UnsafePlan((f"run {controller.known.active[group]} of group {group} is under way; wait for it",))
     return group
 

@@ -297,6 +297,8 @@ def _end(event: Settled, opened: Opened, achieved: str) -> tuple[Line, ...]:
             text = f"{plan.kind} of {plan.group}{to} completed in {took}{where}{achieved}"
         case Outcome.ROLLED_BACK:
             text = f"{plan.kind} of {plan.group} rolled back in {took}: all is as before, in {plan.before.primary}"
+        case Outcome.GAVE_WAY:
+            text = f"{plan.kind} of {plan.group} gave way to a move after {took}"
         case Outcome.STUCK:
             text = f"{plan.kind} of {plan.group} is stuck after {took} and needs a person"
     if event.reasons:

@@ -167,6 +167,8 @@ def _fine(opened: Opened, end: Settled | None) -> str:
         case Outcome.ROLLED_BACK:
             where = plan.before.primary
             return f"Yes, as before: {plan.group} is still served from {where}. The {plan.kind} did not happen."
+        case Outcome.GAVE_WAY:
+            return f"Ask the run after this one: {plan.group} had to be moved, and the {plan.kind} was left for that."
         case Outcome.STUCK:
             return f"No. {plan.group} stopped half way, and evac will not guess."
 
@@ -207,6 +209,8 @@ def _needs(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoin
             return "Nothing yet: where another door does not help, evac moves the group."
         case Outcome.ROLLED_BACK:
             return f"The cause mended before the next try: {'; '.join(end.reasons)}"
+        case Outcome.GAVE_WAY:
+            return "Nothing: what it was for is begun anew after the move."
         case Outcome.COMPLETED if orphans := sum(entry.orphans or 0 for entry in found):
             return f"A look at {count(orphans, 'orphaned write')}, kept and listed below: merging is for people."
         case Outcome.COMPLETED if plan.kind is RunKind.SHIFT and plan.after.entry:
@@ -319,6 +323,8 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
             if plan.kind in _AGAIN:
                 again = _AGAIN[plan.kind].format(source=plan.source, target=plan.target)
                 commands.append(Command(command=f"evac plan {again}", why="a dry run, when the cause is mended"))
+        case Outcome.GAVE_WAY:
+            commands.append(Command(command="evac runs", why="see the move that it gave way to"))
         case Outcome.COMPLETED:
             if plan.kind is RunKind.PROTECT:
                 commands.append(Command(command="evac status", why="see whom each primary waits for now"))

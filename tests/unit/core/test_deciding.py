@@ -94,6 +94,18 @@ def test_one_run_at_a_time() -> None:
     assert decision == Hold(group=GROUP, reasons=("run r7 is under way",))
 
 
+def test_a_rebuild_under_way_gives_way_to_a_move_and_to_a_call_but_to_nothing_less() -> None:
+    def meanwhile(said: Assessment, **more: object) -> Decision:
+        busy = replace(view(ESTATE, said), active={GROUP: RunId("r7")}, yielding=frozenset({GROUP}))
+        return decided(replace(busy, **more))  # type: ignore[arg-type]
+
+    under_way = Hold(group=GROUP, reasons=("run r7 is under way",))
+    assert isinstance(meanwhile(DEAD), Move)
+    assert isinstance(meanwhile(DEAD, paused="maintenance"), CallPerson)
+    assert meanwhile(judged(ESTATE)) == under_way
+    assert meanwhile(DEAD, stuck={GROUP: RunId("r6")}) == under_way
+
+
 def test_a_stuck_run_waits_for_a_person() -> None:
     decision = decided(replace(view(ESTATE, DEAD), stuck={GROUP: RunId("r7")}))
     assert decision == Hold(group=GROUP, reasons=("run r7 is stuck and waits for a person: evac report r7",))

@@ -67,6 +67,18 @@ def protect() -> Step:
     return replace(step, needs=())
 
 
+def test_a_region_whose_rebuild_was_begun_and_left_waits_for_another() -> None:
+    before = replace(REJOIN.plan.before, awaiting_rejoin=())
+    rebuild = next(s for s in REJOIN.plan.steps if s.action.verb is Verb.REJOIN and s.action.component == ORDERS_DB)
+    rebuild = replace(rebuild, needs=())
+    run = opened(REJOIN.plan, rebuild)
+    gave_way = Settled(at=NOW, wall=WALL, outcome=Outcome.GAVE_WAY)
+    assert walk(run, before, gave_way)[1] == before, "not begun"
+    run, placement = walk(run, before, started(run, rebuild))
+    assert walk(run, placement, gave_way)[1].awaiting_rejoin == (rebuild.action.region,)
+    assert walk(run, placement, done(rebuild), gave_way)[1].awaiting_rejoin == ()
+
+
 def test_both_sets_count_while_a_change_runs_and_the_new_one_afterwards() -> None:
     step = protect()
     run = opened(REJOIN.plan, step)

@@ -189,6 +189,21 @@ async def test_no_sign_of_life_no_heartbeat_and_what_was_seen_blind_is_forgotten
         assert all(p.reason != "seen blind" for p in told.probed("shop"))
 
 
+@virtually
+async def test_a_question_that_was_asked_blind_fails_for_the_places_sake_though_it_ends_later() -> None:
+    place = ScriptedPlace()
+    prober = ScriptedProber(lambda n: None if place.trouble else "")
+    async with agent({"shop": prober}, place=place) as told:
+        await until(lambda: told.probed("shop"))
+        place.trouble = "cut off"
+        asked = prober.asked
+        await until(lambda: prober.asked > asked and place.unanswered)
+        place.trouble = ""
+        await asyncio.sleep(10 * QUICK.timeout.total_seconds())
+        assert prober.asked > asked + 1
+        assert all(p.ok for p in told.probed("shop"))
+
+
 async def test_a_connection_made_anew_between_two_signs_of_life_was_a_blindness() -> None:
     """The place was lost and back before anybody asked: what failed meanwhile failed for its sake.
 

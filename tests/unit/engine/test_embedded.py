@@ -173,6 +173,68 @@ def test_while_a_group_moves_nothing_else_is_begun_for_it() -> None:
     played(play)
 
 
+async def in_mid_rebuild(on: Embedded) -> None:
+    """Fail over to us-west-2, and let the rebuild of us-east-1 hang."""
+    on.world.lose(EAST)
+    await on.until(at(WEST))
+    on.world.systems.faults[ORDERS_DB, EAST, Verb.REJOIN, False] = Fault.HANGING
+    on.world.find(EAST)
+    await on.until(lambda s: s.active)
+    await asyncio.sleep(on.world.estate.guard.hold_down.total_seconds())
+    assert on.controller.known.yielding == {GROUP}
+
+
+async def moved_and_rebuilt(on: Embedded) -> None:
+    """Wait until the group is in eu-west-1, and us-east-1 follows it after all."""
+    await on.until(lambda s: s.placements[0].primary == EUROPE)
+    on.world.systems.faults.clear()
+    await on.until(lambda s: at(EUROPE)(s) and EAST not in s.placements[0].awaiting_rejoin)
+    assert on.world.systems.nodes[ORDERS_DB, EAST].upstream == EUROPE
+
+
+def test_a_rebuild_that_takes_its_time_gives_way_to_the_loss_of_the_primary() -> None:
+    async def play(on: Embedded) -> None:
+        await in_mid_rebuild(on)
+        on.world.lose(WEST)
+        await moved_and_rebuilt(on)
+        assert not on.controller.known.rejoin_tries, "it did not fail"
+
+    world = played(play)
+    assert outcomes(world)[1:4] == [
+        (RunKind.REJOIN, Outcome.GAVE_WAY),
+        (RunKind.FAILOVER, Outcome.COMPLETED),
+        (RunKind.REJOIN, Outcome.COMPLETED),
+    ]
+    ends = [n.event for n in world.told if isinstance(n, RunNews) and isinstance(n.event, Settled)]
+    assert ends[1].reasons[0].startswith("us-west-2 unreachable")
+
+
+def test_a_rebuild_gives_way_to_a_person_who_fails_over_and_to_no_planned_move() -> None:
+    async def play(on: Embedded) -> None:
+        await in_mid_rebuild(on)
+        assert "is under way; wait for it" in (await on.ask(Wish.SWITCHOVER, target=EUROPE)).refused[0]
+        assert "already" in (await on.ask(Wish.FAILOVER, target=WEST)).refused[0]
+        assert on.controller.known.active, "nonsense stops nothing"
+        assert (await on.ask(Wish.FAILOVER, target=EUROPE)).refused == ()
+        await moved_and_rebuilt(on)
+
+    assert outcomes(played(play))[1:3] == [(RunKind.REJOIN, Outcome.GAVE_WAY), (RunKind.FAILOVER, Outcome.COMPLETED)]
+
+
+def test_a_rebuild_gives_way_to_a_move_that_was_approved() -> None:
+    async def play(on: Embedded) -> None:
+        await on.ask(Wish.FAILOVER, target=WEST)
+        await on.until(at(WEST))
+        on.world.systems.faults[ORDERS_DB, EAST, Verb.REJOIN, False] = Fault.HANGING
+        await on.until(lambda s: s.active)
+        on.world.lose(WEST)
+        await on.until(lambda s: any(type(d).__name__ == "Ask" for d in s.decisions))
+        assert (await on.ask(Wish.APPROVE)).refused == ()
+        await moved_and_rebuilt(on)
+
+    played(play, world=World(estate=shop(automation=Automation.SEMI_AUTOMATIC)))
+
+
 def test_nobody_to_move_to_is_a_refusal_with_each_regions_reason() -> None:
     async def play(on: Embedded) -> None:
         on.world.lose(EUROPE)

@@ -222,6 +222,31 @@ def test_an_order_taken_back_before_its_turn_is_neither_done_nor_answered() -> N
     assert time.run(tell()) == (0, False)
 
 
+def test_what_was_taken_back_in_mid_work_is_left_off_for_another_run_alone() -> None:
+    """The same run's next order waits: it looks, and finds what was done. Another run's need not."""
+
+    async def tell(later: Order) -> timedelta:
+        store, world = MemoryStore(), systems(Fault.HANGING)
+        long = order(timeout=timedelta(hours=1))
+        clock = time.VirtualClock()
+        async with asyncio.TaskGroup() as tasks:
+            agent = tasks.create_task(obey(WEST, store=store, members=world.members(WEST), clock=clock))
+            await asyncio.sleep(0.1)
+            await store.commit(expect={}, put={long.key: encode(long)})
+            await asyncio.sleep(1)
+            await store.commit(expect={}, put={later.key: encode(later)}, delete=[long.key])
+            begun = clock.now()
+            async for change in store.watch("answers/", after=0):
+                assert change.key == later.answer_key, "what was taken back is not answered"
+                break
+            agent.cancel()
+        return clock.now() - begun
+
+    verify = Action(component=DB, region=WEST, verb=Verb.VERIFY, term=Term(3))
+    assert time.run(tell(order(run=RunId("2"), action=verify))) < timedelta(seconds=5)
+    assert time.run(tell(order(step=StepId("next"), action=verify))) > timedelta(minutes=59)
+
+
 @pytest.mark.parametrize("moment", Moment)
 def test_a_store_that_was_away_for_a_moment_hears_the_answer_once(moment: Moment) -> None:
     world = systems()
@@ -256,18 +281,43 @@ def test_an_agent_whose_watch_broke_listens_again() -> None:
     assert asked(order(), systems(), store=Deaf()).receipt is not None
 
 
+class Breaking(MemoryStore):
+    """A store whose first watch breaks after a while."""
+
+    def __init__(self, *, after: float = 0.001) -> None:
+        super().__init__()
+        self._first: float | None = after
+
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        if self._first is not None:
+            lasts, self._first = self._first, None
+            await asyncio.sleep(lasts)
+            raise StoreUnavailable("broken")
+        async for change in super().watch(prefix, after=after):
+            yield change
+
+
+def test_what_was_taken_back_while_the_watch_was_broken_is_left_off_too() -> None:
+    async def tell() -> Answer:
+        store, world = Breaking(after=10), systems(Fault.HANGING)
+        long = order(timeout=timedelta(hours=1))
+        later = order(run=RunId("2"), action=replace(long.action, verb=Verb.VERIFY))
+        await store.commit(expect={}, put={long.key: encode(long)})
+        async with asyncio.TaskGroup() as tasks:
+            clock = time.VirtualClock()
+            agent = tasks.create_task(obey(WEST, store=store, members=world.members(WEST), clock=clock))
+            await asyncio.sleep(5)
+            await store.commit(expect={}, put={later.key: encode(later)}, delete=[long.key])
+            await asyncio.sleep(60)
+            agent.cancel()
+        answer = await store.get(later.answer_key)
+        assert answer is not None, "it did not wait for what was taken back"
+        return decode(answer.value, Answer)
+
+    assert time.run(tell()).receipt is not None
+
+
 def test_an_order_in_hand_is_not_taken_twice_when_the_watch_broke() -> None:
-    class Breaking(MemoryStore):
-        watches = 0
-
-        async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
-            self.watches += 1
-            if self.watches == 1:
-                await asyncio.sleep(0.001)
-                raise StoreUnavailable("broken")
-            async for change in super().watch(prefix, after=after):
-                yield change
-
     world = systems(Fault.HANGING)
     answer = asked(order(), world, store=Breaking(), early=True)
     assert answer.failure is Failure.INDETERMINATE
