@@ -20,6 +20,10 @@ from evac.lab.wan.process import port
 WAN = "wan"
 _RUN = Path("/run/netns")
 _DEVICE = "eth0"
+WINDOW = 64
+"""Packets that a connection may send before the first is acknowledged, where Linux ships 10: hosts that replicate over
+long links are set so, since a stream that begins anew would otherwise take further round trips for its first segment.
+"""
 
 
 def within(site: str) -> tuple[str, ...]:
@@ -49,6 +53,7 @@ def _site_orders(number: int, *, others: Iterable[int]) -> list[str]:
         "link set lo up",
         f"addr add 10.77.{number}.1/16 dev {_DEVICE}",
         f"link set {_DEVICE} up",
+        f"route change 10.77.0.0/16 dev {_DEVICE} scope link src 10.77.{number}.1 initcwnd {WINDOW} initrwnd {WINDOW}",
         *(f"neigh add 10.77.{n}.1 lladdr {_hardware(n)} dev {_DEVICE} nud permanent" for n in others),
     ]
 
