@@ -23,7 +23,7 @@ from evac.core.assessment import Assessment
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
-from evac.core.news import Announce, News, RunNews
+from evac.core.news import Announce, RunNews, silent
 from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point, if_lost_now
 from evac.core.plan import Plan, RunKind
@@ -48,10 +48,6 @@ from evac.report.value import Report, report_of
 STRATEGIES = ("immediate",)
 """How traffic can be shifted so far: all at once, after the promotion. Gradual and canary shifts are not built yet."""
 SNAPSHOT_FRESH = timedelta(seconds=5)
-
-
-def _silent(news: News) -> None:
-    """Tell nobody."""
 
 
 class OpenEstate:
@@ -280,7 +276,7 @@ class OpenEstate:
             raise UnsafePlan(reply.refused)
         return reply.run
 
-    async def settled(self, run_id: RunId, announce: Announce = _silent) -> Run:
+    async def settled(self, run_id: RunId, announce: Announce = silent) -> Run:
         """Wait for a run's end, telling each entry of its journal as it comes, and return it."""
         told = 0
         async for _ in self.changes(f"runs/{run_id}/"):

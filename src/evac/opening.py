@@ -16,7 +16,7 @@ from pathlib import Path
 from evac.config import load
 from evac.core.assessment import Diagnosis
 from evac.core.errors import EvacError
-from evac.core.news import Announce, News
+from evac.core.news import Announce, silent
 from evac.core.snapshot import Snapshot
 from evac.daemon import DATABASE, open_store, running
 from evac.engine.snapshots import KEY
@@ -36,10 +36,6 @@ def _unheard() -> None:
     """Tell nobody."""
 
 
-def _silent(news: News) -> None:
-    """Tell nobody."""
-
-
 @asynccontextmanager
 async def open_estate(
     path: str | Path,
@@ -47,7 +43,7 @@ async def open_estate(
     environment: str | None = None,
     state: Path | None = None,
     store: str | None = None,
-    announce: Announce = _silent,
+    announce: Announce = silent,
     by: str | None = None,
     looks: bool = True,
     alone: Callable[[], None] = _unheard,

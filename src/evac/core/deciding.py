@@ -39,7 +39,7 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     group = placement.group
     run = view.active.get(group)
     under_way = Hold(group=group, reasons=(f"run {run} is under way",))
-    if run and group not in view.yielding:
+    if run and group not in view.giving_way:
         return under_way
     urgent = _held_back(view, group, now) or _troubled(view, placement, now)
     if run:

@@ -53,7 +53,7 @@ class View:
     members: Members
     placements: Mapping[GroupId, Placement]
     active: Mapping[GroupId, RunId] = field(default_factory=dict)
-    yielding: frozenset[GroupId] = frozenset()
+    giving_way: frozenset[GroupId] = frozenset()
     """The groups whose run under way gives way to a move."""
     stuck: Mapping[GroupId, RunId] = field(default_factory=dict)
     last_move_at: Mapping[GroupId, Instant] = field(default_factory=dict)

@@ -36,8 +36,8 @@ def apply(run: Run | None, event: Event) -> Run:
         case Done() | Failed():
             run = _answer(run, event)
         case Settled():  # pragma: no branch (the union is closed)
-            gives_way = event.outcome is Outcome.GAVE_WAY and run.plan.yields
-            if not gives_way and not any(isinstance(e, Settle) and e.outcome is event.outcome for e in effects(run)):
+            left = event.outcome is Outcome.GAVE_WAY and run.plan.gives_way
+            if not left and not any(isinstance(e, Settle) and e.outcome is event.outcome for e in effects(run)):
                 raise IllegalEvent(
                     f"run {run.id} cannot settle as {event.outcome}: {effects(run) or 'answers are due'}"
                 )

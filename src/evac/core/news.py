@@ -55,3 +55,7 @@ class Announce(Protocol):
     """Whoever wants to hear the news. It must return at once, and never raise."""
 
     def __call__(self, news: News) -> None: ...
+
+
+def silent(news: News) -> None:
+    """Announce to nobody."""

@@ -73,9 +73,6 @@ class RunKind(StrEnum):
     DRILL = "drill"
 
 
-_YIELDING = frozenset({RunKind.REJOIN, RunKind.PROTECT})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What one member is asked to do. `args` is all the driver may use; the executor adds the receipts of the steps
@@ -164,9 +161,9 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def yields(self) -> bool:
-        """Return whether its run may give way to a move: it rebuilds or protects, and promotes nothing."""
-        return self.kind in _YIELDING and not any(s.pivot for s in self.steps)
+    def gives_way(self) -> bool:
+        """Return whether its run gives way to a move: it rebuilds or protects, and promotes nothing."""
+        return self.kind in (RunKind.REJOIN, RunKind.PROTECT) and not any(s.pivot for s in self.steps)
 
     def step(self, step_id: StepId) -> Step:
         """Return the step of that id; KeyError if the plan has none."""

@@ -10,8 +10,9 @@ What this is not: rules. When to act is `core.deciding`, how is `core.planning`,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -27,7 +28,7 @@ from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
 from evac.core.rejoining import plan_rejoin
-from evac.core.run import Run, RunId
+from evac.core.run import RunId
 from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
@@ -52,6 +53,8 @@ LASTING = timedelta(seconds=1)
 Act: TypeAlias = Move | Shift | Rejoin | Protect
 """The decisions that become runs."""
 
+T = TypeVar("T")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -70,6 +73,8 @@ class Controller:
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
         self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
+        self._kept_free: set[GroupId] = set()
+        """Groups for which a person's move is about to begin: meanwhile nothing else is."""
         self.led_by: Leader | None = None
         """Its own record, where it was elected."""
         self.recalled = asyncio.Event()
@@ -100,8 +105,7 @@ class Controller:
             async with asyncio.TaskGroup() as tasks:
                 self._runs = tasks
                 self.recalled.set()
-                for group, run in dict(self.known.active).items():
-                    await self._tell_opening(run)
+                for group, run in self.known.active.items():
                     self._drive(group, run)
                 tasks.create_task(self._evaluate())
         finally:
@@ -154,7 +158,7 @@ class Controller:
             members=known.detector.members,
             placements=known.placements,
             active=known.active,
-            yielding=frozenset(known.yielding),
+            giving_way=frozenset(known.giving_way),
             stuck=known.stuck,
             last_move_at=known.last_move_at,
             flaps=known.flaps,
@@ -214,6 +218,8 @@ class Controller:
             self._announce(DecisionNews(at=assessment.at, decision=decision))
         self.known.decisions[decision.group] = decision
         match decision:
+            case _ if decision.group in self._kept_free:
+                pass
             case Move() if decision.group in self.known.active:
                 # The next evaluation decides anew, from where the run that gave way has left the group.
                 self._under_way[decision.group][0].give(decision.reasons)
@@ -275,7 +281,6 @@ class Controller:
             request=request,
         )
         self.known.began(plan, run)
-        await self._tell_opening(run)
         self._drive(decision.group, run)
         return run
 
@@ -285,19 +290,28 @@ class Controller:
         way = Way()
         self._under_way[group] = (way, self._runs.create_task(self._see_through(group, run, way)))
 
-    async def make_way(self, move: Move) -> None:
-        """Have the group's run under way give way to a move, and wait until it has."""
-        way, driving = self._under_way[move.group]
-        way.give(move.reasons)
-        await asyncio.wait({driving})
+    async def start_at_once(self, wished: Callable[[], Move], *, request: str) -> RunId:
+        """Begin the move that a person wishes, once the group's run under way, if there is one, has given way to it.
 
-    async def _executed(self, run_id: RunId, way: Way) -> Run:
-        """Execute a run, again for as long as the store stays away: a run that was begun is never given up."""
+        Raises like `start`, and what `wished` raises.
+        """
+        move = wished()
+        if move.group not in self.known.active:
+            return await self.start(move, self.assess(), request=request)
+        way, driving = self._under_way[move.group]
+        self._kept_free.add(move.group)
+        try:
+            way.give(move.reasons)
+            await asyncio.wait({driving})
+            return await self.start(wished(), self.assess(), request=request)
+        finally:
+            self._kept_free.discard(move.group)
+
+    async def _patiently(self, run_id: RunId, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again for as long as the store stays away: a run that was begun is never given up."""
         while True:
             try:
-                return await execute(
-                    run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce, way=way
-                )
+                return await ask()
             except StoreUnavailable as trouble:
                 _log.warning("the store does not answer: the run waits for it", run=run_id, why=str(trouble))
                 await self._clock.sleep(STORE_AGAIN)
@@ -309,7 +323,13 @@ class Controller:
 
     async def _see_through(self, group: GroupId, run_id: RunId, way: Way) -> None:
         """See a run through to its settlement, and remember what came of it."""
-        run = await self._executed(run_id, way)
+        await self._patiently(run_id, lambda: self._tell_opening(run_id))
+        run = await self._patiently(
+            run_id,
+            lambda: execute(
+                run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce, way=way
+            ),
+        )
         record = await self._store.get(f"placement/{group}", near=True)
         assert record is not None, "a run has a placement"
         self.known.placements[group] = decode(record.value, Placement)

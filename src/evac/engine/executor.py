@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from evac.core.effects import Do, Settle, Undo, effects
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.core.news import Announce, News, RunNews
+from evac.core.news import Announce, RunNews, silent
 from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
 from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
@@ -41,10 +41,6 @@ PAUSE_MAX = timedelta(seconds=5)
 PAUSE_DOUBLINGS_MAX = 10
 
 
-def _silent(news: News) -> None:
-    """Nobody listens."""
-
-
 class Way:
     """Asks a run under way to give way, for reasons that its journal will name. One that cannot does not hear it."""
 
@@ -59,7 +55,7 @@ class Way:
 
 
 async def execute(
-    run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = _silent, way: Way | None = None
+    run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = silent, way: Way | None = None
 ) -> Run:
     """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process.
 
@@ -159,7 +155,7 @@ class _Execution:
     def _gives_way(self) -> bool:
         run = self.journal.run
         over = any(isinstance(effect, Settle) for effect in effects(run))
-        return self.way.asked.is_set() and run.plan.yields and not over
+        return self.way.asked.is_set() and run.plan.gives_way and not over
 
     def _give_way(self) -> None:
         """Note that the run is left where it stands; its orders are taken back by the same write."""
@@ -219,7 +215,7 @@ class _Execution:
     async def _stir(self) -> None:
         """Return when an awaited answer has been written, or a run that can give way is asked to."""
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._news())]
-        if self.journal.run.plan.yields:
+        if self.journal.run.plan.gives_way:
             waits.append(asyncio.ensure_future(self.way.asked.wait()))
         try:
             ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

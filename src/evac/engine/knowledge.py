@@ -31,7 +31,7 @@ class Knowledge:
     unplaced: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
     """Why a group's first placement is not known yet."""
     active: dict[GroupId, RunId] = field(default_factory=dict)
-    yielding: set[GroupId] = field(default_factory=set)
+    giving_way: set[GroupId] = field(default_factory=set)
     """The groups whose run under way gives way to a move."""
     stuck: dict[GroupId, RunId] = field(default_factory=dict)
     last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
@@ -75,13 +75,13 @@ class Knowledge:
     def began(self, plan: Plan, run: RunId) -> None:
         """Note a run under way."""
         self.active[plan.group] = run
-        if plan.yields:
-            self.yielding.add(plan.group)
+        if plan.gives_way:
+            self.giving_way.add(plan.group)
 
     def ended(self, group: GroupId) -> None:
         """Note that a group has no run under way any more."""
         del self.active[group]
-        self.yielding.discard(group)
+        self.giving_way.discard(group)
 
     def settled(self, group: GroupId, run: Run, *, now: Instant, guard: Guard) -> None:
         """Fold a run's end: what it means for the next decision."""
@@ -89,9 +89,7 @@ class Knowledge:
         self.settled_at[group] = now
         self.set_changes |= {change.component: change for change in changes_of(run)}
         if run.settled.outcome is Outcome.GAVE_WAY:
-            # It did not fail; but what it gave way to comes first.
-            self.rejoin_tries[group] = Tries(count=self.rejoin_tries.get(group, Tries(count=1, at=now)).count, at=now)
-            return None
+            return None  # it did not fail
         if run.plan.kind is RunKind.SHIFT:
             return self._shifted(run, run.settled.outcome, now, guard=guard)
         if run.plan.kind is RunKind.PROTECT:

@@ -171,11 +171,14 @@ class _Desk:
             self._taken.pop(record.key, None)
 
     def _interrupt_for(self, order: Order) -> None:
-        """Leave off what the member does for a run that has taken its order back, so that another run's need not wait:
-        a rebuild may take hours. What is left off is what an agent that dies leaves behind.
+        """Leave off a rebuild for a run that has taken its order back, so that another run's need not wait for hours.
+        What is left off is what an agent that dies leaves behind. All else ends soon, and must have ended before the
+        next order looks: a promotion goes on in the server when nobody waits for it.
         """
         now = self._at_work.get(order.action.component)
-        if now is not None and now[0].run != order.run and now[0].key not in self._taken:
+        if now is None or now[0].action.verb is not Verb.REJOIN:
+            return
+        if now[0].run != order.run and now[0].key not in self._taken:
             now[1].cancel()
 
     async def _at_member(self, order: Order, record: Record, member: Driver) -> Answer | None:

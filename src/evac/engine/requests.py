@@ -67,11 +67,9 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
     assessment = controller.assess()
     match request.wish:
         case Wish.FAILOVER | Wish.SWITCHOVER:
-            move = wished_move(controller, request, assessment)
-            if move.group in controller.known.active:
-                await controller.make_way(move)
-                move = wished_move(controller, request, assessment)
-            return await controller.start(move, assessment, request=request.id)
+            return await controller.start_at_once(
+                lambda: wished_move(controller, request, controller.assess()), request=request.id
+            )
         case Wish.FAILBACK | Wish.SHIFT:
             act = wished_act(controller, request, assessment)
             return await controller.start(act, assessment, request=request.id)
@@ -96,9 +94,9 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             asked = controller.known.decisions.get(wished_group(controller, request))
             if not isinstance(asked, Ask):
                 raise UnsafePlan(("nothing waits for approval",))
-            if isinstance(asked.move, Move) and asked.group in controller.known.active:
-                await controller.make_way(asked.move)
-            return await controller.start(asked.move, assessment, request=request.id)
+            if isinstance(move := asked.move, Shift):
+                return await controller.start(move, assessment, request=request.id)
+            return await controller.start_at_once(lambda: move, request=request.id)
         case Wish.RESOLVE:  # pragma: no branch (the union is closed)
             group, run = wished_stuck(controller, request)
             del controller.known.stuck[group]
@@ -119,7 +117,7 @@ def wished_group(controller: Controller, request: Request) -> GroupId:
     if group not in placements:
         why = controller.known.unplaced.get(group, ("its members have not been seen yet",))
         raise UnsafePlan((f"where {group}'s primaries are is not known:", *why))
-    urgent = request.wish in (Wish.FAILOVER, Wish.APPROVE) and group in controller.known.yielding
+    urgent = request.wish in (Wish.FAILOVER, Wish.APPROVE) and group in controller.known.giving_way
     if group in controller.known.active and not urgent:
         raise UnsafePlan((f"run {controller.known.active[group]} of group {group} is under way; wait for it",))
     return group

@@ -96,7 +96,7 @@ def test_one_run_at_a_time() -> None:
 
 def test_a_rebuild_under_way_gives_way_to_a_move_and_to_a_call_but_to_nothing_less() -> None:
     def meanwhile(said: Assessment, **more: object) -> Decision:
-        busy = replace(view(ESTATE, said), active={GROUP: RunId("r7")}, yielding=frozenset({GROUP}))
+        busy = replace(view(ESTATE, said), active={GROUP: RunId("r7")}, giving_way=frozenset({GROUP}))
         return decided(replace(busy, **more))  # type: ignore[arg-type]
 
     under_way = Hold(group=GROUP, reasons=("run r7 is under way",))
