@@ -125,7 +125,7 @@ async def test_a_rejoin_that_fails_keeps_the_orphans_and_is_done_again(tmp_path:
             await asyncio.sleep(0.3)
             await west.do(with_receipts(order(Verb.PROMOTE, WEST), a=refused))
             await east.do(order(Verb.STOP, EAST, mode="kill"))
-        broken = await cluster.driver(EAST, bin_dir=str(_without_rewind(tmp_path, cluster.servers[EAST])))
+        broken = await cluster.driver(EAST, bin_dir=str(_without_rewind(tmp_path)))
         with pytest.raises(DriverError):
             await broken.do(order(Verb.REJOIN, EAST, primary=WEST))
         assert (await broken.observe()).role is MemberRole.STOPPED
@@ -139,17 +139,52 @@ async def test_a_rejoin_that_fails_keeps_the_orphans_and_is_done_again(tmp_path:
         await until_streaming(cluster, WEST, count=1)
 
 
-def _without_rewind(folder: Path, server: object) -> Path:
+async def test_a_copy_that_an_earlier_try_left_running_is_ended_before_the_next_one_begins(tmp_path: Path) -> None:
+    """Where its command outlives whoever began it, as behind OpenSSH."""
+    async with raised(tmp_path) as cluster:
+        east, west = [await cluster.driver(region) for region in (EAST, WEST)]
+        stopped = await east.do(order(Verb.STOP, EAST, mode="kill"))
+        refused = await west.do(order(Verb.REFUSE, WEST, old=EAST))
+        await west.do(with_receipts(order(Verb.PROMOTE, WEST), a=refused, s=stopped))
+        told = tmp_path / "writer"
+        writer = f'echo $$ > {told}; while :; do echo junk > "$0/PG_VERSION"; sleep 0.01; done'
+        programs = _programs(
+            tmp_path, pg_rewind="exit 1", pg_basebackup=f"setsid sh -c '{writer}' \"$2\" >/dev/null 2>&1 &\nsleep 1000"
+        )
+        begun = asyncio.create_task(
+            (await cluster.driver(EAST, bin_dir=str(programs))).do(order(Verb.REJOIN, EAST, primary=WEST))
+        )
+        async with asyncio.timeout(60):
+            while not (told.exists() and told.read_text().strip()):
+                await asyncio.sleep(0.05)
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+        left = Path("/proc") / told.read_text().strip()
+        assert left.exists()
+        rejoined = await east.do(order(Verb.REJOIN, EAST, primary=WEST))
+        assert rejoined.facts["method"] == "clone"
+        assert not left.exists() or " Z " in (left / "stat").read_text()
+        state = await east.observe()
+        assert (state.role, state.streaming, state.upstream) == (MemberRole.STANDBY, True, WEST)
+
+
+def _without_rewind(folder: Path) -> Path:
     """A folder of PostgreSQL's programs in which those that bring data from the source fail."""
+    fails = "echo no route to the source >&2\nexit 1"
+    return _programs(folder, pg_rewind=fails, pg_basebackup=fails)
+
+
+def _programs(folder: Path, **scripts: str) -> Path:
+    """A folder of PostgreSQL's programs, of which some are these scripts."""
     from evac.lab.servers import postgresql
 
     programs = folder / "bin"
     programs.mkdir()
     for program in postgresql.bin_dir().iterdir():
         (programs / program.name).symlink_to(program)
-    for name in ("pg_rewind", "pg_basebackup"):
+    for name, script in scripts.items():
         (programs / name).unlink()
-        (programs / name).write_text("#!/bin/sh\necho no route to the source >&2\nexit 1\n")
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     return programs
 

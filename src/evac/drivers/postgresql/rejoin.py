@@ -53,20 +53,40 @@ for f in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf; do
 done
 sync -f "$kept.part"; mv "$kept.part" "$kept"
 """
-_REWIND = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
-rm -f "$2/standby.signal"
+_END_EARLIER = """for held in /proc/[0-9]*/fd/9; do
+  [ "$held" -ef "$1/writes" ] || continue
+  pid=${held#/proc/}; kill -KILL "${pid%%/*}" 2>/dev/null
+done
+true
+"""
+"""Ends whatever an earlier try left running: a command whose agent died, or that nobody waits for any more, may go on
+for hours, and two that write into one directory leave nothing whole."""
+_ALONE = """exec 9> "$5/writes" || exit 1
+flock -w 10 9 || { echo "an earlier try still writes there" >&2; exit 42; }
+"""
+"""Its children hold the file open, too, so that the lock is free when none is left."""
+_REWIND = (
+    """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
+"""
+    + _ALONE
+    + """rm -f "$2/standby.signal"
 "$1/pg_rewind" -D "$2" --sync-method=syncfs --source-server="$3" ${4:+--config-file="$4"} 2>&1
 done=$?
 : > "$2/standby.signal"; sync "$2/standby.signal" "$2"
 exit "$done"
 """
-_CLONE = """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
+)
+_CLONE = (
+    """IFS= read -r PGPASSWORD; export PGPASSWORD LC_ALL=C
 bin=$1 data=$2 source=$3 slot=$4
-if [ -n "$(ls "$data/pg_tblspc" 2>/dev/null)" ]; then echo "it has tablespaces: copy it anew by hand" >&2; exit 41; fi
+"""
+    + _ALONE
+    + """[ -z "$(ls "$data/pg_tblspc" 2>/dev/null)" ] || { echo "it has tablespaces: copy it by hand" >&2; exit 41; }
 find "$data" -mindepth 1 -maxdepth 1 -exec rm -rf {} + 2>/dev/null
 exec "$bin/pg_basebackup" -D "$data" -d "$source" --checkpoint=fast --wal-method=stream --slot="$slot" \\
   --sync-method=syncfs 2>&1
 """
+)
 _AS_STANDBY = """data=$1 kept=$2/conf; umask 077
 for f in "$kept"/*; do
   [ -e "$f" ] || continue
@@ -81,7 +101,7 @@ mv "$data/postgresql.auto.conf.new" "$data/postgresql.auto.conf" && sync "$data"
 """
 _TRY = """[ -e "$1/tried" ] && exit 1; mkdir -p "$1" && : > "$1/tried" && sync "$1/tried" "$1" """
 """Succeeds the first time only: a try leaves its mark until the member streams."""
-_FORGET = """rm -rf "$1/conf" "$1/tried"; rmdir "$1" 2>/dev/null; true"""
+_FORGET = """rm -rf "$1/conf" "$1/tried" "$1/writes"; rmdir "$1" 2>/dev/null; true"""
 _DROP_LOST = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
     WHERE slot_name = {slot} AND wal_status = 'lost' AND NOT active"""
 _MAKE_SLOT = """SELECT pg_create_physical_replication_slot({slot}, true)
@@ -228,6 +248,7 @@ async def _bring_back(
     """Follow, rewind or clone; return which. After a try that did not come to its end, only a clone is certain."""
     s, there = member.settings, member.peers[primary]
     first = await member.hands.as_owner(_TRY, s.workshop, within=_SHORT)
+    await member.hands.as_who_may(_END_EARLIER, s.workshop, within=_SHORT)
     if first.code == 0 and control and (divergence is None or await _ends_before(member, control, divergence)):
         return "follow"
     secret = ((there.password.read() if there.password else "") + "\n").encode()
@@ -237,15 +258,15 @@ async def _bring_back(
     why = "an earlier try was broken off"
     if first.code == 0 and control:
         rewound = await member.hands.as_owner(
-            _REWIND, s.bin_dir, s.data_dir, conninfo, s.config_file, stdin=secret, within=s.rebuild_timeout
+            _REWIND, s.bin_dir, s.data_dir, conninfo, s.config_file, s.workshop, stdin=secret, within=s.rebuild_timeout
         )
         if rewound.code == 0:
             await source.look("CHECKPOINT", within=_CHECKPOINT_MAX)
             return "rewind"
         why = last_words(rewound)
     cloned = await member.hands.as_owner(
-        _CLONE, s.bin_dir, s.data_dir, conninfo, naming.slot_name(member.region, s), stdin=secret,
-        within=s.rebuild_timeout,
+        _CLONE, s.bin_dir, s.data_dir, conninfo, naming.slot_name(member.region, s), s.workshop,
+        stdin=secret, within=s.rebuild_timeout,
     )  # fmt: skip
     if cloned.code:
         raise Indeterminate(
