@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evac.core.decision import Move, Rejoin
-from evac.core.estate import Purpose
+from evac.core.estate import Component, Purpose
 from evac.core.fencing import is_standby
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, Term, Verb, in_order
@@ -40,7 +40,7 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
         if rejoin.missed:
             fence: tuple[Step, ...] = ()
         elif is_standby(situation.members, component.id, placement.primary):
-            fence = switch_chain(component, shift, situation, term=term)
+            fence = _switched(component, shift, situation, term=term)
         else:
             kill: dict[str, Json] = {"mode": "kill"}
             fence = (step_of(component, rejoin.region, Verb.STOP, Phase.FENCE, term=term, args=kill, undoable=False),)
@@ -57,6 +57,17 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
         before=placement,
         after=_after_rejoin(rejoin, situation, term=term),
     )
+
+
+def _switched(component: Component, move: Move, situation: Situation, *, term: Term) -> tuple[Step, ...]:
+    """Switch over what was left behind. The failover that left it may have had its standby refuse it: until that
+    follows it once more there is nothing to prepare.
+    """
+    follow = step_of(
+        component, move.target, Verb.FOLLOW, Phase.PREPARE, term=term, args={"primary": move.source}, retries=3
+    )
+    first, *rest = switch_chain(component, move, situation, term=term)
+    return (follow, replace(first, needs=(*first.needs, follow.id)), *rest)
 
 
 def _after_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Placement:

@@ -200,6 +200,8 @@ def test_what_was_left_behind_is_switched_over_when_its_region_returns() -> None
     promote = plan.step(StepId("promote:carts-cache@us-west-2"))
     assert "stop:carts-cache@us-east-1" in promote.needs
     assert plan.step(StepId("stop:carts-cache@us-east-1")).action.args["mode"] == "clean"
+    assert plan.step(StepId("follow:carts-cache@us-west-2")).action.args["primary"] == EAST, "it may refuse it still"
+    assert "follow:carts-cache@us-west-2" in plan.step(StepId("prepare:carts-cache@us-east-1")).needs
     assert plan.step(StepId("rejoin:carts-cache@us-east-1")).needs == (promote.id,)
     assert CARTS_CACHE not in plan.after.sync
 

@@ -28,6 +28,7 @@ from psycopg.conninfo import make_conninfo
 
 from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
 from evac.core.estate import RegionId
+from evac.drivers.libpq import lines_of
 from evac.drivers.postgresql.settings import PostgresqlSettings
 from evac.ports import Place
 
@@ -40,8 +41,6 @@ REFUSES = "evac refuses: "
 REJECTED, UNAVAILABLE, INDETERMINATE = "EV001", "EV002", "EV003"
 """SQLSTATEs our own blocks raise, by the error they stand for."""
 
-_GOES_ON = ("\t", "DETAIL:", "HINT:")
-"""How the lines begin in which libpq and the server go on about what they have said."""
 _FORBIDDEN = "42501"
 _PASSING = ("40", "53", "55P03")
 """SQLSTATEs, or their classes, of what may go well a moment later: conflicts, resources, a lock somebody holds."""
@@ -228,6 +227,5 @@ def _duplicate(connection: Connection) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    text = [line for line in lines if not line.startswith(_GOES_ON)]
+    text = lines_of(str(error).strip() or type(error).__name__)
     return text[-1] if isinstance(error, psycopg.OperationalError) and error.sqlstate is None else text[0]

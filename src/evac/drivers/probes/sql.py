@@ -20,6 +20,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from evac.core.estate import Probe
+from evac.drivers.libpq import lines_of
 from evac.drivers.probes.kept import Asker, Broken, Line, OpenLine
 from evac.drivers.settings import Secret, Settings
 from evac.ports import Place, Prober
@@ -39,9 +40,6 @@ _MISSING = (b"42P01", b"3F000")
 _CREATED_MEANWHILE = (b"23505", b"42P07", b"42P06")
 _CONNECTION_LOST = (b"08", b"57P")
 """SQLSTATE classes after which a connection is gone: connection exceptions, and a server that shuts down."""
-
-_GOES_ON = ("\t", "DETAIL:", "HINT:")
-"""How the lines begin in which libpq and the server go on about what they have said."""
 
 
 class SqlSettings(Settings):
@@ -189,7 +187,7 @@ async def _connect(settings: SqlSettings, host: str, port: int) -> pq.abc.PGconn
     try:
         while (status := connection.connect_poll()) != pq.PollingStatus.OK:
             if status == pq.PollingStatus.FAILED:
-                raise Broken(_newest(connection.get_error_message()).rpartition("failed: ")[2])
+                raise Broken(lines_of(connection.get_error_message())[-1].rpartition("failed: ")[2])
             await _ready(connection.socket, write=status == pq.PollingStatus.WRITING)
         connection.nonblocking = 1
     except BaseException:
@@ -217,8 +215,3 @@ class SqlKind:
         return Asker(
             place=place, host=settings.host, port=settings.port, open_line=_opener(settings), fresh=probe.as_client
         )
-
-
-def _newest(said: str) -> str:
-    """Return the last thing libpq said, without the lines that only go on about it."""
-    return [line for line in said.strip().splitlines() if not line.startswith(_GOES_ON)][-1]
