@@ -89,6 +89,16 @@ def test_both_sets_count_while_a_change_runs_and_the_new_one_afterwards() -> Non
     assert placement.sync[ORDERS_DB] == (WIDE,)
 
 
+def test_both_sets_count_when_a_change_without_an_answer_gives_way() -> None:
+    step = protect()
+    run = opened(REJOIN.plan, step)
+    run, placement = walk(run, REJOIN.plan.before, started(run, step))
+    assert walk(run, placement, Settled(at=NOW, wall=WALL, outcome=Outcome.GAVE_WAY))[1].sync[ORDERS_DB] == (
+        NARROW,
+        WIDE,
+    )
+
+
 def test_a_change_that_may_have_happened_keeps_both_one_that_did_not_keeps_the_old() -> None:
     step = protect()
     run = opened(REJOIN.plan, step)
