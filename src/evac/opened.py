@@ -19,7 +19,6 @@ from pathlib import Path
 
 from evac.config import Loaded
 from evac.config.spelling import listed, meant
-from evac.core.assessment import Assessment
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
@@ -34,6 +33,7 @@ from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.steps import Situation
 from evac.core.targets import choose
+from evac.core.verdict import Assessment
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
 from evac.engine.durations import durations_of

@@ -14,10 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from evac.config import load
-from evac.core.assessment import Diagnosis
 from evac.core.errors import EvacError
 from evac.core.news import Announce, silent
 from evac.core.snapshot import Snapshot
+from evac.core.verdict import Diagnosis
 from evac.daemon import DATABASE, open_store, running
 from evac.engine.snapshots import KEY
 from evac.opened import OpenEstate

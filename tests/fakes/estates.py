@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, assess
+from evac.core.assessment import assess
 from evac.core.decision import Move, View
 from evac.core.detector import Detector, fold
 from evac.core.estate import ComponentId, Estate, Purpose, RegionId, ServiceId
@@ -14,6 +14,7 @@ from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, RunKind
 from evac.core.steps import Situation
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 from evac.sim.estates import GROUP, placed
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, Diagnosis, Status, Verdict
 from evac.core.decision import Move, Rejoin
 from evac.core.estate import ComponentId, Directs, Estate, RegionId
 from evac.core.observation import MemberRole, MemberSeen, MemberState
@@ -17,6 +16,7 @@ from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
+from evac.core.verdict import Assessment, Diagnosis, Status, Verdict
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, WEST, placed, shop
 from evac.sim.systems import Node, Systems
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, Diagnosis, Verdict, assess
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
@@ -52,6 +52,7 @@ from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift, wished_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
+from evac.core.verdict import Assessment, Diagnosis, Verdict
 from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
 from fakes.estates import beat, member, probed, seconds
 

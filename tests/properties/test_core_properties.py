@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evac.core.assessment import Assessment, assess
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Move, Rejoin
 from evac.core.detector import Detector, fold
@@ -23,6 +23,7 @@ from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift, wished_shift
 from evac.core.steps import Situation
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 from evac.sim.estates import CARTS, FIVE, GROUP, NINE, ORDERS, SHOP, THREE, placed, shop
 from fakes.estates import beat, changed, members, move, probed, seconds, view
 

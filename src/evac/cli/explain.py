@@ -22,7 +22,6 @@ from evac.cli.terminal import (
     console,
     print_json,
 )
-from evac.core.assessment import Verdict
 from evac.core.decision import Decision
 from evac.core.errors import EvacError
 from evac.core.estate import RegionId
@@ -30,6 +29,7 @@ from evac.core.news import DecisionNews, VerdictNews
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
 from evac.core.snapshot import Snapshot
+from evac.core.verdict import Verdict
 from evac.opened import OpenEstate
 from evac.opening import read_estate
 from evac.report.lines import decision_line, verdict_lines

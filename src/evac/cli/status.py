@@ -20,7 +20,6 @@ from evac.cli.terminal import (
     console,
     print_json,
 )
-from evac.core.assessment import Diagnosis
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.estate import GroupId, Objectives, RegionId
 from evac.core.health import score
@@ -32,6 +31,7 @@ from evac.core.protection import Protect, say_set
 from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
+from evac.core.verdict import Diagnosis
 from evac.opened import SNAPSHOT_FRESH
 from evac.opening import read_estate, state_folder
 from evac.report.plans import rpo

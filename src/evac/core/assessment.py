@@ -26,25 +26,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from math import inf
 
 from evac.core.detector import Cell, Detector, Sight
-from evac.core.estate import Detection, Estate, RegionId, ServiceId
+from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.gray import clients_fail, lately, one_outage
 from evac.core.observation import Instant
+from evac.core.verdict import Assessment, Diagnosis, Evidence, Status, Verdict
 
-CLIENT_FAILURES_MIN = 5
-"""So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
-CLIENT_ROW_MIN = 4
-CLIENT_ROW_LASTING = 0.75
-"""Or so many in a row, over this part of the window: where every client waits in vain, few answers come in it."""
-RECOVERED_AFTER = 4
-"""So many successes in a row, and what clients met before is history."""
 LOSSY_ANSWERS_MIN = 18
 """Fewer answers than this, of all probes together, do not show that a path loses packets."""
-
-OUTAGE_FAILING = 0.9
-"""Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
 LOSSY_CLIENT_FAILURES_MIN = 2
 """So many client probes of the gray window must have failed as well before a path counts as lossy."""
 LOSSY_AGAINST_OTHERS = 5
@@ -52,73 +43,6 @@ LOSSY_AGAINST_OTHERS = 5
 that finds everything worse has a problem of its own."""
 ELSE_FAILING_MAX = 0.05
 """Where clients fail, and no more than this part of evac's kept-open probes, only the way in for clients is broken."""
-
-
-class Diagnosis(StrEnum):
-    """What is wrong with a region, in the words of the table."""
-
-    WELL = "well"
-    UNKNOWN = "unknown"
-    LINK_CUT = "link-cut"
-    GRAY = "gray"
-    SERVICE_DOWN = "service-down"
-    INGRESS_FAILED = "ingress-failed"
-    SERVICES_DOWN = "services-down"
-    UNREACHABLE = "unreachable"
-
-
-class Status(StrEnum):
-    """How available a region's services are: healthy >= 95 %, degraded >= 80, critical >= 50, failed below."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    CRITICAL = "critical"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """One vantage point's view of one region, as it counts: `view` is up, down, partly down or unknown."""
-
-    vantage: RegionId
-    view: str
-    votes: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What holds for a region, since when, and why. `services` are those that a quorum sees down there, or gray."""
-
-    region: RegionId
-    diagnosis: Diagnosis
-    status: Status
-    availability: float
-    since: Instant
-    """When the last of the conditions came true."""
-    symptom_at: Instant
-    """When the first sign of it was seen."""
-    heartbeat_age: timedelta | None
-    corroborated: bool = True
-    """Whether more than outside views of evac's own probes supports it: the agent, an inside view, or clients."""
-    services: tuple[ServiceId, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-    ingress_only: bool = False
-    """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""
-    entered: tuple[ServiceId, ...] = ()
-    """The services whose door there is open, as a quorum's client probes see it."""
-    entered_since: Instant | None = None
-    """Since when a quorum has met no failure at any of these doors; None when none is open."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
-    """All verdicts of one moment, and the observers that have no vote, each with the reason."""
-
-    at: Instant
-    verdicts: Mapping[RegionId, Verdict]
-    voiceless: Mapping[RegionId, str]
 
 
 def quorum(estate: Estate, region: RegionId) -> int:
@@ -154,9 +78,9 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
     failed: dict[Pair, float] = {}
     for sight, cell in detector.cells.items():
         if cell.failed:
-            enough = not cell.up or (sight.as_client and _clients_fail(cell, policy))
-            lately = inf if enough else _lately((cell,), policy, cell.last)[1]
-            failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + lately
+            enough = not cell.up or (sight.as_client and clients_fail(cell, policy))
+            counted = inf if enough else lately((cell,), policy, cell.last)[1]
+            failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + counted
     sick = Counter(region for (_, region), count in failed.items() if count >= policy.lossy_failing * LOSSY_ANSWERS_MIN)
     return all(count < quorum(estate, region) for region, count in sick.items())
 
@@ -370,22 +294,9 @@ def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tupl
             continue
         lossy = _lossy(scene, vantage, region)
         for sight, cell in cells.items():
-            if lossy or (sight.as_client and _clients_fail(cell, policy)):
+            if lossy or (sight.as_client and clients_fail(cell, policy)):
                 sick.setdefault(sight.service, {}).setdefault(vantage, []).append(cell)
     return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
-
-
-def _clients_fail(cell: Cell, policy: Detection) -> bool:
-    """Whether a vantage point's client probes fail too often, and still do."""
-    often = cell.failed >= CLIENT_FAILURES_MIN and cell.failing_share() >= policy.gray_failing
-    return (often and cell.successes < RECOVERED_AFTER) or _all_in_vain(cell, policy)
-
-
-def _all_in_vain(cell: Cell, policy: Detection) -> bool:
-    """Whether a vantage point's client probes have failed in a row for so long that nobody can be getting in."""
-    if cell.first_failure is None or cell.failures < CLIENT_ROW_MIN:
-        return False
-    return cell.last - cell.first_failure >= CLIENT_ROW_LASTING * policy.gray_window
 
 
 def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
@@ -398,13 +309,13 @@ def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
     clients = [c.failed for s, c in scene.failing[vantage, region].items() if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
         return False
-    if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or _one_outage(here, policy, scene.now):
+    if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or one_outage(here, policy, scene.now):
         return False
-    answers, failed = _lately(here, policy, scene.now)
+    answers, failed = lately(here, policy, scene.now)
     if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
         return False
     elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
-    others, others_failed = _lately(elsewhere, policy, scene.now)
+    others, others_failed = lately(elsewhere, policy, scene.now)
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
 
 
@@ -426,7 +337,7 @@ def _path_is_whole(scene: _Scene, region: RegionId) -> bool:
             continue
         kept = [cell for sight, cell in cells.items() if not sight.as_client]
         failed, answers = sum(c.failed for c in kept), sum(len(c.recent) for c in kept)
-        if failed > ELSE_FAILING_MAX * answers and not _one_outage(kept, scene.detector.policy, scene.now):
+        if failed > ELSE_FAILING_MAX * answers and not one_outage(kept, scene.detector.policy, scene.now):
             return False
     return True
 
@@ -439,27 +350,11 @@ def _open_since(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId
         since = sorted(
             max([c.since, *(at for at, ok in c.recent if not ok)])
             for c in cells
-            if c.up and not _clients_fail(c, policy)
+            if c.up and not clients_fail(c, policy)
         )
         if len(since) >= need:
             found[service] = since[need - 1]
     return found
-
-
-def _one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
-    """Whether hardly anything passed between the first and the last failure (it is down, or was), or all is past."""
-    answers = [answer for cell in cells for answer in cell.recent if answer[0] > now - policy.lossy_window]
-    failures = [at for at, ok in answers if not ok]
-    if not failures or max(failures) < now - policy.lossy_window / 3:
-        return True
-    between = [ok for at, ok in answers if min(failures) <= at <= max(failures)]
-    return between.count(False) > OUTAGE_FAILING * len(between)
-
-
-def _lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:
-    """How many answers came within the lossy window, and how many of them were failures."""
-    answers = [ok for cell in cells for at, ok in cell.recent if at > now - policy.lossy_window]
-    return len(answers), answers.count(False)
 
 
 def _status(availability: float | None) -> Status:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core import traffic
-from evac.core.assessment import Diagnosis, Verdict
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
 from evac.core.estate import Automation, GroupId, RegionId
 from evac.core.fencing import unfenceable
@@ -24,6 +23,7 @@ from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.trying import after_failure
 from evac.core.upkeep import starving, stay, upkeep, waits_for_acknowledgement
+from evac.core.verdict import Diagnosis, Verdict
 
 LOST_AFTER = timedelta(seconds=10)
 """A region that cannot be judged and has been silent for so long is told to a person."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
-from evac.core.assessment import Assessment, Evidence
 from evac.core.estate import ComponentId, Estate, GroupId, Guard, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement, RunKind
@@ -18,6 +17,7 @@ from evac.core.protection import Protect, Streams
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected
 from evac.core.traffic import Shift
+from evac.core.verdict import Assessment, Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,13 @@ What this is not: the proof that they are (a fence receipt, `core.run`).
 
 from __future__ import annotations
 
-from evac.core.assessment import Assessment, answers
+from evac.core.assessment import answers
 from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import alone
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 
 
 def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-from evac.core.assessment import Assessment
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Instant
+from evac.core.verdict import Assessment
 
 RESPONSE_MAX = timedelta(seconds=1)
 """A service that takes longer to answer is worth less, in proportion. Requirement B3."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from evac.core.assessment import Verdict
 from evac.core.decision import Decision
 from evac.core.observation import Instant
 from evac.core.run import Event, RunId
+from evac.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from enum import StrEnum
 from statistics import median, quantiles
 from typing import TypeAlias
 
-from evac.core.assessment import Assessment
 from evac.core.estate import Component, ComponentId, Detection, Estate, Purpose, ReplicationMode
 from evac.core.fencing import unstarvable
 from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
 from evac.core.protection import synchronous
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 
 Durations: TypeAlias = Mapping[tuple[str, Verb], Sequence[timedelta]]
 """How long a driver's verb lately took, newest last."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evac.core.assessment import Diagnosis
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
@@ -25,6 +24,7 @@ from evac.core.protection import set_of
 from evac.core.rebuilding import rebuild, standbys_then
 from evac.core.steps import LIMITS, Situation, step_of
 from evac.core.targets import obstacle
+from evac.core.verdict import Diagnosis
 
 
 def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evac.core.assessment import Assessment, Diagnosis, answers
+from evac.core.assessment import answers
 from evac.core.estate import Component, Estate, Purpose, RegionId
 from evac.core.plan import Placement
 from evac.core.protection import alone, synchronous
 from evac.core.targets import Members, lag_before_silence, obstacle
+from evac.core.verdict import Assessment, Diagnosis
 
 FREE_DISK_GOOD = 0.2
 """A standby with less of its disk free is told to make room."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from evac.core.assessment import Diagnosis
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Estate, RegionId
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.steps import LIMITS, Situation
 from evac.core.traffic import Shift, carriers, choose_door, obstacle, routers
+from evac.core.verdict import Diagnosis
 
 
 def plan_shift(shift: Shift, situation: Situation, *, term: Term) -> Plan:

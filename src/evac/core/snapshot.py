@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from evac.core.assessment import Verdict
 from evac.core.decision import Decision
 from evac.core.estate import GroupId, RegionId
 from evac.core.health import ServiceHealth
@@ -19,6 +18,7 @@ from evac.core.observation import Instant, MemberSeen
 from evac.core.plan import Placement
 from evac.core.run import RunId
 from evac.core.standing import SetStanding
+from evac.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

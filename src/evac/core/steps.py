@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, answers
+from evac.core.assessment import answers
 from evac.core.estate import Component, Estate, RegionId
 from evac.core.fencing import is_standby
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Step, StepId, Term, Verb
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 
 LIMITS: Mapping[Verb, timedelta] = {
     Verb.PREPARE: timedelta(seconds=30),

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import asin, cos, radians, sin, sqrt
 
-from evac.core.assessment import Assessment, Diagnosis
 from evac.core.estate import Component, ComponentId, Estate, GroupId, Purpose, Region, RegionId
 from evac.core.observation import MemberRole, MemberSeen
 from evac.core.plan import Placement
+from evac.core.verdict import Assessment, Diagnosis
 
 WEIGHTS: Mapping[str, float] = {
     "health": 0.40,

@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from evac.core.assessment import Assessment, Diagnosis, Evidence, Verdict
 from evac.core.estate import Component, Directs, Estate, GroupId, Purpose, RegionId
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Placement
 from evac.core.targets import Members, Rejected, distance_km
+from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from evac.core.assessment import Diagnosis, Verdict
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Rejoin, View
 from evac.core.estate import ComponentId, GroupId, Purpose, RegionId
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import Alone, Protect, Scene, astray, findings, short
 from evac.core.trying import PATIENCE_DOUBLINGS_MAX, TRY_AGAIN_AFTER, after_failure
+from evac.core.verdict import Diagnosis, Verdict
 
 
 def upkeep(view: View, placement: Placement, *, now: Instant) -> Decision | None:

@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 
 import structlog
 
-from evac.core.assessment import Assessment, Diagnosis, assess
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
 from evac.core.detector import Detector, fold
@@ -32,6 +32,7 @@ from evac.core.run import RunId
 from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
+from evac.core.verdict import Assessment, Diagnosis
 from evac.engine.bootstrap import first_placement
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Way, execute, open_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from evac.core.assessment import Verdict
 from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
 from evac.core.estate import ComponentId, GroupId, Guard, RegionId
@@ -14,6 +13,7 @@ from evac.core.plan import Placement, Plan, RunKind
 from evac.core.protection import shrinks
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of
+from evac.core.verdict import Verdict
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
 from evac.ports import Clock, Store

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from evac.core.assessment import Assessment
 from evac.core.decision import Ask, Move, Rejoin
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import GroupId
@@ -21,6 +20,7 @@ from evac.core.snapshot import Reply, Request, Wish
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.upkeep import missed_in, waiting_alone
+from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.ports import Clock, Store

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evac.core.assessment import Diagnosis, Verdict
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.estate import Estate
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
@@ -22,6 +21,7 @@ from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
 from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.core.traffic import Shift
+from evac.core.verdict import Diagnosis, Verdict
 from evac.report import measures, sentences
 from evac.report.clocks import on_one_clock
 from evac.report.words import count, listed, offset, span

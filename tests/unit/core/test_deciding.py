@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.assessment import Assessment, Diagnosis
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.estate import Automation, GroupId, Guard, RegionId, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.run import RunId
+from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, WEST, placed, shop
 from fakes.estates import changed, dead, everywhere, judged, members, seconds, view
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.assessment import Assessment
 from evac.core.estate import Detection, Estate
 from evac.core.objectives import (
     BUDGETS,
@@ -19,6 +18,7 @@ from evac.core.objectives import (
 from evac.core.plan import Phase, SyncSet, Term, Verb
 from evac.core.planning import plan_move
 from evac.core.targets import Members
+from evac.core.verdict import Assessment
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, ORDERS_DB, WEST, placed, shop
 from fakes.estates import changed, dead, judged, members, move, seconds, situation
 

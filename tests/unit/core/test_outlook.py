@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evac.core.assessment import Assessment, Diagnosis, Status, Verdict
 from evac.core.errors import UnsafePlan
 from evac.core.observation import MemberRole, MemberSeen, MemberState
 from evac.core.outlook import KEPT_FOR, Point, Trend, if_lost_now, remember, trend
 from evac.core.steps import Situation
+from evac.core.verdict import Assessment, Diagnosis, Status, Verdict
 from evac.sim.estates import EAST, placed, shop
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.assessment import Diagnosis, assess
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
@@ -18,6 +18,7 @@ from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.protection import NOBODY, Alone, Protect, alone, degrading, plan_protect, say_set, shrinks
 from evac.core.run import RunId
 from evac.core.upkeep import waiting_alone
+from evac.core.verdict import Diagnosis
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, WEST, placed, shop
 from fakes.estates import member, seconds, sweep
 

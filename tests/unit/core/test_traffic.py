@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from evac.core.assessment import Assessment, Diagnosis, assess
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
@@ -18,6 +18,7 @@ from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.targets import Members
 from evac.core.traffic import Shift, choose_door, door_trouble, obstacle
+from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import (
     CARTS,
     EAST,

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.assessment import Diagnosis
 from evac.core.decision import CallPerson
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Automation, Detection, RegionId
@@ -18,6 +17,7 @@ from evac.core.observation import MemberRole
 from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
+from evac.core.verdict import Diagnosis
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
 from evac.engine.outlook import read_outlook

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.assessment import Diagnosis, Evidence, Status, Verdict
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.plan import RunKind, Step, Verb
@@ -16,6 +15,7 @@ from evac.core.protection import NOBODY, Protect
 from evac.core.run import Done, Failed, Failure, Opened, Outcome, Receipt, Resumed, RunId, Settled
 from evac.core.targets import Rejected
 from evac.core.traffic import Shift
+from evac.core.verdict import Diagnosis, Evidence, Status, Verdict
 from evac.report import sentences
 from evac.report.lines import Line, Speaker, Word, event_lines, run_lines
 from fakes.journals import DB, E1, EU, JOURNALS, SHOP, W2, WALL, at, failover, failover_plan, step

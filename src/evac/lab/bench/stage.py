@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evac.config import load
-from evac.core.assessment import Diagnosis
 from evac.core.errors import EvacError
 from evac.core.observation import MemberRole, MemberSeen
 from evac.core.snapshot import Snapshot
+from evac.core.verdict import Diagnosis
 from evac.daemon import open_store
 from evac.lab import gateway, layout, world
 from evac.lab.clients.record import SUMMARY

@@ -1,0 +1,81 @@
+"""A verdict: what holds for a region, since when, and on whose word; and all verdicts of one moment.
+
+What this is not: how it is come by (`assessment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from evac.core.estate import RegionId, ServiceId
+from evac.core.observation import Instant
+
+
+class Diagnosis(StrEnum):
+    """What is wrong with a region, in the words of the table."""
+
+    WELL = "well"
+    UNKNOWN = "unknown"
+    LINK_CUT = "link-cut"
+    GRAY = "gray"
+    SERVICE_DOWN = "service-down"
+    INGRESS_FAILED = "ingress-failed"
+    SERVICES_DOWN = "services-down"
+    UNREACHABLE = "unreachable"
+
+
+class Status(StrEnum):
+    """How available a region's services are: healthy >= 95 %, degraded >= 80, critical >= 50, failed below."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    CRITICAL = "critical"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One vantage point's view of one region, as it counts: `view` is up, down, partly down or unknown."""
+
+    vantage: RegionId
+    view: str
+    votes: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What holds for a region, since when, and why. `services` are those that a quorum sees down there, or gray."""
+
+    region: RegionId
+    diagnosis: Diagnosis
+    status: Status
+    availability: float
+    since: Instant
+    """When the last of the conditions came true."""
+    symptom_at: Instant
+    """When the first sign of it was seen."""
+    heartbeat_age: timedelta | None
+    corroborated: bool = True
+    """Whether more than outside views of evac's own probes supports it: the agent, an inside view, or clients."""
+    services: tuple[ServiceId, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    ingress_only: bool = False
+    """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""
+    entered: tuple[ServiceId, ...] = ()
+    """The services whose door there is open, as a quorum's client probes see it."""
+    entered_since: Instant | None = None
+    """Since when a quorum has met no failure at any of these doors; None when none is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """All verdicts of one moment, and the observers that have no vote, each with the reason."""
+
+    at: Instant
+    verdicts: Mapping[RegionId, Verdict]
+    voiceless: Mapping[RegionId, str]
