@@ -462,6 +462,17 @@ def test_clients_come_in_by_another_door_for_as_long_as_their_own_is_shut() -> N
     assert outcomes(played(play)) == [(RunKind.SHIFT, Outcome.COMPLETED)] * 2
 
 
+def test_a_shift_that_was_asked_for_is_begun_when_it_is_approved() -> None:
+    async def play(on: Embedded) -> None:
+        shut(EAST, on.world)
+        await on.until(lambda s: any(type(d).__name__ == "Ask" for d in s.decisions))
+        assert (await on.ask(Wish.APPROVE)).refused == ()
+        await on.until(entered(WEST))
+
+    world = played(play, world=World(estate=shop(automation=Automation.SEMI_AUTOMATIC)))
+    assert outcomes(world) == [(RunKind.SHIFT, Outcome.COMPLETED)]
+
+
 def test_a_group_whose_traffic_alone_cannot_be_shifted_is_moved() -> None:
     async def play(on: Embedded) -> None:
         shut(EAST, on.world)
