@@ -30,7 +30,8 @@ async def test_a_region_dies_with_the_leader_in_it(tmp_path: Path) -> None:
     assert (trial.outcome, trial.rejoined) == ("completed", True), trial
     assert trial.verdict.kept, trial.verdict
     assert after.leader is not None
-    assert (after.leader.region != HOME, after.leader.reign) == (True, 2)
+    assert after.leader.region != HOME
+    assert after.leader.reign > 1  # 2, or more where the cluster's own election took longer than a lease lasts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="on")

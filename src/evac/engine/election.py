@@ -2,7 +2,8 @@
 
 Intuition: the record `leader` names who leads. Its holder renews it by compare-and-set; the others read it now and
 then, and when its version has stood still for long enough on their own clocks they take it, by compare-and-set too, so
-of several that try one succeeds. A leader that cannot renew stops leading before anybody else may begin.
+of several that try one succeeds. A leader that cannot renew stops leading before anybody else may begin. It need not
+wait for itself: when it reaches the store again before anybody took the lease, it takes it again at once.
 
 What a former leader may still have on its way to the store is harmless: a journal's entries carry a term, which the
 next leader raises before it goes on with a run.
@@ -66,14 +67,15 @@ class Candidate:
         """Wait for the lead, hold it while `lead` runs, and stand again when it is lost, until cancelled.
 
         `lead` is cancelled when the lease can no longer be renewed in time. When it ends by itself, or by a failing
-        store, the lease is left to run out.
+        store, the lease is left to run out, so that others may do better.
         """
+        lapsed: Leader | None = None
         while True:
-            mine, held = await self._won()
-            await self._reign(mine, held, lead)
+            mine, held = await self._won(lapsed)
+            lapsed = mine if await self._reign(mine, held, lead) else None
 
-    async def _won(self) -> tuple[Leader, Held]:
-        """Return once the lease is ours."""
+    async def _won(self, lapsed: Leader | None) -> tuple[Leader, Held]:
+        """Return once the lease is ours; `lapsed` is our own that we have laid down."""
         awaited: Awaited | None = None
         let_go_first = -1
         while True:
@@ -82,6 +84,8 @@ class Candidate:
                 now = self._clock.now()
                 version = record.version if record else 0
                 awaited = awaited.seen(version, now) if awaited else Awaited(version=version, read_at=now)
+                if record is not None and decode(record.value, Leader) == lapsed:
+                    return await self._take(record)
                 if record is None or awaited.over(now, self._timing):
                     if let_go_first == version or await self._favoured():
                         return await self._take(record)
@@ -107,30 +111,40 @@ class Candidate:
         written = await self._store.commit(expect={KEY: version}, put={KEY: encode(mine)})
         return Held(version=written, sent_at=sent_at)
 
-    async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> None:
-        """Lead, and renew, until one of the two ends."""
+    async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> bool:
+        """Lead, and renew, until one of the two ends; return whether it was because the lease was not renewed."""
+        lapsed = False
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_to_the_end(lead(mine)))
-                both.create_task(_to_the_end(self._renew(mine, held)))
+                both.create_task(self._renew(mine, held))
+        except* _Lapsed:
+            lapsed = True
         except* (_Ended, StoreError):
             # With a store that fails nobody can lead; whoever reaches it again first may.
             pass
+        return lapsed
 
     async def _renew(self, mine: Leader, held: Held) -> None:
-        """Renew until that fails for so long that the lease must be laid down, or another one has it."""
+        """Renew until that fails for so long that the lease must be laid down, or another one has it: `_Lapsed`.
+
+        A lease whose commit was answered late is renewed the sooner for it.
+        """
+        due_at = held.sent_at + self._timing.renew
         while held.lasts(self._clock.now(), self._timing):
-            await self._clock.sleep(min(self._timing.renew, self._left(held)))
+            await self._clock.sleep(min(max(due_at - self._clock.now(), timedelta()), self._left(held)))
+            due_at = self._clock.now() + self._timing.renew
             try:
                 async with asyncio.timeout(self._left(held).total_seconds()):
                     held = await self._write(mine, held.version)
             except Conflict:
                 renewed = await self._mine(mine, held)
                 if renewed is None:
-                    return
+                    break
                 held = renewed
             except (TimeoutError, StoreUnavailable):
                 continue
+        raise _Lapsed
 
     async def _mine(self, mine: Leader, held: Held) -> Held | None:
         """After a conflict: a renewal whose reply was lost is still ours, counted from when we last knew of it.
@@ -156,7 +170,11 @@ async def _always() -> bool:
 
 
 class _Ended(Exception):
-    """One of the two halves of a reign is over, and so the other one is."""
+    """Nobody leads any more of itself, so the lease need not be renewed."""
+
+
+class _Lapsed(Exception):
+    """The lease was not renewed in time, so nobody may lead any more."""
 
 
 async def _to_the_end(part: Awaitable[None]) -> None:

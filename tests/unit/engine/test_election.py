@@ -173,6 +173,43 @@ def test_a_store_too_slow_to_renew_in_time_ends_a_reign() -> None:
     time.run(tell())
 
 
+def test_a_leader_that_laid_its_lease_down_takes_it_again_as_soon_as_it_reaches_the_store() -> None:
+    async def tell() -> timedelta:
+        store, reigns = MemoryStore(), Reigns()
+        line = Line(store)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            line.cut = True
+            await CLOCK.sleep(LEADING.hold + LEADING.renew)
+            assert reigns.now == set()
+            line.cut = False
+            mended_at = CLOCK.now()
+            await CLOCK.sleep(SOON)
+            task.cancel()
+        recorded = await leader(store)
+        assert recorded is not None
+        assert recorded.reign == 2
+        [_, (_, began, _)] = reigns.told
+        return began - mended_at
+
+    assert time.run(tell()) <= LEADING.renew
+
+
+def test_a_lease_whose_first_commit_was_answered_late_is_renewed_in_time() -> None:
+    async def tell() -> None:
+        reigns, line = Reigns(), Line(MemoryStore(), slow=LEADING.hold * 0.9)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(LEADING.hold * 0.9 * 2)  # read, and taken
+            line.slow = timedelta(seconds=0.1)
+            await CLOCK.sleep(timedelta(seconds=10))
+            assert (reigns.now, reigns.told) == ({"a"}, [])
+            task.cancel()
+
+    time.run(tell())
+
+
 def reign_that_ends(trouble: Callable[[Line], Awaitable[None]], *, slow: timedelta) -> timedelta:
     """Return how long after sending its last renewal a leader stopped that met a trouble."""
 
