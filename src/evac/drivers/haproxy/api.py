@@ -59,19 +59,22 @@ class RuntimeApi:
         """Return servers, term and counters of a backend. Raises `Rejected` when it has no such backend."""
         return self._seen(await self._ask(_looking(backend, term_variable)), backend)
 
-    async def change(self, commands: Sequence[str], *, backend: str, term_variable: str | None) -> Look:
+    async def change(self, commands: Sequence[str], *, backend: str, term_variable: str | None) -> tuple[Look, str]:
         """Run commands that change something, and look, all in one conversation.
+
+        Returns with the look the state of all servers of all backends, as a state file holds it.
 
         Raises `Rejected` when evac may not change anything there, `Indeterminate` when one command is refused.
         """
         looking = _looking(backend, term_variable)
-        answers = await self._ask((*commands, *looking), changing=True)
-        refusals = [answer for answer in answers[: -len(looking)] if answer]
+        answers = await self._ask((*commands, *looking, "show servers state"), changing=True)
+        done, looked, state = answers[: len(commands)], answers[len(commands) : -1], answers[-1]
+        refusals = [answer for answer in done if answer]
         if any(answer.startswith("Permission denied") for answer in refusals):
             raise Rejected(f"HAProxy at {self.address}: Permission denied; give its `stats socket` line `level admin`")
         if refusals:
             raise Indeterminate(f"HAProxy at {self.address}: {refusals[0]}")
-        return self._seen(answers[-len(looking) :], backend)
+        return self._seen(looked, backend), f"{state}\n"
 
     def _seen(self, answers: Sequence[str], backend: str) -> Look:
         variable, state, counted = answers
@@ -83,11 +86,6 @@ class RuntimeApi:
         """Return why evac could not change anything there; empty if it could. Changes nothing."""
         (answer,) = await self._ask((f"set server {backend}/evac.no.such.server weight 1",))
         return "" if answer == "No such server." else answer
-
-    async def whole_state(self) -> str:
-        """Return the state of all servers of all backends, as a state file holds it."""
-        (state,) = await self._ask(("show servers state",))
-        return f"{state}\n"
 
     async def _ask(self, commands: Sequence[str], *, changing: bool = False) -> list[str]:
         line = "; ".join(commands).encode() + b"\n"

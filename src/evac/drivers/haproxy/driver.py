@@ -234,12 +234,12 @@ class HaproxyDriver:
     ) -> DriverError | None:
         """Return what went wrong with one instance; None if nothing."""
         try:
-            seen = await api.change(
+            seen, state = await api.change(
                 self._commands(look, weights, action),
                 backend=self._settings.backend,
                 term_variable=self._settings.term_variable,
             )
-            await self._keep_state(api)
+            await self._keep_state(state)
         except DriverError as error:
             return error
         differs = self._differs({api: seen}, weights, action)
@@ -262,12 +262,11 @@ class HaproxyDriver:
                 commands += [f"shutdown sessions server {server}"]
         return commands
 
-    async def _keep_state(self, api: RuntimeApi) -> None:
+    async def _keep_state(self, state: str) -> None:
         if self._settings.state_file is None:
             return
         script = 'cat > "$0.new" && mv "$0.new" "$0"'
         argv = ("sh", "-c", script, self._settings.state_file)
-        state = await api.whole_state()
         done = await self._place.run(argv, stdin=state.encode(), timeout=timedelta(seconds=5))
         if done.code != 0:
             why = done.err.decode(errors="replace").strip()

@@ -1,7 +1,8 @@
-"""A client of Valkey: finds the primary by asking the hosts for their role, and appends ids to a list of its own.
+"""A client of Valkey: finds the primary by asking all hosts for their role, and appends ids to a list of its own.
 
-It keeps its connections, also to a server that refused: who looks for the primary asks again, and does not connect
-again.
+It asks them at once and takes the first that says yes; whoever refused it last is taken when no other one will. It
+keeps its one connection to each, also to a server that refused: who looks for the primary asks again, and does not
+connect again.
 
 Lists, because an append can be lost or doubled and either shows. In one transaction it reads whose reign it is: the
 replication id changes with every promotion.
@@ -9,7 +10,8 @@ replication id changes with every promotion.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, cast
 
 import valkey.asyncio
@@ -27,28 +29,44 @@ class Appender:
 
     def __init__(self, servers: Mapping[str, str], *, password: str | None, limit: float, wait: int) -> None:
         self._servers = dict(servers)
-        self._order = list(servers)
         self._password = password
         self._limit = limit
         self._wait = wait
         self._primary = ""
+        self._refused = ""
         self._clients: dict[str, valkey.asyncio.Valkey] = {}
+        self._asked: dict[str, asyncio.Task[bool]] = {}
 
     async def connected(self) -> bool:
         """Return whether there is a connection to a primary, after looking for one once if there is none."""
-        if self._primary:
-            return True
-        for region in self._order:
-            client = self._clients.setdefault(region, self._open(region))
-            try:
-                role = await cast("Coroutine[Any, Any, list[Any]]", client.role())
-            except (valkey.exceptions.ValkeyError, OSError):
-                await self._close(region)
-                continue
-            if role[0] in ("master", b"master"):
-                self._primary = region
-                return True
-        return False
+        if not self._primary:
+            # A server that has not answered an earlier question yet is not asked another one on top.
+            waited = {region: task for region, task in self._asked.items() if not task.done()}
+            self._asked = {r: waited.get(r) or asyncio.create_task(self._leads(r)) for r in self._servers}
+            self._primary = await self._first(self._servers.keys() - {self._refused}) or await self._first(
+                self._servers.keys() & {self._refused}
+            )
+        return bool(self._primary)
+
+    async def _first(self, regions: Collection[str]) -> str:
+        """Return which of those asked is the first to say that it is the primary; empty when none does."""
+        left = {self._asked[region]: region for region in regions}
+        while left:
+            done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                region = left.pop(task)
+                if task.result():
+                    return region
+        return ""
+
+    async def _leads(self, region: str) -> bool:
+        client = self._clients.setdefault(region, self._open(region))
+        try:
+            role = await cast("Coroutine[Any, Any, list[Any]]", client.role())
+        except (valkey.exceptions.ValkeyError, OSError):
+            await self._close(region)
+            return False
+        return role[0] in ("master", b"master")
 
     def _open(self, region: str) -> valkey.asyncio.Valkey:
         host, port = split(self._servers[region])
@@ -60,11 +78,13 @@ class Appender:
             socket_connect_timeout=self._limit,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
-            single_connection_client=True,
+            max_connections=1,
+            lib_name=None,  # it would be told in two round trips more
+            lib_version=None,
         )
 
     async def append(self, *, key: str, id: str) -> tuple[Ending, Owner | None, str]:
-        """Append an id once, and say how it ended. After anything but yes another server is asked first."""
+        """Append an id once, and say how it ended. After anything but yes the other servers come first."""
         assert self._primary, "append comes after connected"
         region = self._primary
         client = self._clients[region]
@@ -88,7 +108,7 @@ class Appender:
 
     def _leave(self, region: str) -> None:
         self._primary = ""
-        self._order.sort(key=lambda other: other == region)
+        self._refused = region
 
     async def _close(self, region: str) -> None:
         await self._clients.pop(region).aclose()
@@ -96,6 +116,9 @@ class Appender:
     async def close(self) -> None:
         """Close all connections."""
         self._primary = ""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
         for region in list(self._clients):
             await self._close(region)
 
