@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core import traffic
+from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
 from evac.core.estate import Automation, GroupId, RegionId
 from evac.core.fencing import unfenceable
@@ -233,15 +234,10 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
         symptom_at=verdict.symptom_at,
     )
     if reason := unfenceable(view.estate, view.assessment, placement, view.members):
-        return CallPerson(
-            group=group,
-            reasons=(
-                *reasons,
-                reason,
-                f"if you are sure that it writes no more: evac failover {placement.primary} --to {choice.target}"
-                " --accept-loss",
-            ),
-        )
+        alive = answers(view.assessment, placement.primary, estate=view.estate)
+        if_so = "to move without what only the others hold" if alive else "if you are sure that it writes no more"
+        command = f"evac failover {placement.primary} --to {choice.target} --accept-loss"
+        return CallPerson(group=group, reasons=(*reasons, reason, f"{if_so}: {command}"))
     return _permitted(view, move, now)
 
 

@@ -4,6 +4,10 @@ Intuition: either the old primary itself is out (stopped, its lease expired, a d
 it must wait for are gone: of n with k acknowledgements, n - k + 1 refuse it durably. While a change of the synchronous
 set runs there are two sets, and both must be starved (`docs/design/safety.md` 2 and 3).
 
+Where an acknowledged write is held by k standbys, only the refusals also prove that none is lost: a primary that was
+killed says nothing about what those hold that were not asked. A promotion that is to keep all has the argument
+`QUORUM` and is opened by nothing else.
+
 What this is not: how a fence is brought about (`planning` chooses it, drivers do it).
 """
 
@@ -14,7 +18,9 @@ from collections.abc import Mapping
 from evac.core.plan import Plan, Step, StepId
 
 OUT = frozenset({"stopped", "expired", "device", "forced"})
-"""Receipts of the old primary itself, each enough alone."""
+"""Receipts of the old primary itself, each enough alone against a second writer."""
+QUORUM = "quorum"
+"""The argument of a promotion that needs the refusals, whatever became of the old primary."""
 
 
 def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str:
@@ -23,7 +29,9 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str
         return ""
     component = promotion.action.component
     given = [s for s in plan.steps if s.action.component == component and s.id in receipts]
-    if any(s.action.region == plan.source and receipts[s.id] in OUT for s in given):
+    if not promotion.action.args.get(QUORUM) and any(
+        s.action.region == plan.source and receipts[s.id] in OUT for s in given
+    ):
         return ""
     sets = plan.before.sync.get(component, ())
     if not sets:

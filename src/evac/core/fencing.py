@@ -6,7 +6,7 @@ What this is not: the proof that they are (a fence receipt, `core.run`).
 from __future__ import annotations
 
 from evac.core.assessment import answers
-from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId
+from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId, ReplicationMode
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import alone
@@ -17,18 +17,26 @@ from evac.core.verdict import Assessment
 def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:
     """Return why the old primaries cannot be fenced without a person; empty if they can.
 
-    A source whose agent answers can stop what it hosts. Services that are merely wanted do not count: a plan leaves
-    out what it cannot fence of them.
+    A source whose agent answers can stop what it hosts, which is enough where nothing else was promised. Services that
+    are merely wanted do not count: a plan leaves out what it cannot fence of them.
     """
-    if answers(assessment, placement.primary, estate=estate):
-        return ""
+    alive = answers(assessment, placement.primary, estate=estate)
     wanted = estate.wanted_only(placement.group)
     for component in estate.group_components(placement.group, Purpose.STATE):
-        if component.service in wanted:
+        if component.service in wanted or (alive and not keeps_all(component, placement)):
             continue
         if reason := unstarvable(component, estate, assessment, placement, members):
             return reason
     return ""
+
+
+def keeps_all(component: Component, placement: Placement) -> bool:
+    """Return whether standbys hold every acknowledged write of a component, so that a failover must ask enough of them.
+
+    What acknowledges first, or alone, may lose its last writes whoever is asked.
+    """
+    assert component.replication is not None, "state components are replicated, which loading checks"
+    return component.replication.mode is ReplicationMode.SYNC and component.id in placement.sync
 
 
 def unstarvable(

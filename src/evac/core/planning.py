@@ -17,7 +17,8 @@ from dataclasses import replace
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
-from evac.core.fencing import unstarvable
+from evac.core.fence import QUORUM
+from evac.core.fencing import keeps_all, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.protection import set_of
@@ -140,7 +141,8 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     """The steps whose receipts prove that the old primary acknowledges nothing more."""
     alive = situation.reachable(move.source)
     lost = unstarvable(component, situation.estate, situation.assessment, situation.placement, situation.members)
-    if lost and not alive and not move.accept_loss:
+    keeps = keeps_all(component, situation.placement)
+    if lost and (keeps or not alive) and not move.accept_loss:
         raise UnsafePlan((lost,))
     refusals = [
         step_of(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
@@ -207,6 +209,8 @@ def _promotion(
     args: dict[str, Json] = {"sync": waits, "old": move.source}
     if move.accept_loss:
         args["forced"] = move.decided_by
+    elif move.kind is RunKind.FAILOVER and keeps_all(component, situation.placement):
+        args[QUORUM] = True
     return step_of(
         component,
         move.target,

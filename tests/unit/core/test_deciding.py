@@ -7,7 +7,7 @@ import pytest
 
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
-from evac.core.estate import Automation, GroupId, Guard, RegionId, ServiceId
+from evac.core.estate import Automation, GroupId, Guard, RegionId, Replication, ReplicationMode, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.run import RunId
@@ -271,6 +271,27 @@ def test_an_agent_that_answers_can_stop_what_it_hosts() -> None:
     nobody = replace(HERE, sync={})
     assert unfenceable(ESTATE, judged(ESTATE), nobody, members(ESTATE)) == ""
     assert unfenceable(ESTATE, DEAD, nobody, members(ESTATE)) != ""
+
+
+def test_a_primary_that_can_be_stopped_is_not_left_without_those_who_may_hold_more() -> None:
+    down = everywhere(ESTATE, EAST, services=(ORDERS,), inside=True)
+    said = judged(ESTATE, down=down)
+    alone = changed(members(ESTATE), ORDERS_DB, EUROPE, state=None)
+    decision = decided(replace(view(ESTATE, said), members=alone))
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[-2:] == (
+        "orders-db: 2 of us-west-2, eu-west-1 must refuse the old primary, 1 can be reached",
+        "to move without what only the others hold: evac failover us-east-1 --to us-west-2 --accept-loss",
+    )
+    first = replace(ESTATE.components[ORDERS_DB], replication=replace(_replication(), mode=ReplicationMode.ASYNC))
+    asynchronous = replace(ESTATE, components={**ESTATE.components, ORDERS_DB: first})
+    assert isinstance(decided(replace(view(asynchronous, said), members=alone)), Move), "it promised nothing"
+
+
+def _replication() -> Replication:
+    declared = ESTATE.components[ORDERS_DB].replication
+    assert declared is not None
+    return declared
 
 
 def test_what_is_merely_wanted_needs_no_fence() -> None:

@@ -10,6 +10,7 @@ import pytest
 from evac.core.effects import Do, Settle, Undo, effects
 from evac.core.errors import IllegalEvent
 from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.fence import QUORUM
 from evac.core.fold import apply
 from evac.core.observation import Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
@@ -226,9 +227,9 @@ def stop(**changed: bool) -> Step:
     return step("stop", verb=Verb.STOP, undoable=changed.get("undoable", True), optional=changed.get("optional", False))
 
 
-def promote(*needs: str, forced: bool = False) -> Step:
+def promote(*needs: str, forced: bool = False, quorum: bool = False) -> Step:
     waits: dict[str, Json] = {"acks": 0, "standbys": []}
-    args: dict[str, Json] = {"sync": waits}
+    args: dict[str, Json] = {"sync": waits, QUORUM: quorum}
     return step(
         "promote",
         *needs,
@@ -306,6 +307,19 @@ def test_starving_needs_enough_refusals_of_every_set() -> None:
     run = done(start(run, "refuse-c"), "refuse-b", kind="starved")
     reason = run.unfenced(run.plan.step(StepId("promote")))
     assert reason == "db in a is not starved: 1 of b, c refuse it, 2 must"
+    run = apply(run, Done(at=NOW, step=StepId("refuse-c"), attempt=1, receipt=Receipt(kind="starved")))
+    assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
+
+
+@pytest.mark.parametrize("quorum", [True, False])
+def test_a_killed_primary_does_not_open_a_promotion_that_is_to_keep_all(quorum: bool) -> None:
+    refusals = [step(f"refuse-{r}", verb=Verb.REFUSE, region=r) for r in (B, C)]
+    both = SyncSet(acks=1, standbys=(B, C))
+    run = begin(*refusals, stop(optional=True), promote("refuse-b", quorum=quorum), sync=(both,))
+    run = start(start(start(run, "refuse-c"), "refuse-b"), "stop")
+    for name, kind in (("stop", "stopped"), ("refuse-b", "starved")):
+        run = apply(run, Done(at=NOW, step=StepId(name), attempt=1, receipt=Receipt(kind=kind)))
+    assert bool(run.unfenced(run.plan.step(StepId("promote")))) is quorum
     run = apply(run, Done(at=NOW, step=StepId("refuse-c"), attempt=1, receipt=Receipt(kind="starved")))
     assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
 
