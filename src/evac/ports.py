@@ -168,6 +168,8 @@ class Support:
     """What it was verified on, for the support table: "PostgreSQL 18.6, a real server"."""
     directs: Directs | None = None
     """What a router of this kind chooses for clients; None for what holds state, or where it depends."""
+    relays: bool = False
+    """Whether a standby that nobody feeds any more can be followed, and keeps what a follower has more than it."""
 
 
 class Driver(Protocol):

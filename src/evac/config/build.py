@@ -169,6 +169,7 @@ def _components(file: EstateFile, members: Members) -> Iterator[Component]:
                 replication=replication(section) if purpose is Purpose.STATE else None,
                 directs=section.directs or support.directs,
                 verifiable=Verb.VERIFY in support.verbs,
+                relays=support.relays,
             )
 
 

@@ -158,6 +158,9 @@ class Component:
     directs: Directs | None = None
     verifiable: bool = False
     """Whether its driver can be told to do what a client does (`Verb.VERIFY`)."""
+    relays: bool = False
+    """Whether a standby that refuses the old primary can be followed at once. Elsewhere only a primary can: a follower
+    would get nothing before, and lose what it has more than who it follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,14 +121,15 @@ def _followers(component: Component, move: Move, situation: Situation) -> list[R
 def _failover_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
     """Refuse (and stop what still answers), catch up, promote; the others turn to the target meanwhile.
 
-    They follow it as soon as they refuse the old primary, while the target is still a standby: a stream over a long
-    link takes longer to open than a promotion takes, and goes on across it.
+    Where standbys relay, they follow it as soon as they refuse the old primary, while the target is still a standby: a
+    stream over a long link takes longer to open than a promotion takes, and goes on across it.
     """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
     catch_up = step_of(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
-    refused = {s.action.region: (s.id,) for s in fences if s.action.verb is Verb.REFUSE}
+    first = () if component.relays else (promote.id,)
+    refused = {s.action.region: (s.id, *first) for s in fences if s.action.verb is Verb.REFUSE}
     return (
         *fences,
         catch_up,

@@ -71,8 +71,11 @@ def shop(
         replace(_service(SHOP, ServiceKind.API, regions, automation=automation), needs=(ORDERS,), wants=(CARTS,)),
     )
     components = (
-        _component(
-            ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks, when_alone)
+        replace(
+            _component(
+                ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks, when_alone)
+            ),
+            relays=True,
         ),
         _component(CARTS_CACHE, CARTS, "valkey", regions, replication=_copies(ReplicationMode.ASYNC, cache_acks)),
         replace(_component(SHOP_LB, SHOP, "haproxy", regions), directs=Directs.WORK, verifiable=True),

@@ -124,6 +124,13 @@ def test_followers_without_whom_writes_wait_are_required() -> None:
     assert easy.step(StepId("follow:orders-db@eu-west-1")).optional
 
 
+def test_where_a_standby_cannot_be_followed_it_is_not_before_it_leads() -> None:
+    """A replica that follows early lends nothing any more, and loses what it has more than who it follows."""
+    plan = failover()
+    assert plan.step(StepId("follow:orders-db@eu-west-1")).needs == ("refuse:orders-db@eu-west-1",)
+    assert "promote:carts-cache@us-west-2" in plan.step(StepId("follow:carts-cache@eu-west-1")).needs
+
+
 def test_a_waiting_region_does_not_follow() -> None:
     four = shop((EAST, WEST, EUROPE, RegionId("sa-east-1")))
     where = replace(placed(four), awaiting_rejoin=(EUROPE,))

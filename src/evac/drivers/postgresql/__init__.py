@@ -34,6 +34,7 @@ class PostgresqlKind:
         verbs=VERBS,
         undoable=UNDOABLE,
         verified_on="PostgreSQL 18.6, real servers, by pg_ctl, systemd 252 and own commands",
+        relays=True,
     )
 
     async def open(self, settings: PostgresqlSettings, surroundings: Surroundings) -> Driver:

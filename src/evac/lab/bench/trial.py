@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from evac.core.errors import EvacError, UnsafePlan
+from evac.core.estate import RegionId
 from evac.core.plan import RunKind
 from evac.core.run import Outcome, Run
 from evac.lab import measures
@@ -36,12 +37,14 @@ MOVES = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What happened: when it began (boot seconds), evac's last move if it made one, and whether all came back."""
+    """What happened: when it began (boot seconds), evac's last move if it made one, whether all came back, and where
+    evac's record says that the primaries are in the end.
+    """
 
     begun: float
     run: Run | None
     rejoined: bool
-    primary: str
+    primary: RegionId
 
 
 async def perform(scenario: Scenario, stage: Stage) -> Mapping[str, Trial]:
@@ -78,9 +81,9 @@ async def _play(scenario: Scenario, stage: Stage) -> Played:
         run = await _move_after(stage, begun)
         await asyncio.sleep(CALM_S)
         await stage.lab.heal()
-    primary = str(run.plan.target) if run and run.settled and run.settled.outcome is Outcome.COMPLETED else HOME
-    rejoined = await stage.until(lambda s: serves_well(s, primary), within_s=REJOIN_WAIT_S)
-    return Played(begun=begun, run=run, rejoined=rejoined, primary=primary)
+    rejoined = await stage.until(lambda s: any(serves_well(s, r) for r in stage.layout.regions), within_s=REJOIN_WAIT_S)
+    (placement,) = (await stage.estate.health()).placements
+    return Played(begun=begun, run=run, rejoined=rejoined, primary=placement.primary)
 
 
 async def _strike(fault: Fault, stage: Stage) -> float:
