@@ -169,7 +169,7 @@ class Support:
     directs: Directs | None = None
     """What a router of this kind chooses for clients; None for what holds state, or where it depends."""
     relays: bool = False
-    """Whether a standby that nobody feeds any more can be followed, and keeps what a follower has more than it."""
+    """Whether a standby that nobody feeds any more can be followed, and lets a follower keep what it has more."""
 
 
 class Driver(Protocol):

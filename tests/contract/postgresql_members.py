@@ -40,7 +40,7 @@ def settings_of(member: postgresql.Member, **changes: object) -> PostgresqlSetti
         "slot": member.slot,
         "stream_timeout": timedelta(seconds=20),
     }
-    return PostgresqlSettings(**{**given, **changes})  # type: ignore[arg-type]  # pydantic checks what is given
+    return PostgresqlSettings.model_validate({**given, **changes})
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import pytest
 from postgresql_members import EAST, EU, WEST, Cluster, order, raised
 
 from evac.core.errors import Rejected, Unavailable
+from evac.core.estate import RegionId
 from evac.core.observation import Json, MemberRole
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -26,7 +27,7 @@ from evac.lab.servers import postgresql
 async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
     """Insert rows at a member as fast as it acknowledges; gives the numbers that were acknowledged."""
     acknowledged: set[int] = set()
-    server = cluster.servers[region]  # type: ignore[index]  # a region by its plain name
+    server = cluster.servers[RegionId(region)]
     async with await postgresql.connect(server) as setup:
         cursor = await setup.execute("SELECT coalesce(max(id), 0) FROM orders")
         [(last,)] = await cursor.fetchall()
@@ -52,7 +53,7 @@ async def writing(cluster: Cluster, region: str) -> AsyncIterator[set[int]]:
 
 
 async def rows(cluster: Cluster, region: str) -> set[int]:
-    found = await cluster.sql(region, "SELECT id FROM orders")  # type: ignore[arg-type]  # likewise
+    found = await cluster.sql(RegionId(region), "SELECT id FROM orders")
     return {int(str(row[0])) for row in found}
 
 

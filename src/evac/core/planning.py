@@ -128,13 +128,13 @@ def _failover_chain(component: Component, move: Move, situation: Situation, *, t
     receipts = tuple(s.id for s in fences if not s.optional)
     catch_up = step_of(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
-    first = () if component.relays else (promote.id,)
-    refused = {s.action.region: (s.id, *first) for s in fences if s.action.verb is Verb.REFUSE}
+    once_led = () if component.relays else (promote.id,)
+    after = {s.action.region: (s.id, *once_led) for s in fences if s.action.verb is Verb.REFUSE}
     return (
         *fences,
         catch_up,
         promote,
-        *_followings(component, move, situation, Phase.PROMOTE, after=refused, term=term),
+        *_followings(component, move, situation, Phase.PROMOTE, after=after, term=term),
     )
 
 

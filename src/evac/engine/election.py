@@ -84,7 +84,7 @@ class Candidate:
                 now = self._clock.now()
                 version = record.version if record else 0
                 awaited = awaited.seen(version, now) if awaited else Awaited(version=version, read_at=now)
-                if record is not None and decode(record.value, Leader) == lapsed:
+                if lapsed and record and decode(record.value, Leader) == lapsed:
                     return await self._take(record)
                 if record is None or awaited.over(now, self._timing):
                     if let_go_first == version or await self._favoured():
