@@ -59,7 +59,8 @@ models: $(VENV)/dev ## search the models of lease and run to the end; needs Debi
 bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
 	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(RUNS) --out build/bench.json
 
-soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss: no failover may happen
+soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss, and 10 real minutes in the lab: no failover may happen
+	@$(BIN)/python -m evac.lab.bench.soak
 	@$(BIN)/python -m evac.sim.loss --days 30
 
 docs: $(VENV)/dev ## regenerate the reference pages from the code

@@ -32,7 +32,7 @@ from evac.core.detector import Cell, Detector, Sight
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import clients_fail, lately, one_outage
 from evac.core.observation import Instant
-from evac.core.verdict import Assessment, Diagnosis, Evidence, Status, Verdict
+from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
 
 LOSSY_ANSWERS_MIN = 18
 """Fewer answers than this, of all probes together, do not show that a path loses packets."""
@@ -239,15 +239,17 @@ def _judge(scene: _Scene, region: RegionId) -> Verdict:
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
+    still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
     return Verdict(
         region=region,
         diagnosis=diagnosis,
-        status=_status(availability),
+        status=status_of(availability),
         availability=availability if availability is not None else 0.0,
         since=_since(scene, bench, region, diagnosis, symptom_at),
         symptom_at=symptom_at,
         heartbeat_age=heartbeat_age(scene.detector, region, scene.now),
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
+        easing=bool(still) and max(still.values()) < need,
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
@@ -355,15 +357,6 @@ def _open_since(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId
         if len(since) >= need:
             found[service] = since[need - 1]
     return found
-
-
-def _status(availability: float | None) -> Status:
-    if availability is None:
-        return Status.UNKNOWN
-    for least, status in ((0.95, Status.HEALTHY), (0.8, Status.DEGRADED), (0.5, Status.CRITICAL)):
-        if availability >= least:
-            return status
-    return Status.FAILED
 
 
 def _since(scene: _Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, symptom_at: Instant) -> Instant:

@@ -93,10 +93,11 @@ def _dwell(view: View, placement: Placement, verdict: Verdict) -> timedelta:
     """How long a verdict is watched before anything acts on it.
 
     Where a primary answers all the while, and its writes wait for standbys, it is the network between them that fails:
-    a stream that lost packets comes back by itself within seconds, and a move meets the same network.
+    a stream that lost packets comes back by itself within seconds, and a move meets the same network. Nor is anything
+    left in a hurry that answers again: the wait may be over, and its end must not be what lets a move begin.
     """
     policy = view.estate.detection
-    quick = verdict.corroborated and not waits_for_acknowledgement(view, placement, verdict)
+    quick = verdict.corroborated and not verdict.easing and not waits_for_acknowledgement(view, placement, verdict)
     return policy.dwell if quick else policy.ingress_dwell
 
 

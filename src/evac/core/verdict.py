@@ -37,6 +37,16 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+def status_of(availability: float | None) -> Status:
+    """Return what a share of answering services is called; unknown where nobody looked."""
+    if availability is None:
+        return Status.UNKNOWN
+    for least, status in ((0.95, Status.HEALTHY), (0.8, Status.DEGRADED), (0.5, Status.CRITICAL)):
+        if availability >= least:
+            return status
+    return Status.FAILED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One vantage point's view of one region, as it counts: `view` is up, down, partly down or unknown."""
@@ -62,6 +72,8 @@ class Verdict:
     heartbeat_age: timedelta | None
     corroborated: bool = True
     """Whether more than outside views of evac's own probes supports it: the agent, an inside view, or clients."""
+    easing: bool = False
+    """Whether a quorum sees services down, but no longer fails at any: the newest answers were good, yet too few."""
     services: tuple[ServiceId, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     ingress_only: bool = False

@@ -5,15 +5,17 @@ from datetime import timedelta
 
 import pytest
 
+from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
+from evac.core.detector import fold
 from evac.core.estate import Automation, GroupId, Guard, RegionId, Replication, ReplicationMode, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.run import RunId
 from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, WEST, placed, shop
-from fakes.estates import changed, dead, everywhere, judged, members, seconds, view
+from fakes.estates import changed, dead, everywhere, judged, members, seconds, sweep, view, watched
 
 ESTATE = shop()
 HERE = placed(ESTATE)
@@ -76,6 +78,20 @@ def test_a_primary_that_answers_and_waits_for_standbys_is_watched_for_longer(
     knows = replace(knows, members=seen)
     assert isinstance(decided(knows, after=1.0), Move) is moved
     longest = (verdict.since + ESTATE.detection.ingress_dwell - said.at).total_seconds()
+    assert isinstance(decided(knows, after=longest), Move)
+
+
+@pytest.mark.parametrize(("answering", "easing"), [((WEST, EUROPE), True), ((WEST,), True), ((), False)])
+def test_what_answers_again_is_not_left_in_a_hurry(answering: tuple[RegionId, ...], easing: bool) -> None:
+    """The wait for a stream that lost packets is over: its end must not be what lets the move begin."""
+    down = everywhere(ESTATE, EAST, services=(ORDERS,), inside=True)
+    detector, now = watched(ESTATE, rounds=8, down=down)
+    newest = {sight for sight in down if sight[0] not in answering}
+    said = assess(fold(detector, *sweep(ESTATE, now + 0.5, down=newest)), now=seconds(now + 0.5), estate=ESTATE)
+    assert said.verdicts[EAST].easing is easing
+    knows = view(ESTATE, said)
+    assert isinstance(decided(knows), Hold if easing else Move)
+    longest = (said.verdicts[EAST].since + ESTATE.detection.ingress_dwell - said.at).total_seconds()
     assert isinstance(decided(knows, after=longest), Move)
 
 
