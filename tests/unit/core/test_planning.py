@@ -12,8 +12,8 @@ from evac.core.planning import plan_move
 from evac.core.protection import set_of
 from evac.core.rejoining import plan_rejoin
 from evac.core.steps import Situation
-from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
-from fakes.estates import changed, dead, judged, members, move, situation
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
+from fakes.estates import changed, dead, everywhere, judged, members, move, situation
 
 ESTATE = shop()
 TERM = Term(2)
@@ -122,6 +122,15 @@ def test_followers_without_whom_writes_wait_are_required() -> None:
     four = shop((EAST, WEST, EUROPE, RegionId("sa-east-1")))
     easy = failover(situation(four, dead(four, EAST)))
     assert easy.step(StepId("follow:orders-db@eu-west-1")).optional
+
+
+def test_a_primary_that_can_be_stopped_is_not_stopped_for_a_promotion_that_could_not_be_opened() -> None:
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST, services=(ORDERS,), inside=True))
+    alone = changed(members(ESTATE), ORDERS_DB, EUROPE, state=None)
+    here = replace(situation(ESTATE, said), members=alone)
+    with pytest.raises(UnsafePlan, match="2 of us-west-2, eu-west-1 must refuse the old primary, 1 can be reached"):
+        failover(here)
+    assert failover(here, accept_loss=True).step(StepId("promote:orders-db@us-west-2")).action.args["forced"]
 
 
 def test_where_a_standby_cannot_be_followed_it_is_not_before_it_leads() -> None:

@@ -196,6 +196,25 @@ def test_a_leader_that_laid_its_lease_down_takes_it_again_as_soon_as_it_reaches_
     assert time.run(tell()) <= LEADING.renew
 
 
+def test_who_cannot_lead_though_it_has_the_lease_lets_another_one_try() -> None:
+    async def tell() -> None:
+        async def fail(mine: Leader) -> None:
+            await CLOCK.sleep(LEADING.renew / 7)
+            raise StoreUnavailable("it can be written, and not be read")
+
+        store, reigns = MemoryStore(), Reigns()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(candidate("a", Line(store)).stand(fail))]
+            await CLOCK.sleep(LEADING.renew)
+            tasks.append(group.create_task(candidate("b", Line(store)).stand(reigns.lead)))
+            await CLOCK.sleep(4 * SOON)
+            assert reigns.now == {"b"}
+            for task in tasks:
+                task.cancel()
+
+    time.run(tell())
+
+
 def test_a_lease_whose_first_commit_was_answered_late_is_renewed_in_time() -> None:
     async def tell() -> None:
         reigns, line = Reigns(), Line(MemoryStore(), slow=LEADING.hold * 0.9)
