@@ -11,6 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
@@ -97,7 +98,7 @@ async def _told(asking: Awaitable[None]) -> None:
 
 async def _kill_at(on: Stage, *, run: int, entries: int) -> int:
     """Kill evac once the journal of a run has so many entries, or the run is over; return how many it had."""
-    async with asyncio.timeout(WAIT_S):
+    async with _told_why(on):
         async for _ in on.estate.changes("runs/"):
             found = [r for r in await on.estate.runs() if r.id == str(run)]
             if found and (found[0].entries >= entries or found[0].settled):
@@ -107,8 +108,21 @@ async def _kill_at(on: Stage, *, run: int, entries: int) -> int:
 
 
 async def _settled(on: Stage, *, run: int) -> Run:
-    async with asyncio.timeout(WAIT_S):
+    async with _told_why(on):
         return await on.estate.settled((await on.estate.runs())[run - 1].id)
+
+
+@asynccontextmanager
+async def _told_why(on: Stage) -> AsyncIterator[None]:
+    """Wait no longer than `WAIT_S`; what takes longer fails with what the newest runs have in their journals."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            yield
+    except TimeoutError:
+        newest = (await on.estate.runs())[-3:]
+        async with open_store(state_folder(on.lab.estate)) as store:
+            told = [(run.id, event) for run in newest for event in await read_journal(run.id, store=store)]
+        pytest.fail("\n".join(f"run {run}: {event}" for run, event in told))
 
 
 async def _well(on: Stage, primary: RegionId) -> bool:
