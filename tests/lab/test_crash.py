@@ -92,8 +92,8 @@ async def _told(asking: Awaitable[None]) -> None:
     """Ask; who asks a controller that is killed may hear nothing, or that the run it began is under way."""
     try:
         await asking
-    except EvacError:
-        return
+    except EvacError as error:
+        print(f"the controller said: {error}")
 
 
 async def _kill_at(on: Stage, *, run: int, entries: int) -> int:
