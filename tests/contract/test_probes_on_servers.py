@@ -43,9 +43,7 @@ async def give_up(prober: Prober, after_s: float = 0.2) -> None:
 
 
 async def rows(member: postgresql.Member) -> int:
-    async with await postgresql.connect(member) as connection:
-        cursor = await connection.execute("select count(*) from evac.canary")
-        (count,) = await cursor.fetchone() or (None,)
+    count = await one(member, "select count(*) from evac.canary")
     assert isinstance(count, int)
     return count
 
@@ -94,6 +92,43 @@ async def test_sql_says_that_nobody_acknowledges(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             assert await prober.ask() == ""
         await prober.close()
+
+
+async def test_sql_takes_room_on_the_disk_where_nobody_is_told_of_it_and_it_may(tmp_path: Path) -> None:
+    async with postgresql.cluster(tmp_path, regions=("us-east-1",), acks=0) as members:
+        (primary,) = members.values()
+        for setting in ("log_temp_files = 0", "log_temp_files = 100", "log_temp_files = -1", "temp_file_limit = 64"):
+            await configure(primary, setting)
+            before = await temporary_files(primary)
+            prober = await sql(primary)
+            assert await prober.ask() == ""
+            await prober.close()
+            assert await rows(primary) > 0
+            async with asyncio.timeout(20):
+                while setting == "log_temp_files = -1" and await temporary_files(primary) == before:
+                    await asyncio.sleep(0.05)
+        assert "temporary file:" not in (primary.folder / "postgresql.log").read_text()
+
+
+async def configure(member: postgresql.Member, setting: str) -> None:
+    async with await postgresql.connect(member) as connection:
+        await connection.set_autocommit(True)
+        await connection.execute(f"alter system set {setting}".encode())
+        await connection.execute("select pg_reload_conf()")
+    async with asyncio.timeout(20):
+        name, _, value = setting.partition(" = ")
+        while await one(member, f"select setting from pg_settings where name = '{name}'") != value:
+            await asyncio.sleep(0.05)
+
+
+async def temporary_files(member: postgresql.Member) -> object:
+    return await one(member, "select temp_files from pg_stat_database where datname = current_database()")
+
+
+async def one(member: postgresql.Member, query: str) -> object:
+    async with await postgresql.connect(member) as connection:
+        (value,) = await (await connection.execute(query.encode())).fetchone() or (None,)
+    return value
 
 
 async def test_valkey_sets_on_a_primary_gets_on_a_replica_and_names_a_refusal(tmp_path: Path) -> None:

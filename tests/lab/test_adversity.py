@@ -132,6 +132,18 @@ def _has_no_room(snapshot: Snapshot) -> bool:
     return any(s is None or (s.free_disk is not None and s.free_disk < 0.01) for s in found)
 
 
+async def test_a_primary_with_a_full_disk_is_left(on: Stage) -> None:
+    await on.lab.fault(FaultKind.DISK_FULL, HOME)
+    try:
+        assert await on.until(lambda s: s.placements[0].primary != HOME, within_s=WAIT_S)
+    finally:
+        await on.lab.heal()
+    away = (await on.estate.health()).placements[0].primary
+    assert await on.until(lambda s: serves_well(s, away), within_s=WAIT_S)
+    assert (await _evac(on, "failback", "--yes"))[0] == 0
+    await _home(on)
+
+
 async def test_wrong_credentials_are_named_and_move_nothing(on: Stage) -> None:
     before = await _moves(on)
     async with _changed(on, "secrets/pg", "secrets/wrong") as estate:

@@ -3,7 +3,8 @@
 Intuition: a primary whose disk is full, or whose synchronous standbys are all silent, still answers `select 1`. Only a
 write that is acknowledged proves that it does its job. With `write`, one small row in `evac.canary` (64 rows at most,
 one of them by backend, so that several vantage points do not wait for one another's locks) is written and read in one
-message. What the server is, it says itself: a server in recovery is asked for a reading only.
+message. A row that is written over its own old place needs no room, so the same message takes some: a temporary file
+beside the database, gone at once. What the server is, it says itself: a server in recovery is asked for a reading only.
 
 Spoken with libpq's asynchronous calls (`psycopg.pq`): cancelling a psycopg connection waits for the server's answer,
 which a cut-off server never gives, and a reply that is given up must stay owed (`kept`).
@@ -31,11 +32,21 @@ insert into evac.canary (id, written_at) values (pg_backend_pid() % 64, clock_ti
     on conflict (id) do update set written_at = excluded.written_at;
 select written_at from evac.canary where id = pg_backend_pid() % 64
 """
+_ROOM = b"""
+;
+set local work_mem = 64;
+set local temp_tablespaces = '';
+select count(*) from generate_series(1, 4000)
+    where pg_size_bytes(current_setting('log_temp_files')) not between 0 and 262144
+"""
+"""What needs some 140 kB of disk for a moment; not where the server's log would tell of each such file."""
 _CREATE = b"""
 create schema if not exists evac;
 create table if not exists evac.canary (id integer primary key, written_at timestamptz not null)
 """
 _READ_ONLY = b"25006"
+_LIMITED = b"53400"
+"""More than this role's `temp_file_limit`: whether the disk has room cannot be tried."""
 _MISSING = (b"42P01", b"3F000")
 _CREATED_MEANWHILE = (b"23505", b"42P07", b"42P06")
 _CONNECTION_LOST = (b"08", b"57P")
@@ -76,6 +87,7 @@ class SqlLine:
         self._connection = connection
         self._write = write
         self._standby = False
+        self._text = _WRITE + _ROOM
 
     async def ask(self) -> str:
         if self._standby or not self._write:
@@ -103,13 +115,20 @@ class SqlLine:
         return "", results[-1].get_value(0, 0) == b"t"
 
     async def _write_canary(self) -> _Refusal | None:
-        refusal = _refusal(await self._query(_WRITE))
+        refusal = await self._write_row()
         if refusal is None or refusal.code not in _MISSING:
             return refusal
         refusal = _refusal(await self._query(_CREATE))
         if refusal is None or refusal.code in _CREATED_MEANWHILE:
-            refusal = _refusal(await self._query(_WRITE))
+            refusal = await self._write_row()
         return refusal
+
+    async def _write_row(self) -> _Refusal | None:
+        refusal = _refusal(await self._query(self._text))
+        if refusal is None or refusal.code != _LIMITED:
+            return refusal
+        self._text = _WRITE
+        return _refusal(await self._query(self._text))
 
     async def _query(self, text: bytes) -> list[pq.abc.PGresult]:
         try:
