@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from evac.core.errors import EvacError
+from evac.core.errors import EvacError, UnsafePlan
 from evac.core.estate import RegionId
 from evac.core.plan import Verb
 from evac.core.run import Done, Outcome, Run, Started
@@ -70,7 +70,7 @@ async def _crash_at(on: Stage, entries: Iterable[int], begin: Begin) -> None:
         for count in entries:
             source = primary
             before = len(await on.estate.runs())
-            beginning = asyncio.create_task(_told(begin(source)))
+            beginning = asyncio.create_task(_ask(on, begin, source, run=before + 1))
             killed_at = await _kill_at(on, run=before + 1, entries=count)
             await on.evac.start(ready=lambda _: True)
             run = await _settled(on, run=before + 1)
@@ -88,12 +88,20 @@ async def _crash_at(on: Stage, entries: Iterable[int], begin: Begin) -> None:
     shutil.rmtree(clients)
 
 
-async def _told(asking: Awaitable[None]) -> None:
-    """Ask; who asks a controller that is killed may hear nothing, or that the run it began is under way."""
-    try:
-        await asking
-    except EvacError as error:
-        print(f"the controller said: {error}")
+async def _ask(on: Stage, begin: Begin, source: RegionId, *, run: int) -> None:
+    """Ask until a run begins: where a machine stalls, a move is refused, rightly, since its target does not answer.
+
+    Who asks a controller that is killed may hear nothing, or that the run it began is under way.
+    """
+    while len(await on.estate.runs()) < run:
+        try:
+            await begin(source)
+        except UnsafePlan as refusal:
+            print(f"refused: {refusal}")
+            await asyncio.sleep(1.0)
+        except EvacError as error:
+            print(f"the controller said: {error}")
+            break
 
 
 async def _kill_at(on: Stage, *, run: int, entries: int) -> int:
