@@ -24,6 +24,11 @@ from evac.ports import Truth
 
 WHILE_RESTARTED_S = 0.7
 """Longer than any of these supervisors waits before it starts the server again."""
+UNMASKED = "administrator's unit"
+"""What systemd cannot mask, it is told to stop."""
+CHECKPOINT_BYTES = 120
+"""So much further on is the end of the log where a server that had shut down was started again for a moment, as a
+standby, and killed: behind the record of its shutdown, not before it."""
 each_kept_down = pytest.mark.parametrize("kind", KEPT_DOWN)
 each_restarting = pytest.mark.parametrize("kind", RESTARTING)
 one_of_each = pytest.mark.parametrize("kind", ["package's unit", "supervisor"])
@@ -56,10 +61,12 @@ async def test_it_is_stopped_stays_down_and_is_taken_back(kind: str, mode: str, 
         assert (await made.east.holds(stop)).truth is Truth.NO
         receipt = await made.east.do(stop)
         await _stays_down(made)
-        assert receipt.facts["clean"] is (mode == "clean")
+        told_to_stop = kind == UNMASKED  # and may have ended by itself before it was killed
+        assert receipt.facts["clean"] is (mode == "clean") or (mode == "kill" and told_to_stop)
         assert (await made.east.holds(stop)).truth is Truth.YES
         again = await made.east.do(stop)
-        assert again.facts["position"] == receipt.facts["position"]
+        ended, ends = receipt.facts["position"], again.facts["position"]
+        assert ends in (ended, ended + CHECKPOINT_BYTES if isinstance(ended, int) else None)
         await _stays_down(made)
         for _ in range(2):
             await made.east.undo(stop)
