@@ -137,7 +137,7 @@ async def test_a_primary_with_a_full_disk_is_left(on: Stage) -> None:
     await on.lab.fault(FaultKind.DISK_FULL, HOME)
     try:
         assert await on.until(_takes_no_orders, within_s=WAIT_S)
-        await _evac(on, "failover", HOME, "--yes")  # refused where evac, that may have moved lately, does so by itself
+        await _evac(on, "failover", HOME, "--yes")  # evac may have moved lately, and then leaves it to a person
         assert await on.until(lambda s: s.placements[0].primary != HOME, within_s=WAIT_S)
     finally:
         await on.lab.heal()

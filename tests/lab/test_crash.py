@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -37,7 +37,8 @@ SWITCHOVER_ENTRIES = range(1, 56) if FULL else (12, 30)
 FAILOVER_ENTRIES = range(1, 36) if FULL else (9,)
 WAIT_S = 120.0
 
-Begin = Callable[[RegionId], Awaitable[None]]
+Begin = Callable[[RegionId, int], Coroutine[None, None, None]]
+"""Has a region be left by the run of this number."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="on")
@@ -48,17 +49,17 @@ async def _on(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
 
 
 async def test_a_switchover_goes_on_from_any_entry(on: Stage) -> None:
-    async def begin(source: RegionId) -> None:
-        await on.estate.ask(Wish.SWITCHOVER, reason=f"away from {source}")
+    async def begin(source: RegionId, run: int) -> None:
+        await _ask(lambda: on.estate.ask(Wish.SWITCHOVER, reason=f"away from {source}"), on, run=run)
 
     await _crash_at(on, SWITCHOVER_ENTRIES, begin)
 
 
 async def test_a_failover_goes_on_from_any_entry(on: Stage) -> None:
-    async def begin(source: RegionId) -> None:
+    async def begin(source: RegionId, run: int) -> None:
         await on.lab.fault(FaultKind.POWER, source)
         assert await on.until(lambda s: sees_lost(s, source), within_s=WAIT_S)
-        await on.estate.ask(Wish.FAILOVER, region=source)
+        await _ask(lambda: on.estate.ask(Wish.FAILOVER, region=source), on, run=run)
 
     await _crash_at(on, FAILOVER_ENTRIES, begin)
 
@@ -70,7 +71,7 @@ async def _crash_at(on: Stage, entries: Iterable[int], begin: Begin) -> None:
         for count in entries:
             source = primary
             before = len(await on.estate.runs())
-            beginning = asyncio.create_task(_ask(on, begin, source, run=before + 1))
+            beginning = asyncio.create_task(begin(source, before + 1))
             killed_at = await _kill_at(on, run=before + 1, entries=count)
             await on.evac.start(ready=lambda _: True)
             run = await _settled(on, run=before + 1)
@@ -88,14 +89,14 @@ async def _crash_at(on: Stage, entries: Iterable[int], begin: Begin) -> None:
     shutil.rmtree(clients)
 
 
-async def _ask(on: Stage, begin: Begin, source: RegionId, *, run: int) -> None:
+async def _ask(asking: Callable[[], Awaitable[object]], on: Stage, *, run: int) -> None:
     """Ask until a run begins: where a machine stalls, a move is refused, rightly, since its target does not answer.
 
     Who asks a controller that is killed may hear nothing, or that the run it began is under way.
     """
     while len(await on.estate.runs()) < run:
         try:
-            await begin(source)
+            await asking()
         except UnsafePlan as refusal:
             print(f"refused: {refusal}")
             await asyncio.sleep(1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ async def _settled(on: Stage) -> str:
     while True:
         async with asyncio.timeout(WAIT_S):
             for region in on.layout.regions:
-                if await on.until(lambda s, region=region: serves_well(s, region), within_s=0.5):  # type: ignore[misc]
+                if await on.until(partial(serves_well, region=region), within_s=0.5):
                     return region
 
 

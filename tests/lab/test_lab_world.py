@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -263,13 +262,16 @@ async def test_a_second_lab_beside_it_dies_with_who_was_killed_and_leaves_nothin
         f"async def main():\n    async with world.lab(Path({str(tmp_path)!r}), mode='async'):\n"
         "        print('up', flush=True)\n        await asyncio.sleep(600)\nasyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE) as child:  # noqa: ASYNC220 - brief
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", owner, stdout=subprocess.PIPE)
+    try:
         assert child.stdout is not None
-        assert child.stdout.readline() == b"up\n"
+        assert await child.stdout.readline() == b"up\n"
         second = world.at(tmp_path)
         assert (await second.status())["mode"] == "async"
         assert await sql(second, "ops", HOME, "show synchronous_standby_names") == ""
         assert len(owned_by(tmp_path)) > 20
-        child.send_signal(signal.SIGKILL)
+    finally:
+        child.kill()
+        await child.wait()
     await process.until(lambda: not owned_by(tmp_path), what="the second lab to be gone")
     assert await states(lab, HOME) == dict.fromkeys(ALL, "running")

@@ -30,10 +30,9 @@ _READ = b"select pg_is_in_recovery()"
 _WRITE = b"""
 insert into evac.canary (id, written_at) values (pg_backend_pid() % 64, clock_timestamp())
     on conflict (id) do update set written_at = excluded.written_at;
-select written_at from evac.canary where id = pg_backend_pid() % 64
+select written_at from evac.canary where id = pg_backend_pid() % 64;
 """
 _ROOM = b"""
-;
 set local work_mem = 64;
 set local temp_tablespaces = '';
 select count(*) from generate_series(1, 4000)
@@ -87,7 +86,7 @@ class SqlLine:
         self._connection = connection
         self._write = write
         self._standby = False
-        self._text = _WRITE + _ROOM
+        self._canary = _WRITE + _ROOM
 
     async def ask(self) -> str:
         if self._standby or not self._write:
@@ -124,11 +123,11 @@ class SqlLine:
         return refusal
 
     async def _write_row(self) -> _Refusal | None:
-        refusal = _refusal(await self._query(self._text))
+        refusal = _refusal(await self._query(self._canary))
         if refusal is None or refusal.code != _LIMITED:
             return refusal
-        self._text = _WRITE
-        return _refusal(await self._query(self._text))
+        self._canary = _WRITE
+        return _refusal(await self._query(self._canary))
 
     async def _query(self, text: bytes) -> list[pq.abc.PGresult]:
         try:

@@ -63,18 +63,22 @@ class Process:
     async def start(self, *, ready: Callable[[int], bool]) -> None:
         """Start it and return once `ready(pid)` holds. Raises `ServerError` when it ends before, or takes too long."""
         if self.pid is None:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("ab") as log:
-                self._popen = subprocess.Popen(  # noqa: ASYNC220 - it outlives this call: pid and end are polled
-                    [*self.within, *self.argv],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env={**os.environ, **self.environment},
-                    pass_fds=self.inherits,
-                )
+            self._popen = self._spawned()
         await until(lambda: self._ready_or_gone(ready), what=f"{self.name} to be ready (its log: {self.log})")
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        """Begin the process. It outlives whoever waits for it, so it is no child of an event loop."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*self.within, *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.environment},
+                pass_fds=self.inherits,
+            )
 
     def _ready_or_gone(self, ready: Callable[[int], bool]) -> bool:
         pid = self.pid
