@@ -97,7 +97,7 @@ async def test_sql_says_that_nobody_acknowledges(tmp_path: Path) -> None:
 async def test_sql_takes_room_on_the_disk_where_nobody_is_told_of_it_and_it_may(tmp_path: Path) -> None:
     async with postgresql.cluster(tmp_path, regions=("us-east-1",), acks=0) as members:
         (primary,) = members.values()
-        for setting in ("log_temp_files = 0", "log_temp_files = 100", "log_temp_files = -1", "temp_file_limit = 64"):
+        for setting in ("log_temp_files = 0", "log_temp_files = 40", "log_temp_files = -1", "temp_file_limit = 16"):
             await configure(primary, setting)
             before = await temporary_files(primary)
             prober = await sql(primary)

@@ -36,9 +36,9 @@ _ROOM = b"""
 set local work_mem = 64;
 set local temp_tablespaces = '';
 select count(*) from generate_series(1, 4000)
-    where pg_size_bytes(current_setting('log_temp_files')) not between 0 and 262144
+    where pg_size_bytes(current_setting('log_temp_files')) not between 0 and 131072
 """
-"""What needs some 140 kB of disk for a moment; not where the server's log would tell of each such file."""
+"""What needs some 60 kB of disk for a moment; not where the server's log would tell of each such file."""
 _CREATE = b"""
 create schema if not exists evac;
 create table if not exists evac.canary (id integer primary key, written_at timestamptz not null)
