@@ -19,7 +19,6 @@ import pytest_asyncio
 from evac.core.plan import RunKind, Verb
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Snapshot
-from evac.core.verdict import Diagnosis
 from evac.lab.bench.cases import HOME
 from evac.lab.bench.stage import EVAC, Stage, serves_well, serving, stage
 from evac.lab.clients import at_lab
@@ -48,7 +47,7 @@ async def _on(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
 
 async def _home(on: Stage) -> None:
     """Wait until all is well and at home."""
-    assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
+    assert await on.calm(HOME, within_s=WAIT_S)
 
 
 async def _evac(on: Stage, *words: str, estate: Path | None = None) -> tuple[int, str]:
@@ -131,24 +130,6 @@ def _has_no_room(snapshot: Snapshot) -> bool:
     """Whether evac has seen the target's disk full, or the server that could not live with it gone."""
     found = [m.state for m in snapshot.members if (m.component, m.region) == ("orders-db", TARGET)]
     return any(s is None or (s.free_disk is not None and s.free_disk < 0.01) for s in found)
-
-
-async def test_a_primary_with_a_full_disk_is_left(on: Stage) -> None:
-    await on.lab.fault(FaultKind.DISK_FULL, HOME)
-    try:
-        assert await on.until(_takes_no_orders, within_s=WAIT_S)
-        await _evac(on, "failover", HOME, "--yes")  # evac may have moved lately, and then leaves it to a person
-        assert await on.until(lambda s: s.placements[0].primary != HOME, within_s=WAIT_S)
-    finally:
-        await on.lab.heal()
-    away = (await on.estate.health()).placements[0].primary
-    assert await on.until(lambda s: serves_well(s, away), within_s=WAIT_S)
-    assert (await _evac(on, "failback", "--yes"))[0] == 0
-    await _home(on)
-
-
-def _takes_no_orders(snapshot: Snapshot) -> bool:
-    return any(v.region == HOME and v.diagnosis is Diagnosis.SERVICE_DOWN for v in snapshot.verdicts)
 
 
 async def test_wrong_credentials_are_named_and_move_nothing(on: Stage) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from evac.core.snapshot import Snapshot
 from evac.lab.bench.cases import HOME
-from evac.lab.bench.stage import EVAC, Stage, sees_lost, serves_well, stage
+from evac.lab.bench.stage import EVAC, Stage, sees_lost, stage
 from evac.lab.faults import FaultKind
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -24,8 +24,12 @@ WAIT_S = 120.0
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="on")
 async def _on(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     async with stage(tmp_path_factory.mktemp("commands"), mode="sync") as on:
-        assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
         yield on
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def _calm(on: Stage) -> None:
+    assert await on.calm(HOME, within_s=WAIT_S)
 
 
 async def evac(on: Stage, *words: str, code: int = 0) -> str:
@@ -75,12 +79,11 @@ async def test_what_moves_tells_as_it_goes_and_says_in_the_end_what_came_of_it(o
     *told, end = await lines(on, "switchover", TARGET, "--yes")
     assert end["outcome"] == "completed"
     assert {line["word"] for line in told} >= {"plan", "promote", "shift", "verify", "done"}
-    assert await on.until(lambda s: serves_well(s, TARGET), within_s=WAIT_S)
+    assert await on.calm(TARGET, within_s=WAIT_S)
     runs = await document(on, "runs")
     assert [run["outcome"] for run in runs if run["run"] == end["run"]] == ["completed"]
     assert (await document(on, "report", end["run"]))["run"] == end["run"]
     assert (await lines(on, "failback", "--yes"))[-1]["outcome"] == "completed"
-    assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
 
 
 async def test_traffic_alone_is_shifted_and_sent_back(on: Stage) -> None:
@@ -88,8 +91,8 @@ async def test_traffic_alone_is_shifted_and_sent_back(on: Stage) -> None:
     assert await on.until(lambda s: s.placements[0].entry == TARGET, within_s=WAIT_S)
     shifted = await document(on, "status", code=1)
     assert [(p["primary"], p["entry"]) for p in shifted["snapshot"]["placements"]] == [(HOME, TARGET)]
+    assert await on.calm(HOME, within_s=WAIT_S)
     assert (await lines(on, "failback", "--yes"))[-1]["outcome"] == "completed"
-    assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
 
 
 async def test_what_is_refused_says_nothing_that_a_machine_could_take_for_an_answer(on: Stage) -> None:
@@ -114,9 +117,8 @@ async def test_a_loss_from_its_fault_to_its_healing(on: Stage) -> None:
     assert await on.until(_answers_again, within_s=WAIT_S)
     assert (await document(on, "rejoin", HOME))["outcome"] == "completed"
     assert (await document(on, "resume"))["wish"] == "resume"
-    assert await on.until(lambda s: serves_well(s, TARGET), within_s=WAIT_S)
+    assert await on.calm(TARGET, within_s=WAIT_S)
     assert (await lines(on, "failback", "--yes"))[-1]["outcome"] == "completed"
-    assert await on.until(lambda s: serves_well(s, HOME), within_s=WAIT_S)
 
 
 def _answers_again(snapshot: Snapshot) -> bool:

@@ -36,6 +36,7 @@ from evac.stores.etcd import EtcdAddress
 
 POLL_S = 0.2
 READY_WAIT_S = 90.0
+CALM_S = 3.0
 FLOW_WAIT_S = 30.0
 FLOW_SHARE = 0.8
 """The share of the clients' rate that has to be acknowledged before a trial begins."""
@@ -67,6 +68,20 @@ class Stage:
         except TimeoutError:
             return False
         return True
+
+    async def calm(self, region: str, *, within_s: float) -> bool:
+        """Wait until a region has served well for `CALM_S` on end; return whether it came to that.
+
+        What has just come back may be seen to fail once more by one vantage point, and moves are refused meanwhile.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    await self.until(lambda s: serves_well(s, region), within_s=within_s)
+                    if not await self.until(lambda s: not serves_well(s, region), within_s=CALM_S):
+                        return True
+        except TimeoutError:
+            return False
 
     async def _snapshot(self) -> Snapshot:
         """Return evac's newest view, waiting for the first."""
