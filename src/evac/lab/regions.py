@@ -8,7 +8,6 @@ that is not running is started with the role its own files give it, and what eva
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -18,7 +17,7 @@ from typing import Protocol
 import psutil
 
 from evac.core.errors import EvacError
-from evac.lab import keys, layout, namespaces
+from evac.lab import ballast, keys, layout, namespaces
 from evac.lab.faults import Target
 from evac.lab.keys import Passwords
 from evac.lab.layout import Layout
@@ -190,16 +189,7 @@ class Region:
 
     def fill_disk(self) -> None:
         """Leave PostgreSQL's file system not a single block."""
-        descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            size = 0
-            while free := (status := os.fstatvfs(descriptor)).f_bfree * status.f_bsize:
-                os.posix_fallocate(descriptor, size, free)
-                size += free
-        except OSError:
-            pass  # somebody took a block between the look and the taking: full all the same
-        finally:
-            os.close(descriptor)
+        ballast.fill(self._ballast)
 
     def free_disk(self) -> None:
         """Give the blocks back."""
