@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from evac.engine.controller import Controller
 from evac.engine.election import Candidate
 from evac.engine.leadership import lead
 from evac.engine.orders import obey
+from evac.engine.signing import Signer, make_known, open_signer
 from evac.places import open_place
 from evac.ports import Clock, Driver, Place, Store, Surroundings
 from evac.stores.etcd import EtcdAddress, EtcdStore, is_leader_near, keep_leader_near, keep_small
@@ -45,11 +46,15 @@ WITNESS = "etcd.seen.json"
 """How far this machine has seen a store on etcd come: so a restore from a backup is noticed."""
 KEEP = "kept"
 """The folder for what must not be lost: orphaned writes, saved before an old primary is rebuilt."""
+SIGNING_KEY = "signing.key"
+"""What receipts are signed with, in the state folder; of a region's agent `signing-<region>.key`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What the parts are wired to: one estate's places, members, store and clock."""
+    """What the parts are wired to: one estate's places, members, store and clock. What runs here signs as `signer`;
+    where nothing is done, as in a check, there is none.
+    """
 
     loaded: Loaded
     state: Path
@@ -57,6 +62,7 @@ class World:
     clock: Clock
     places: Mapping[RegionId, Place]
     members: Mapping[RegionId, Mapping[ComponentId, Driver]]
+    signer: Signer | None = None
 
 
 @asynccontextmanager
@@ -114,17 +120,23 @@ async def _open_member(component: Component, region: RegionId, place: Place, clo
 
 
 @asynccontextmanager
+async def _signing_world(loaded: Loaded, *, state: Path, only: RegionId | None = None) -> AsyncIterator[World]:
+    """Open a world in which what is done is signed. Raises `EvacError` when its key cannot be used."""
+    async with open_world(loaded, state=state, only=only) as world:
+        file = loaded.signing_key or state / (SIGNING_KEY if only is None else f"signing-{only}.key")
+        yield replace(world, signer=await asyncio.to_thread(open_signer, file, estate=loaded.estate.name))
+
+
+@asynccontextmanager
 async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str) -> AsyncIterator[Controller]:
     """Run the embedded form for as long as the context lives.
 
     Raises `Conflict` when another process leads this estate from the same state folder, or through the same store.
     """
-    async with open_world(loaded, state=state) as world, lead(state, world.store):
+    async with _signing_world(loaded, state=state) as world, lead(state, world.store):
         if loaded.store is not None and await snapshots.are_published(world.store):
             raise Conflict(f"another process leads this estate already, through {loaded.store}: stop it first")
-        controller = Controller(
-            estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
-        )
+        controller = _controller(world, announce, name=name)
         agents = [_agent(world, region).run() for region in world.places]
         parts = [*agents, controller.watch(), _reign_for_ever(world, controller), *_upkeep(world)]
         async with _side_by_side(parts):
@@ -144,7 +156,30 @@ async def _side_by_side(parts: Iterable[Coroutine[Any, Any, None]]) -> AsyncIter
 
 
 def _upkeep(world: World) -> list[Coroutine[Any, Any, None]]:
-    return [keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []
+    small = [keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []
+    return [_make_signer_known(world), *small]
+
+
+async def _make_signer_known(world: World) -> None:
+    """Write to the store whose key signs here, as soon as it answers."""
+    assert world.signer is not None, "what runs for long signs"
+    while True:
+        try:
+            return await make_known(world.signer, sorted(world.places), store=world.store, now=world.clock.wall())
+        except StoreUnavailable as trouble:
+            _log.warning("the store does not answer: it does not know this process's key yet", why=str(trouble))
+            await world.clock.sleep(STORE_AGAIN)
+
+
+def _controller(world: World, announce: Announce, *, name: str) -> Controller:
+    return Controller(
+        estate=world.loaded.estate,
+        store=world.store,
+        clock=world.clock,
+        announce=announce,
+        name=name,
+        signer=world.signer,
+    )
 
 
 async def _reign(world: World, controller: Controller) -> None:
@@ -191,10 +226,8 @@ async def running_agent(
         where = "name it in the estate (store: etcd://…) or behind --store"
         reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
         raise EstateError((reason,))
-    async with open_world(loaded, state=state, only=region) as world:
-        controller = Controller(
-            estate=loaded.estate, store=world.store, clock=world.clock, announce=announce, name=name
-        )
+    async with _signing_world(loaded, state=state, only=region) as world:
+        controller = _controller(world, announce, name=name)
         candidate = Candidate(
             name=name, region=region, store=world.store, clock=world.clock, favoured=_favoured(world.store)
         )
@@ -221,7 +254,7 @@ def _agent(world: World, region: RegionId) -> Agent:
     members = world.members[region]
 
     async def orders() -> None:
-        await obey(region, members=members, store=world.store, clock=world.clock)
+        await obey(region, members=members, store=world.store, clock=world.clock, signer=world.signer)
 
     return Agent(
         region,

@@ -42,6 +42,7 @@ from evac.engine.leadership import is_led
 from evac.engine.outlook import read_outlook
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import KEY, are_published
+from evac.engine.verifying import RunRecord, read_record
 from evac.ports import Store
 from evac.report.value import Report, report_of
 
@@ -305,6 +306,10 @@ class OpenEstate:
         plan = fold_journal(events).plan
         rejoined = await self._rejoined(RunId(run), plan)
         return report_of(events, estate=self.loaded.estate, rejoined=rejoined, kept=await _kept(*events, *rejoined))
+
+    async def record(self, run: str) -> RunRecord:
+        """Return a run's record, which can be verified anywhere (`evac.engine.verifying`). Raises `NotThere`."""
+        return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
         try:

@@ -40,6 +40,7 @@ from evac.cli import (
     serve,
     shift,
     status,
+    verify,
 )
 from evac.cli.logs import speak_plainly
 from evac.cli.streams import secure_streams
@@ -93,6 +94,7 @@ move.add_to(app)
 shift.add_to(app)
 runs.add_to(app)
 report.add_to(app)
+verify.add_to(app)
 automation.add_to(app)
 schema.add_to(app)
 demo.add_to(app)

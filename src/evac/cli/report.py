@@ -18,6 +18,8 @@ from evac.cli.terminal import (
     StoreOption,
     print_json,
 )
+from evac.core.errors import NotThere
+from evac.engine.verifying import RunRecord, write_record
 from evac.opening import read_estate
 from evac.report.html import to_html
 from evac.report.markdown import to_markdown
@@ -29,6 +31,7 @@ class Form(StrEnum):
 
     MARKDOWN = "markdown"
     HTML = "html"
+    RECORD = "record"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,23 +44,33 @@ def add_to(app: typer.Typer) -> None:
         environment: EnvironmentOption = None,
         state: StateOption = None,
         store: StoreOption = None,
-        form: Annotated[Form, typer.Option("--form", help="Markdown, or one HTML page.")] = Form.MARKDOWN,
+        form: Annotated[
+            Form, typer.Option("--form", help="Markdown, one HTML page, or the signed record for evac verify.")
+        ] = Form.MARKDOWN,
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead.")] = None,
         as_json: JsonOption = False,
     ) -> None:
         """Show what happened in a run. Timeline, evidence, receipts, what was reached, what was lost."""
-        made = asyncio.run(_make(estate, environment, state, store, run))
+        if form is Form.RECORD and as_json:
+            raise NotThere("the record is a form of its own, JSON line by line: leave out --json")
+
+        async def made() -> Report | RunRecord:
+            async with read_estate(estate, environment=environment, state=state, store=store) as opened:
+                return await (opened.record(run) if form is Form.RECORD else opened.report(run))
+
+        found = asyncio.run(made())
         if as_json:
-            print_json(made)
-            return
-        text = to_html(made) if form is Form.HTML else to_markdown(made)
-        if out is None:
-            print(text)
+            print_json(found)
+        elif out is None:
+            print(_text(found, form), end="" if form is Form.RECORD else "\n")
         else:
-            out.write_text(text)
+            out.write_text(_text(found, form), encoding="utf-8")
             print(f"wrote {out}")
 
 
-async def _make(path: Path, environment: str | None, state: Path | None, store: str | None, run: str) -> Report:
-    async with read_estate(path, environment=environment, state=state, store=store) as opened:
-        return await opened.report(run)
+def _text(found: Report | RunRecord, form: Form) -> str:
+    match found:
+        case RunRecord():
+            return write_record(found).decode()
+        case Report():
+            return to_html(found) if form is Form.HTML else to_markdown(found)

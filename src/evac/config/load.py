@@ -30,15 +30,16 @@ from evac.stores.etcd import EtcdAddress
 class Loaded:
     """A checked estate.
 
-    `places` says where evac stands in each region (None is this host), `store` where it remembers (None is the file in
-    its state folder); `marks` where each path of the effective
-    `document` was written; `document` is what the layers amount to, with secrets masked; `warnings` are for a person,
-    each `file:line: path: text`.
+    `places` says where evac stands in each region (None is this host), `store` where it remembers, `signing_key` what
+    receipts are signed with (None is a file in its state folder); `marks` where each path of the effective `document`
+    was written; `document` is what the layers amount to, with secrets masked; `warnings` are for a person, each
+    `file:line: path: text`.
     """
 
     estate: Estate
     places: Mapping[RegionId, SshSettings | None]
     store: EtcdAddress | None
+    signing_key: Path | None
     marks: Mapping[KeyPath, Mark]
     warnings: tuple[str, ...]
     document: Mapping[str, Any]
@@ -80,6 +81,7 @@ def load(
             if store
             else store_address(form.file.store, estate=form.file.name, folder=folder)
         ),
+        signing_key=form.file.signing_key,
         marks=document.marks,
         warnings=tuple(dict.fromkeys(str(w) for w in sorted(warnings, key=_order))),
         document=masked(document.data),

@@ -25,7 +25,7 @@ from evac.core.estate import (
     Strategy,
     WhenAlone,
 )
-from evac.drivers.settings import Duration, Settings
+from evac.drivers.settings import Duration, EstatePath, Settings
 from evac.places.ssh import SshSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -250,6 +250,10 @@ class EstateFile(Settings):
     store: str | None = None
     """Where evac remembers, as `etcd://user@host:port,host:port?password-file=PATH`, or `etcds://` for TLS with `ca`,
     `cert` and `key`. Default: a file in the state folder."""
+    signing_key: EstatePath | None = None
+    """File with the private key that receipts are signed with (ed25519, PEM), on the host where evac runs, readable by
+    evac only; made when it is not there. Default: `signing.key` in the state folder, of an agent
+    `signing-REGION.key`."""
     regions: dict[Name, RegionSection] = Field(min_length=1)
     """Regions by name."""
     round_trips: dict[str, dict[str, Positive]] = Field(default_factory=dict)

@@ -56,6 +56,21 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Who vouches for an entry of a journal: what exactly is vouched for is a statement of `core.evidence`.
+
+    `key` is the public key itself (ed25519, 64 hexadecimal digits), so that nothing has to be looked up; `by` is who
+    claims to have signed (a region's agent, a leader), for the estate of that name, at `wall` by its clock.
+    """
+
+    key: str
+    by: str
+    estate: str
+    wall: datetime
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """The run exists: its plan is pinned. `symptom_at` is when the first sign was seen, for the achieved RTO.
 
@@ -95,13 +110,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The try has its receipt."""
+    """The try has its receipt, signed by the agent that gave it."""
 
     at: Instant
     step: StepId
     attempt: int
     receipt: Receipt
     undo: bool = False
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +134,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The run is over; nothing may follow."""
+    """The run is over; nothing may follow. The leader's signature seals the journal up to here."""
 
     at: Instant
     wall: datetime
     outcome: Outcome
     reasons: tuple[str, ...] = ()
+    signature: Signature | None = None
 
 
 Event: TypeAlias = Opened | Resumed | Started | Done | Failed | Settled

@@ -37,7 +37,11 @@ MICROSECOND = timedelta(microseconds=1)
 
 def encode(value: object) -> bytes:
     """Return a value's canonical JSON. A value of a union (an event, a decision) carries its class."""
-    plain = to_plain(value)
+    return encode_plain(to_plain(value))
+
+
+def encode_plain(plain: Any) -> bytes:
+    """Return plain data as canonical JSON."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 

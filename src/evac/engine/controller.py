@@ -39,6 +39,7 @@ from evac.engine.executor import Way, execute, open_run
 from evac.engine.journal import read_journal
 from evac.engine.knowledge import Knowledge
 from evac.engine.orders import Answer, Order
+from evac.engine.signing import Signer
 from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
 
@@ -64,13 +65,23 @@ class Controller:
     is elected.
     """
 
-    def __init__(self, *, estate: Estate, store: Store, clock: Clock, announce: Announce, name: str) -> None:
+    def __init__(
+        self,
+        *,
+        estate: Estate,
+        store: Store,
+        clock: Clock,
+        announce: Announce,
+        name: str,
+        signer: Signer | None = None,
+    ) -> None:
         self.estate = estate
         self.known = Knowledge(detector=Detector(policy=estate.detection))
         self._store = store
         self._clock = clock
         self._announce = announce
         self._name = name
+        self._signer = signer
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
         self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
@@ -328,7 +339,13 @@ class Controller:
         run = await self._patiently(
             run_id,
             lambda: execute(
-                run_id, store=self._store, clock=self._clock, by=self._name, announce=self._announce, way=way
+                run_id,
+                store=self._store,
+                clock=self._clock,
+                by=self._name,
+                announce=self._announce,
+                way=way,
+                signer=self._signer,
             ),
         )
         record = await self._store.get(f"placement/{group}", near=True)

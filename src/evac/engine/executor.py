@@ -27,6 +27,7 @@ from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Set
 from evac.engine.codec import decode, encode
 from evac.engine.journal import Journal, open_run, raised, take_journal
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
+from evac.engine.signing import Signer, sealed
 from evac.ports import Clock, Record, Store
 
 __all__ = ["execute", "open_run"]
@@ -55,9 +56,17 @@ class Way:
 
 
 async def execute(
-    run_id: RunId, *, store: Store, clock: Clock, by: str, announce: Announce = silent, way: Way | None = None
+    run_id: RunId,
+    *,
+    store: Store,
+    clock: Clock,
+    by: str,
+    announce: Announce = silent,
+    way: Way | None = None,
+    signer: Signer | None = None,
 ) -> Run:
-    """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process.
+    """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process, and
+    `signer` seals the journal at its end.
 
     Raises `Conflict` when another controller has taken the run over, and `StoreUnavailable` when the store stays away;
     the run then stands where its journal says, and whoever executes it next goes on from there.
@@ -69,7 +78,9 @@ async def execute(
             if held is not None and journal.run.term > held and journal.run.resumed[-1].by != by:
                 raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
             held = journal.run.term
-            execution = _Execution(journal=journal, clock=clock, by=by, announce=announce, way=way or Way())
+            execution = _Execution(
+                journal=journal, clock=clock, by=by, announce=announce, way=way or Way(), signer=signer
+            )
             return await execution.drive()
         except Superseded:
             raise
@@ -94,6 +105,7 @@ class _Execution:
     by: str
     announce: Announce
     way: Way
+    signer: Signer | None
     waiting: dict[str, Order] = field(default_factory=dict)
     """The orders without an answer, by the key their answer will have."""
     expect: dict[str, int] = field(default_factory=dict)
@@ -171,11 +183,15 @@ class _Execution:
             Started(at=self.clock.now(), step=effect.step, attempt=effect.attempt, term=run.term, undo=undo)
         )
         order = self._order(effect.step, effect.attempt, undo=undo, term=run.term)
+        order = replace(order, intent=self.journal.head)
         return order if isinstance(effect, Undo) else replace(order, doubt=effect.doubt, look=effect.look)
 
     def _settle(self, effect: Settle) -> None:
         now, wall = self.clock.now(), self.clock.wall()
-        self.journal.note(Settled(at=now, wall=wall, outcome=effect.outcome, reasons=effect.reasons))
+        end = Settled(at=now, wall=wall, outcome=effect.outcome, reasons=effect.reasons)
+        if self.signer is not None:
+            end = sealed(end, self.signer, run=self.journal.run.id, before=self.journal.head, by=self.by)
+        self.journal.note(end)
 
     def _order(self, step_id: StepId, attempt: int, *, undo: bool, term: Term) -> Order:
         """The order of a try: the step's action at the run's term, with its component's receipts that it rests on."""
@@ -261,7 +277,14 @@ class _Execution:
         if order not in self.answered:
             self.answered.append(order)
         if answer.receipt is not None:
-            event: Event = Done(at=at, step=order.step, attempt=order.attempt, receipt=answer.receipt, undo=order.undo)
+            event: Event = Done(
+                at=at,
+                step=order.step,
+                attempt=order.attempt,
+                receipt=answer.receipt,
+                undo=order.undo,
+                signature=answer.signature,
+            )
         else:
             assert answer.failure is not None, "an answer has a receipt or a failure"
             event = Failed(

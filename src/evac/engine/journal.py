@@ -3,7 +3,8 @@
 Intuition: a journal is a row of keys `runs/<run>/<seq>`, each written once. Every append is one commit that only
 succeeds if nobody else wrote that entry and the group's term is still the writer's own; orders, the placement's record
 and what is cleaned away go with it, all or nothing. So what an order rests on is durable before the order can be seen,
-and a controller that was replaced cannot write another word.
+and a controller that was replaced cannot write another word. Each entry holds the digest of the one before
+(`engine.chain`), so none can be changed afterwards without a trace.
 
     runs/<run>/<seq:06d>   entries          terms/<group>    the group's term, only growing
     runs-opened            how many runs    active/<group>   the group's unsettled run, at most one
@@ -25,6 +26,7 @@ from evac.core.placement import advance
 from evac.core.plan import Placement, Plan, Term
 from evac.core.run import Event, Opened, Resumed, Run, RunId
 from evac.core.snapshot import Reply
+from evac.engine.chain import digest, link, unlink
 from evac.engine.codec import decode, encode, plan_hash
 from evac.ports import Clock, Record, Store
 
@@ -69,7 +71,7 @@ async def open_run(
     await store.commit(
         expect={entry_key(run, 1): 0, **{key: record.version if record else 0 for key, record in rests_on.items()}},
         put={
-            entry_key(run, 1): encode(opened),
+            entry_key(run, 1): link(opened, before=""),
             COUNTER: encode(int(run)),
             f"terms/{group}": encode(plan.term),
             f"active/{group}": run.encode(),
@@ -120,14 +122,20 @@ class Journal:
     term_version: int
     position: int
     """A revision of the store: what was written after it may be news, and no answer was read before it."""
+    head: str
+    """The digest of the newest entry, noted ones included."""
     tail: list[Event] = field(default_factory=list)
     """Entries folded into `run` that are not written yet."""
+    links: list[bytes] = field(default_factory=list)
+    """The same entries as they will be written."""
 
     def note(self, event: Event) -> None:
         """Fold an entry; it is written by the next `write`. Raises `IllegalEvent`."""
         self.run = apply(self.run, event)
         self.placement = advance(self.placement, self.run, event)
         self.tail.append(event)
+        self.links.append(link(event, before=self.head))
+        self.head = digest(self.links[-1])
 
     async def write(
         self,
@@ -142,7 +150,7 @@ class Journal:
         """
         run, group = self.run, self.run.plan.group
         first = run.entries - len(self.tail) + 1
-        entries = {entry_key(run.id, first + i): encode(event) for i, event in enumerate(self.tail)}
+        entries = {entry_key(run.id, first + i): entry for i, entry in enumerate(self.links)}
         terms = f"terms/{group}"
         place = f"placement/{group}"
         if run.settled is not None:
@@ -157,7 +165,7 @@ class Journal:
             put={**entries, place: encode(self.placement), **(put or {})},
             delete=delete,
         )
-        written, self.tail = self.tail, []
+        written, self.tail, self.links = self.tail, [], []
         self.placement_version = revision
         if put and terms in put:
             self.term_version = revision
@@ -168,7 +176,7 @@ async def read_journal(run: RunId, *, store: Store, near: bool = False) -> tuple
     """Return a run's entries; `near` is the store's. Raises `KeyError` if there is no such run, `IllegalEvent` if it is
     damaged.
     """
-    return tuple(decode(r.value, Event) for r in await _entries(run, store=store, near=near))
+    return tuple(unlink(r.value).event for r in await _entries(run, store=store, near=near))
 
 
 async def _entries(run: RunId, *, store: Store, near: bool) -> tuple[Record, ...]:
@@ -209,7 +217,7 @@ async def take_journal(run: RunId, *, store: Store, near: bool = False) -> Journ
     records = await _entries(run, store=store, near=near)
     just_opened = near and len(records) == 1
     position = records[0].version if just_opened else await store.revision()
-    state = fold_journal([decode(r.value, Event) for r in records])
+    state = fold_journal([unlink(r.value).event for r in records])
     group = state.plan.group
     term, placement = await asyncio.gather(*[store.get(f"{w}/{group}", near=near) for w in ("terms", "placement")])
     assert term is not None, "a run was opened with a term"
@@ -224,6 +232,7 @@ async def take_journal(run: RunId, *, store: Store, near: bool = False) -> Journ
         placement_version=placement.version,
         term_version=term.version,
         position=position,
+        head=digest(records[-1].value),
     )
 
 

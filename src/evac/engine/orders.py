@@ -22,9 +22,11 @@ from typing import TypeVar
 
 from evac.core.errors import Conflict, EvacError, Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.evidence import Testimony
 from evac.core.plan import Action, StepId, Term, Verb
-from evac.core.run import Failure, Receipt, RunId
+from evac.core.run import Failure, Receipt, RunId, Signature
 from evac.engine.codec import decode, encode
+from evac.engine.signing import Signer
 from evac.ports import Clock, Driver, Holds, Record, Store, Truth
 
 T = TypeVar("T")
@@ -41,7 +43,9 @@ RETRY_AFTER_MAX = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One try of a step. `doubt` and `look` are `core.effects.Do`'s; the term is the action's."""
+    """One try of a step. `doubt` and `look` are `core.effects.Do`'s; the term is the action's. `intent` is the digest
+    of the journal's entry that it rests on, which the receipt's signature covers, and all entries before with it.
+    """
 
     run: RunId
     group: GroupId
@@ -52,6 +56,7 @@ class Order:
     undo: bool = False
     doubt: bool = False
     look: bool = False
+    intent: str = ""
 
     @property
     def key(self) -> str:
@@ -72,9 +77,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of an order: a receipt, or a failure and its reason."""
+    """What came of an order: a receipt and its signature, or a failure and its reason."""
 
     receipt: Receipt | None = None
+    signature: Signature | None = None
     failure: Failure | None = None
     reason: str = ""
 
@@ -86,13 +92,17 @@ async def obey(
     members: Mapping[ComponentId, Driver],
     clock: Clock,
     chance: random.Random | None = None,
+    signer: Signer | None = None,
 ) -> None:
     """Carry out the orders for a region, until cancelled. What an earlier agent left undone comes first.
+
+    Receipts are signed by `signer`; without one, as in a rehearsal, nobody vouches for them.
 
     A member does one thing at a time; members work side by side. While the store does not answer, nothing new is
     begun, and what was begun is told when it answers again.
     """
-    desk = _Desk(region=region, store=store, members=members, clock=clock, chance=chance or random.Random())
+    chance = chance or random.Random()
+    desk = _Desk(region=region, store=store, members=members, clock=clock, chance=chance, signer=signer)
     async with asyncio.TaskGroup() as tasks:
         while True:
             try:
@@ -112,12 +122,14 @@ class _Desk:
         members: Mapping[ComponentId, Driver],
         clock: Clock,
         chance: random.Random,
+        signer: Signer | None,
     ) -> None:
         self._region = region
         self._store = store
         self._members = members
         self._clock = clock
         self._chance = chance
+        self._signer = signer
         self._taken: dict[str, int] = {}
         """Orders in hand or answered, by key, with the version taken."""
         self._busy = {component: asyncio.Lock() for component in members}
@@ -165,7 +177,7 @@ class _Desk:
             async with self._busy[order.action.component]:
                 answer = await self._at_member(order, record, member)
             if answer is not None:
-                await self._answer(order, record, answer)
+                await self._answer(order, record, self._signed(order, answer))
         except StoreUnavailable:
             # The answer is not told: the leader's time limit passes, it asks again, and the look finds what was done.
             self._taken.pop(record.key, None)
@@ -192,6 +204,28 @@ class _Desk:
             return await self._patiently(lambda: self._admit(order)) or await _carry_out(order, member)
         finally:
             del self._at_work[order.action.component]
+
+    def _signed(self, order: Order, answer: Answer) -> Answer:
+        """The answer, its receipt signed."""
+        if answer.receipt is None or self._signer is None:
+            return answer
+        said = Testimony(
+            estate=self._signer.estate,
+            run=order.run,
+            step=order.step,
+            attempt=order.attempt,
+            undo=order.undo,
+            component=order.action.component,
+            region=order.action.region,
+            verb=order.action.verb,
+            term=order.term,
+            intent=order.intent,
+            kind=answer.receipt.kind,
+            facts=answer.receipt.facts,
+            by=self._region,
+            wall=self._clock.wall(),
+        )
+        return replace(answer, signature=self._signer.sign(said))
 
     async def _stands(self, order: Order, record: Record) -> bool:
         """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet.
