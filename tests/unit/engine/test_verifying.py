@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evac.core import evidence
 from evac.core.errors import NotThere
 from evac.core.run import Done, Event, Opened, Outcome, RunId, Settled, Started
 from evac.engine.chain import digest, link, unlink
@@ -111,6 +112,35 @@ def test_a_receipt_belongs_to_its_region() -> None:
         return replace(event, signature=replace(event.signature, by="us-east-1"))
 
     assert "is not what us-east-1 has signed" in problems(told(by_another))
+
+
+def test_an_agent_cannot_answer_for_another_region() -> None:
+    """An agent signs in its own name what another region's was asked: genuine, and worth nothing."""
+    number = next(n for n, event in enumerate(EVENTS) if isinstance(event, Done))
+    done = EVENTS[number]
+    assert isinstance(done, Done)
+    step = FAILOVER.plan.step(done.step)
+    asked = next(n for n, e in enumerate(EVENTS) if isinstance(e, Started) and e.step == done.step)
+    signer = signer_of("us-east-1")
+    said = evidence.Testimony(
+        estate=ESTATE,
+        run=HONEST.run,
+        step=done.step,
+        attempt=done.attempt,
+        undo=done.undo,
+        component=step.action.component,
+        region=step.action.region,
+        verb=step.action.verb,
+        term=FAILOVER.plan.term,
+        intent=digest(HONEST.entries[asked]),
+        kind=done.receipt.kind,
+        facts=done.receipt.facts,
+        by="us-east-1",
+        wall=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    forged = replace(done, signature=signer.sign(said))
+    record = told(lambda event: forged if event is done else event)
+    assert f"was signed by us-east-1, not by {step.action.region}'s agent" in problems(record)
 
 
 def test_a_key_that_the_store_does_not_know_does_not_count() -> None:
