@@ -22,7 +22,7 @@ from evac.core.errors import NotThere
 from evac.core.evidence import Promotion
 from evac.engine.codec import to_plain
 from evac.engine.verifying import RunRecord, Verdict, parse_record, verify
-from evac.opened import read_estate
+from evac.opening import read_estate
 
 
 def add_to(app: typer.Typer) -> None:
