@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 CASE ?=
 RUNS ?= 5
 JOBS ?= 2
+SEEDS ?= 1000
+FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy models bench soak docs lock clean
+.PHONY: help demo test coverage lab check lint types layers tidy models sim bench soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,7 +63,9 @@ bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/
 
 soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss, and 10 real minutes in the lab: no failover may happen
 	@$(BIN)/python -m evac.lab.bench.soak
-	@$(BIN)/python -m evac.sim.loss --days 30
+
+sim: $(VENV)/dev ## simulate: make sim [SEEDS=n] [FROM=m], regions through faults, every promise checked
+	@$(BIN)/evac sim --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)
 
 docs: $(VENV)/dev ## regenerate the reference pages from the code
 	@$(BIN)/python -m evac.config.reference

@@ -182,24 +182,22 @@ def _controller(world: World, announce: Announce, *, name: str) -> Controller:
     )
 
 
-async def _reign(world: World, controller: Controller) -> None:
+async def reign(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Lead: decide and act, hear what people ask, and tell what is known. Raises `StoreUnavailable` in a group."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controller.lead())
-        tasks.create_task(requests.attend(controller, store=world.store, clock=world.clock))
-        tasks.create_task(snapshots.publish(controller, store=world.store, clock=world.clock))
-        tasks.create_task(outlook.keep_outlook(controller, store=world.store, clock=world.clock))
-        if isinstance(world.store, EtcdStore):
-            tasks.create_task(
-                keep_leader_near(world.store, clock=world.clock, calm=lambda: not controller.known.active)
-            )
+        tasks.create_task(requests.attend(controller, store=store, clock=clock))
+        tasks.create_task(snapshots.publish(controller, store=store, clock=clock))
+        tasks.create_task(outlook.keep_outlook(controller, store=store, clock=clock))
+        if isinstance(store, EtcdStore):
+            tasks.create_task(keep_leader_near(store, clock=clock, calm=lambda: not controller.known.active))
 
 
 async def _reign_for_ever(world: World, controller: Controller) -> None:
     """Lead, again from what the store remembers whenever it has not answered: that stops decisions and nothing else."""
     while True:
         try:
-            await _reign(world, controller)
+            await reign(controller, store=world.store, clock=world.clock)
         except* StoreUnavailable as trouble:
             _log.warning("the store does not answer: nothing is decided until it does", why=str(trouble.exceptions[0]))
         await world.clock.sleep(STORE_AGAIN)
@@ -236,7 +234,7 @@ async def running_agent(
             controller.led_by = mine
             elected(mine)
             try:
-                await _reign(world, controller)
+                await reign(controller, store=world.store, clock=world.clock)
             finally:
                 elected(None)
 

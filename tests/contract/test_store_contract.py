@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pytest
@@ -19,6 +20,9 @@ from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Store
+from evac.sim.cluster import Cluster, Line
+from evac.sim.estates import EAST, THREE
+from evac.sim.network import Network
 from evac.stores.etcd import EtcdStore
 from evac.stores.etcd.wire import COMPACT
 from evac.stores.feed import KEPT_MAX
@@ -41,7 +45,7 @@ def _three() -> Iterator[Members]:
         yield members
 
 
-KINDS = ["memory", "sqlite", *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three"))]
+KINDS = ["memory", "sqlite", "modelled", *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three"))]
 
 
 @pytest.fixture(params=KINDS)
@@ -52,10 +56,19 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             made = MemoryStore()
         case "sqlite":
             made = await SqliteStore.open(tmp_path / "evac.db")
+        case "modelled":
+            made = modelled().line(EAST)
         case cluster:
             made = EtcdStore(address(request.getfixturevalue(cluster)), patience=QUICK)
     yield made
     await made.close()
+
+
+def modelled() -> Cluster:
+    """A store of the simulator's, in three regions that are close."""
+    ways = {frozenset((a, b)): 0.001 for a in THREE for b in THREE if a != b}
+    network = Network(regions=THREE, one_way=ways, random=Random(0))
+    return Cluster(network, random=Random(0), committed=lambda changes: None)
 
 
 async def take(store: Store, prefix: str, *, after: int, count: int) -> list[Change]:
@@ -139,6 +152,8 @@ async def test_a_watch_too_far_behind_is_told_so(store: Store) -> None:
             for _ in range(3):
                 store._writer.execute("UPDATE life SET revision = revision + ?", (KEPT_MAX,))
             await asyncio.sleep(0.2)
+        case Line():
+            store.forget()
         case _:
             await cast(EtcdStore, store).ask(COMPACT, {"revision": str(await store.revision())})
     with pytest.raises(StoreUnavailable, match="no longer kept"):

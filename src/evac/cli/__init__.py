@@ -39,6 +39,7 @@ from evac.cli import (
     schema,
     serve,
     shift,
+    sim,
     status,
     verify,
 )
@@ -98,6 +99,7 @@ verify.add_to(app)
 automation.add_to(app)
 schema.add_to(app)
 demo.add_to(app)
+sim.add_to(app)
 app.add_typer(lab.app, name="lab")
 
 

@@ -160,6 +160,8 @@ class _Together:
 
     async def ask(self) -> str | _Unseen:
         """Return the first reason why the target fails; else why one of them could not look; else that all is well."""
+        if len(self._probers) == 1:
+            return await self._probers[0].ask()
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(prober.ask()) for prober in self._probers]
         answers = [task.result() for task in asked]

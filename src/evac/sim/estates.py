@@ -18,6 +18,7 @@ from evac.core.estate import (
     Directs,
     Estate,
     GroupId,
+    Guard,
     Objectives,
     Probe,
     Purpose,
@@ -93,6 +94,23 @@ def shop(
         ),
         home={GROUP: regions[0]},
         detection=detection or Detection(),
+    )
+
+
+def database_alone(regions: tuple[RegionId, ...], *, mode: ReplicationMode, acks: int, detection: Detection) -> Estate:
+    """Return an estate of one database over these regions, for a simulated minute: whose guard is not on its guard for
+    half an hour after a move, but for seconds.
+    """
+    database = _component(ORDERS_DB, ORDERS, "model", regions, replication=_copies(mode, acks))
+    return Estate(
+        name="orders",
+        regions={r: _region(r, first=regions[0]) for r in regions},
+        services={ORDERS: _service(ORDERS, ServiceKind.DATABASE, regions, automation=Automation.AUTOMATIC)},
+        components={ORDERS_DB: database},
+        probes=tuple(Probe(kind="model", service=ORDERS, region=r, settings=None) for r in regions),
+        home={GROUP: regions[0]},
+        detection=detection,
+        guard=Guard(hold_down=timedelta(seconds=5), flap_half_life=timedelta(seconds=5)),
     )
 
 

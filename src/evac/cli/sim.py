@@ -1,0 +1,105 @@
+"""`evac sim`: evac itself in virtual time, through what a seed lets go wrong, under watch."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from evac.cli.terminal import JsonOption, note, print_json_line
+from evac.core.estate import ReplicationMode
+from evac.sim import campaign
+from evac.sim.campaign import Choice, Tally
+from evac.sim.simulation import Result, simulate
+
+TOLD_EACH = 100
+"""After so many seeds a person is told how far it is."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("sim")
+    def sim(
+        seed: Annotated[int | None, typer.Option("--seed", help="Simulate this one and show its trace.")] = None,
+        seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Simulate so many.")] = None,
+        first: Annotated[int, typer.Option("--from", help="The first one of many.")] = 0,
+        regions: Annotated[int | None, typer.Option("--regions", help="3 or 5. Default: by the seed.")] = None,
+        mode: Annotated[
+            ReplicationMode | None, typer.Option("--mode", help="How databases replicate. Default: by the seed.")
+        ] = None,
+        jobs: Annotated[
+            int | None, typer.Option("--jobs", min=1, help="So many at a time. Default: one a processor.")
+        ] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Play regions through faults, and check every promise.
+
+        Agents, elections and runs are real; store and databases are models. The same seed is the same simulation.
+        Exits with 1 if a promise was broken.
+        """
+        if (seed is None) == (seeds is None):
+            raise typer.BadParameter("name one: --seed N to see a simulation, --seeds N to run many")
+        if regions not in (None, 3, 5):
+            raise typer.BadParameter("3 or 5", param_hint="--regions")
+        choice = Choice(regions=regions, mode=mode)
+        if seed is not None:
+            broken = _show(seed, choice, as_json=as_json)
+        else:
+            assert seeds is not None, "one of the two is given"
+            broken = _many(range(first, first + seeds), choice, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
+        if broken:
+            raise typer.Exit(1)
+
+
+def _show(seed: int, choice: Choice, *, as_json: bool) -> bool:
+    with campaign.silence():
+        result = simulate(choice.setup(seed))
+    if as_json:
+        print_json_line(
+            {
+                "setup": str(result.setup),
+                "digest": result.digest,
+                "simulated_s": round(result.simulated_s, 3),
+                "violations": [{"rule": v.rule, "at_s": v.at_s, "what": v.what} for v in result.violations],
+                "trace": list(result.trace),
+            }
+        )
+    else:
+        for line in result.trace:
+            print(line)
+        runs = ", ".join(f"{n} {what}" for what, n in result.runs.items()) or "no run"
+        held = "every promise was kept" if not result.violations else f"{len(result.violations)} broken"
+        print(f"{held}: {result.acknowledged} writes acknowledged, {runs}; trace {result.digest}")
+    return bool(result.violations)
+
+
+def _many(seeds: range, choice: Choice, *, jobs: int, as_json: bool) -> bool:
+    count = 0
+
+    def told(result: Result) -> None:
+        nonlocal count
+        count += 1
+        for violation in result.violations:
+            note(f"{result.setup}: {violation}\n  see it: {choice.replay(result.setup.seed)}")
+        if count % TOLD_EACH == 0:
+            note(f"{count} of {len(seeds)} seeds")
+
+    tally = campaign.run(seeds, choice=choice, told=told, jobs=jobs)
+    if as_json:
+        print_json_line(tally.plain())
+    else:
+        _sum_up(tally, choice)
+    return bool(tally.violations)
+
+
+def _sum_up(tally: Tally, choice: Choice) -> None:
+    speed = tally.simulated_s / max(tally.wall_s, 1e-9)
+    print(f"{tally.seeds} seeds, {tally.violations} violations")
+    print(f"{tally.simulated_s:.0f} simulated seconds in {tally.wall_s:.1f} s, {speed:.0f} a second")
+    print(f"{len(tally.states)} distinct states, {tally.acknowledged} writes acknowledged")
+    for what, counted in (("faults", tally.faults), ("runs", tally.runs)):
+        print(f"{what}: " + ", ".join(f"{name} {n}" for name, n in sorted(counted.items())))
+    for seed in tally.failed:
+        print(f"see what broke: {choice.replay(seed)}")

@@ -1,0 +1,322 @@
+"""The watch over a simulation: every invariant of `docs/design/safety.md` 8 that can be seen here, at the moment when
+it could break.
+
+Intuition: four streams tell all there is. Commits say what the journal holds, effects what members did,
+acknowledgements what clients were promised, and news what people were told. Each rule looks at one of them as it comes,
+against what the others have said so far, and never asks evac what it thinks.
+
+What this is not: a part of evac. Beside the fold of the journal no rule of the core is called here; each is said once
+more, as shortly as it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from evac.core.estate import Estate, GroupId, RegionId, ReplicationMode
+from evac.core.fold import apply
+from evac.core.observation import MemberRole
+from evac.core.plan import Placement, RunKind, StepId, Verb
+from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Started
+from evac.engine.chain import unlink
+from evac.engine.codec import decode
+from evac.ports import Change
+from evac.sim.databases import Database, Databases
+from evac.sim.members import Effect
+from evac.sim.writers import Acknowledged
+
+OUT = frozenset({"stopped", "expired", "device"})
+"""The receipts of an old primary that is out."""
+TOUCHED_LATELY = 15.0
+"""A move that comes within so many seconds after a fault of its region has ended is for its sake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """An invariant that did not hold, at a moment of a simulation."""
+
+    rule: str
+    """Its name in `docs/design/safety.md` 8."""
+    at_s: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.at_s:.3f} s: {self.what}"
+
+
+@dataclass(slots=True)
+class _Reign:
+    """A term in which somebody was told yes."""
+
+    node: RegionId
+    begun: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """All rules, and what they remember."""
+
+    estate: Estate
+    databases: Databases
+    clock: Callable[[], float]
+    found: list[Violation] = field(default_factory=list)
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something was found."""
+    runs: dict[RunId, Run] = field(default_factory=dict)
+    by_term: dict[int, RunId] = field(default_factory=dict)
+    """Which run raised a term."""
+    taken_at: dict[RunId, float] = field(default_factory=dict)
+    """When a run was opened or taken up last."""
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    left: dict[RegionId, float] = field(default_factory=dict)
+    """Regions whose primary was left and not rebuilt, and since when."""
+    touched: dict[RegionId, float] = field(default_factory=dict)
+    """Until when a fault could have been felt in a region; infinity while one is on."""
+    _term: int = 0
+    _placed: int = 0
+    _reigns: dict[int, _Reign] = field(default_factory=dict)
+    _intents: Counter[tuple[RunId, StepId, int, bool]] = field(default_factory=Counter)
+    _effects: Counter[tuple[RunId, StepId, int, bool]] = field(default_factory=Counter)
+    _promotions: Counter[RunId] = field(default_factory=Counter)
+
+    def broken(self, rule: str, what: str) -> None:
+        """Note that a rule does not hold."""
+        self.found.append(Violation(rule=rule, at_s=self.clock(), what=what))
+        self.first.set()
+
+    @property
+    def active(self) -> list[Run]:
+        """The runs that are not settled."""
+        return [run for run in self.runs.values() if run.settled is None]
+
+    # what the journal says
+
+    def committed(self, changes: Collection[Change]) -> list[tuple[RunId, Event]]:
+        """Look at a commit; return the journal entries in it."""
+        entries: list[tuple[RunId, Event]] = []
+        for change in changes:
+            if change.record is None:
+                continue
+            kind, _, rest = change.key.partition("/")
+            if kind == "runs":
+                run, event = RunId(rest.partition("/")[0]), unlink(change.record.value).event
+                entries.append((run, event))
+                self._entry(run, event)
+            elif kind == "terms":
+                self._term = self._grows("S2", f"the term of {rest}", self._term, decode(change.record.value, int))
+            elif kind == "placement":
+                what, term = f"the recorded term of {rest}", decode(change.record.value, Placement).term
+                self._placed = self._grows("S2", what, self._placed, term, strictly=False)
+        return entries
+
+    def _grows(self, rule: str, what: str, before: int, now: int, *, strictly: bool = True) -> int:
+        if now < before or (strictly and now == before):
+            self.broken(rule, f"{what} went from {before} to {now}")
+        return now
+
+    def _entry(self, run_id: RunId, event: Event) -> None:
+        run = apply(self.runs.get(run_id), event)
+        self.runs[run_id] = run
+        match event:
+            case Opened():
+                self.by_term[run.term], self.taken_at[run_id] = run_id, self.clock()
+                self._opened(run)
+            case Resumed(term=term):
+                self.by_term[term], self.taken_at[run_id] = run_id, self.clock()
+            case Started(step=step, term=term, undo=undo):
+                self._intents[run_id, step, term, undo] += 1
+                if term != run.term:
+                    self.broken("S7", f"run {run_id}: {step} was ordered at term {term}, the run is at {run.term}")
+            case _:
+                pass
+
+    def _opened(self, run: Run) -> None:
+        others = [r.id for r in self.active if r.plan.group == run.plan.group and r.id != run.id]
+        if others:
+            self.broken("S13", f"run {run.id} was opened while {', '.join(others)} was under way")
+        if run.plan.kind is RunKind.FAILOVER and run.opened.decided_by == "evac":
+            self._justified(run)
+
+    def _justified(self, run: Run) -> None:
+        """S11: a majority of those outside, each with a vote, see it fail. L4: something was wrong there."""
+        source = run.plan.source
+        evidence = run.opened.decision.get("evidence") or ()
+        assert isinstance(evidence, list | tuple)
+        against = [e["vantage"] for e in evidence if isinstance(e, Mapping) and e["votes"] and "down" in str(e["view"])]
+        outside = len(self.estate.regions) - 1
+        needed = max(outside // 2 + 1, min(2, outside))
+        if len(against) < needed:
+            self.broken("S11", f"run {run.id} leaves {source} on the word of {len(against)}, {needed} are needed")
+        if self.touched.get(source, -1.0) < self.clock():
+            self.broken("L4", f"run {run.id} leaves {source}, where nothing was wrong")
+
+    # what members did
+
+    def changed(self, node: Database, effect: Effect) -> None:
+        """Look at an effect, at the moment before it holds."""
+        action = effect.action
+        what = f"{'undo of ' if effect.undo else ''}{action.verb} at {node.where}"
+        if action.term < effect.seen:
+            self.broken("S6", f"{what} by order of term {action.term}, {effect.seen} had been seen")
+        run = self.runs.get(self.by_term.get(action.term, RunId("")))
+        step = None if run is None else _step_of(run, effect)
+        if run is None or step is None:
+            self.broken("S7", f"{what} at term {action.term}, which no run's journal has")
+            return
+        key = run.id, step, int(action.term), effect.undo
+        self._effects[key] += not effect.anew
+        if self._effects[key] > self._intents[key]:
+            times = f"{self._effects[key]} times, ordered {self._intents[key]} times"
+            self.broken("S7", f"{what} by run {run.id}: {times} at term {action.term}")
+        if action.verb is Verb.PROMOTE and not effect.anew:
+            self._promoted(node, run)
+        elif action.verb is Verb.REJOIN:
+            self.left.pop(node.region, None)
+
+    def _promoted(self, node: Database, run: Run) -> None:
+        self._promotions[run.id] += 1
+        if self._promotions[run.id] > 1:
+            self.broken("S7", f"run {run.id} promoted {node.where} {self._promotions[run.id]} times")
+        if reason := self._unfenced(node, run):
+            self.broken("S3", f"run {run.id} promotes {node.where}: {reason}")
+        for other in self.databases.siblings(node):
+            if self.could_acknowledge(other):
+                self.broken("S3", f"run {run.id} promotes {node.where} while {other.where} could acknowledge a write")
+        if self._synchronous:
+            held = {e.name for e in node.log}
+            if lost := [a.name for a in self.acknowledged if a.name not in held]:
+                self.broken(
+                    "S4", f"run {run.id} promotes {node.where} without {_some(lost)}, which had been acknowledged"
+                )
+        self.left.pop(node.region, None)
+        self.left[run.plan.source] = self.clock()
+
+    def _unfenced(self, node: Database, run: Run) -> str:
+        """Why the journal has no proof that the old primary is out; empty if it has one."""
+        plan = run.plan
+        kinds = {i: p.receipt.kind for i, p in run.does.items() if p.receipt is not None}
+        mine = [s for s in plan.steps if s.id in kinds and s.action.component == node.component]
+        if any(s.action.region == plan.source and kinds[s.id] in OUT for s in mine):
+            return ""
+        refuse = {s.action.region for s in mine if kinds[s.id] == "starved"}
+        sets = plan.before.sync.get(node.component, ())
+        if not sets:
+            return "no receipt says that the old primary is out"
+        for sync in sets:
+            needed = len(sync.standbys) - sync.acks + 1
+            if len(refuse & set(sync.standbys)) < needed:
+                return f"{len(refuse)} of {', '.join(sync.standbys)} refuse the old one, {needed} must"
+        return ""
+
+    def could_acknowledge(self, node: Database) -> bool:
+        """Return whether a member could still say yes to a client, now or when it is thawed or reached again."""
+        if node.process is None or node.role is not MemberRole.PRIMARY:
+            return False
+        if node.sync is None or not node.sync.acks:
+            return True
+        follow = [r for r in node.sync.standbys if self.databases.node(node.component, r).upstream == node.region]
+        return len(follow) >= node.sync.acks
+
+    def _attached(self, node: Database, primary: Database) -> bool:
+        """Whether a standby streams from the primary; by way of other standbys too where nobody need acknowledge."""
+        for _ in self.databases.nodes:
+            if not node.streams_now() or node.upstream is None:
+                return False
+            if node.upstream == primary.region:
+                return True
+            if self._synchronous:
+                return False
+            node = self.databases.node(node.component, node.upstream)
+        return False
+
+    @property
+    def _synchronous(self) -> bool:
+        return all(
+            c.replication is not None and c.replication.mode is ReplicationMode.SYNC
+            for c in self.estate.components.values()
+        )
+
+    # what clients were told
+
+    def told(self, yes: Acknowledged) -> None:
+        """Look at an acknowledgement, at the moment it is heard."""
+        self.acknowledged.append(yes)
+        reign = self._reigns.setdefault(yes.term, _Reign(yes.node, yes.heard))
+        if reign.node != yes.node:
+            self.broken("S1", f"{yes.name} was acknowledged by {yes.node} in term {yes.term}, which is {reign.node}'s")
+        for term, later in self._reigns.items():
+            if term > yes.term and later.begun < yes.invoked:
+                self.broken(
+                    "S1",
+                    f"{yes.name} was acknowledged by {yes.node} in term {yes.term}, asked for"
+                    f" {yes.invoked - later.begun:.3f} s after {later.node} had acknowledged in term {term}",
+                )
+        if self.left.get(yes.node, inf) < yes.said:
+            self.broken("S9", f"{yes.name} was acknowledged by {yes.node}, which was left and has not been rebuilt")
+
+    # when all is over
+
+    def at_the_end(self, journals: Mapping[RunId, Run], *, stuck_told: Collection[RunId]) -> None:
+        """Look at what is there once everything has healed and come to rest."""
+        for run in self.active:
+            self.broken("L2", f"run {run.id} ({run.plan.kind}) never ended")
+        for run in self.runs.values():
+            settled = run.settled
+            if settled is not None and settled.outcome is Outcome.STUCK and run.id not in stuck_told:
+                self.broken("L2", f"run {run.id} is stuck, and nobody was told")
+        for run_id, run in journals.items():
+            if run != self.runs.get(run_id):
+                self.broken("S12", f"run {run_id}: its journal, replayed, says something else than it did")
+        self._nothing_lost()
+
+    def _nothing_lost(self) -> None:
+        """S4: what was acknowledged is there, or in a report of orphans where that was not promised."""
+        primaries = [n for n in self.databases.nodes.values() if n.role is MemberRole.PRIMARY]
+        if len(primaries) != 1:
+            return
+        names = Counter(e.name for e in primaries[0].log if e.name)
+        reported = set() if self._synchronous else {name for saved in self.databases.saved for name in saved.names}
+        if lost := [a.name for a in self.acknowledged if a.name not in names and a.name not in reported]:
+            self.broken("S4", f"{_some(lost)} had been acknowledged and {'are' if len(lost) > 1 else 'is'} gone")
+        if twice := [name for name, n in names.items() if n > 1]:
+            self.broken("S4", f"{_some(twice)} there more than once")
+
+    def rest(self, group: GroupId) -> str:
+        """L6: why this is not the state that healing must lead to; empty if it is."""
+        nodes = list(self.databases.nodes.values())
+        primaries = [n for n in nodes if n.role is MemberRole.PRIMARY and n.process is not None]
+        if len(primaries) != 1:
+            return f"{len(primaries)} primaries of {group}"
+        (primary,) = primaries
+        if primary.stalls(self.clock()):
+            return f"the writes of {primary.where} wait"
+        for node in nodes:
+            if node is primary:
+                continue
+            if not self._attached(node, primary):
+                return f"{node.where} ({node.role}) does not stream from {primary.region}"
+            if node.log != primary.log[: node.position]:
+                return f"{node.where} holds what {primary.where} does not"
+            if primary.sync is not None and node.region not in primary.sync.standbys:
+                return f"{primary.where} does not wait for {node.region}"
+        if self._synchronous and (primary.sync is None or not primary.sync.acks):
+            return f"{primary.where} acknowledges alone"
+        return ""
+
+
+def _step_of(run: Run, effect: Effect) -> StepId | None:
+    """The step an effect belongs to."""
+    for step in run.plan.steps:
+        same = step.action.verb is effect.action.verb and step.action.component == effect.action.component
+        if same and step.action.region == effect.action.region:
+            return step.id
+    return None
+
+
+def _some(names: Collection[str]) -> str:
+    first = ", ".join(list(names)[:3])
+    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"

@@ -1,0 +1,466 @@
+"""One simulation: the distributed form whole, on models, through what its seed lets go wrong, under watch.
+
+Intuition: a seed gives everything: how many regions, how they replicate, who writes when, how long each message takes,
+what fails. So the same seed is the same simulation, to the last line of its trace.
+
+What this is not: the rules under watch (`invariants`), or many seeds (`campaign`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from evac.core.decision import CallPerson, Hold
+from evac.core.estate import ComponentId, Detection, Estate, RegionId, ReplicationMode
+from evac.core.lease import Leader, LeaseTiming
+from evac.core.news import DecisionNews, News, RunNews, VerdictNews
+from evac.core.observation import MemberRole
+from evac.core.plan import SyncSet
+from evac.core.run import RunId
+from evac.core.snapshot import Request, Wish
+from evac.engine.codec import encode
+from evac.engine.election import LEADING, Candidate
+from evac.engine.journal import read_runs
+from evac.ports import Change, Driver
+from evac.sim import faults, time
+from evac.sim.agents import AgentProcess, Wiring
+from evac.sim.breaking import Scene, break_
+from evac.sim.cluster import Cluster
+from evac.sim.databases import Database, Databases
+from evac.sim.estates import FIVE, GROUP, ORDERS_DB, THREE, database_alone
+from evac.sim.faults import HEAL, Fault, Kind, Script
+from evac.sim.invariants import Violation, Watch
+from evac.sim.members import Effect, Member, Obedience
+from evac.sim.network import Network
+from evac.sim.trace import Trace
+from evac.sim.writers import Acknowledged, Writer
+
+REST_WITHIN = 150.0
+"""So many seconds after healing everything must have come to rest (L6)."""
+LOOK_EACH = 1.0
+RESUMED_WITHIN = 3.0
+"""A leader goes on with a run that it finds within so many seconds (L3)."""
+CALM_BEFORE = 12.0
+"""A verdict is due within the bound where nothing else has been wrong for so many seconds."""
+EVALUATED = timedelta(seconds=0.4)
+"""Publishing, the ways through the store, and an evaluation."""
+PROMOTED_WITHIN = 2.5
+"""From a verdict to a promotion it takes no more than so many seconds, where all is well elsewhere."""
+CLOCKS = 1.02
+"""How much longer the slowest clock of a script may take."""
+HELP_AFTER, HELP_EACH = 20.0, 10.0
+"""So many seconds after healing a person looks whether evac has called one, and then each so many seconds."""
+STILL = 3.0
+"""For so many seconds a state must hold to be rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of evac and of its drivers that a planted bug replaces."""
+
+    candidate: type[Candidate] = Candidate
+    timing: LeaseTiming = LEADING
+    obedience: Obedience = field(default_factory=Obedience)
+    detection: Detection = field(default_factory=Detection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is simulated."""
+
+    seed: int
+    regions: int
+    mode: ReplicationMode
+    acks: int
+    script: Script
+
+    def __str__(self) -> str:
+        how = f"any {self.acks} must acknowledge" if self.acks else "nobody must acknowledge"
+        return f"seed {self.seed}: {self.regions} regions, {self.mode}, {how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of it."""
+
+    setup: Setup
+    violations: tuple[Violation, ...]
+    simulated_s: float
+    faults: Counter[str]
+    states: frozenset[int]
+    """Hashes of the states that were reached."""
+    acknowledged: int
+    runs: Counter[str]
+    """How its runs ended, by kind."""
+    trace: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """The trace in a few letters: two simulations are the same if this is."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:16]
+
+
+def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None = None) -> Setup:
+    """Return what a seed stands for; some of it may be given instead."""
+    random = Random(f"setup {seed}")
+    drawn_regions = random.choice((3, 3, 5))
+    drawn_mode = random.choice((ReplicationMode.SYNC, ReplicationMode.SYNC, ReplicationMode.ASYNC))
+    count, how = regions or drawn_regions, mode or drawn_mode
+    acks = 0 if how is ReplicationMode.ASYNC else random.choice((1, 2)) if count > THREE_REGIONS else 1
+    script = faults.write(Random(f"faults {seed}"), _regions(count))
+    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script)
+
+
+THREE_REGIONS = 3
+
+
+def _regions(count: int) -> tuple[RegionId, ...]:
+    return THREE if count == THREE_REGIONS else FIVE
+
+
+def simulate(what: Setup, *, rules: Rules | None = None, stop_when_broken: bool = False) -> Result:
+    """Simulate from the beginning to rest, or until the first promise is broken."""
+    return time.run(_Simulation(what, rules or Rules()).play(stop_when_broken=stop_when_broken))
+
+
+def _seconds() -> float:
+    """The time of the simulation."""
+    return asyncio.get_running_loop().time()
+
+
+class _Simulation:
+    """Everything that is in one simulation."""
+
+    def __init__(self, what: Setup, rules: Rules) -> None:
+        self.what = what
+        self.rules = rules
+        self.random = Random(f"world {what.seed}")
+        regions = _regions(what.regions)
+        pairs = [frozenset((a, b)) for a in regions for b in regions if a < b]
+        self.network = Network(
+            regions=regions,
+            one_way={pair: self.random.uniform(0.005, 0.06) for pair in sorted(pairs, key=sorted)},
+            random=Random(f"network {what.seed}"),
+        )
+        self.estate: Estate = database_alone(regions, mode=what.mode, acks=what.acks, detection=rules.detection)
+        self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
+        self.watch = Watch(estate=self.estate, databases=self.databases, clock=lambda: _seconds())
+        self.trace = Trace(clock=lambda: _seconds())
+        self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
+        self.agents: dict[RegionId, AgentProcess] = {}
+        self.stuck_told: set[RunId] = set()
+        self.called: set[str] = set()
+        """The groups for which a person was called and is still wanted."""
+        self.states: set[int] = set()
+        self.met: Counter[str] = Counter()
+        self.on: list[Fault] = []
+        self.changed_at = 0.0
+        """When a fault began or ended last."""
+        self.unreachable_told: dict[RegionId, float] = {}
+        self._asked = 0
+        self.scene = Scene(
+            network=self.network,
+            cluster=self.cluster,
+            databases=self.databases,
+            agents=self.agents,
+            touched=self.watch.touched,
+        )
+
+    async def play(self, *, stop_when_broken: bool) -> Result:
+        """Set everything up, let the script happen, heal, and wait for rest."""
+        self._build()
+        self.trace.tell("setup", str(self.what))
+        writers = [
+            Writer(
+                region=region,
+                component=ORDERS_DB,
+                world=self.databases,
+                random=Random(f"writer {self.what.seed} {region}"),
+                told=self._told_yes,
+            )
+            for region in self.network.regions
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(writer.write_for_ever()) for writer in writers]
+            running += [tasks.create_task(self._suffer(fault)) for fault in self.what.script.faults]
+            if await self._suffered(stop_when_broken=stop_when_broken):
+                self.trace.tell("healed", "everything")
+                await self._come_to_rest()
+                await self._end()
+            for task in running:
+                task.cancel()
+        self._stop()
+        return self._result()
+
+    async def _suffered(self, *, stop_when_broken: bool) -> bool:
+        """Return True when the time of faults is over; False when a promise was broken first, and that is enough."""
+        try:
+            async with asyncio.timeout(HEAL):
+                await (self.watch.first if stop_when_broken else asyncio.Event()).wait()
+        except TimeoutError:
+            return True
+        return False
+
+    def _build(self) -> None:
+        regions = self.network.regions
+        for region in regions:
+            node = Database(ORDERS_DB, region, self.databases)
+            node.role = MemberRole.PRIMARY if region == regions[0] else MemberRole.STANDBY
+            node.upstream = None if region == regions[0] else regions[0]
+            if region == regions[0] and self.what.acks:
+                node.sync = SyncSet(acks=self.what.acks, standbys=tuple(regions[1:]))
+            self.databases.nodes[ORDERS_DB, region] = node
+        wiring = Wiring(
+            estate=self.estate,
+            databases=self.databases,
+            members=self._members,
+            line=self.cluster.line,
+            candidate=self.rules.candidate,
+            timing=self.rules.timing,
+        )
+        for region, rate in zip(regions, self.what.script.rates, strict=True):
+            self.agents[region] = AgentProcess(
+                region,
+                wiring=wiring,
+                chance=Random(f"agent {self.what.seed} {region}"),
+                rate=rate,
+                told=self._told,
+                elected=self._elected,
+            )
+        for node in self.databases.nodes.values():
+            node.start()
+        for agent in self.agents.values():
+            agent.start()
+
+    def _members(self, region: RegionId) -> Mapping[ComponentId, Driver]:
+        return {
+            c: Member(
+                node=node,
+                world=self.databases,
+                changed=lambda effect, node=node: self._changed(node, effect),  # type: ignore[misc]
+                obedience=self.rules.obedience,
+            )
+            for c, node in self.databases.in_region(region).items()
+        }
+
+    # what is heard
+
+    def _committed(self, changes: tuple[Change, ...]) -> None:
+        for run, event in self.watch.committed(changes):
+            self.trace.entry(run, event)
+            self._note_state()
+
+    def _changed(self, node: Database, effect: Effect) -> None:
+        self.watch.changed(node, effect)
+        self.trace.tell(
+            "effect",
+            f"{node.where}: {'undo of ' if effect.undo else ''}{effect.action.verb}, term {effect.action.term}"
+            f"{', as before' if effect.anew else ''}",
+        )
+        self._note_state()
+
+    def _told_yes(self, yes: Acknowledged) -> None:
+        self.watch.told(yes)
+        self.trace.acknowledged(yes)
+
+    def _told(self, name: str, news: News) -> None:
+        match news:
+            case VerdictNews(verdict=verdict):
+                self.trace.tell("verdict", f"{name}: {verdict.region} {verdict.diagnosis}")
+                if verdict.diagnosis == "unreachable":
+                    self.unreachable_told[verdict.region] = _seconds()
+            case DecisionNews(decision=decision):
+                self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
+                if isinstance(decision, CallPerson):
+                    self.called.add(decision.group)
+                elif not isinstance(decision, Hold):
+                    self.called.discard(decision.group)
+            case RunNews(run=run, event=event):
+                if getattr(event, "outcome", None) == "stuck":
+                    self.stuck_told.add(run)
+
+    def _elected(self, agent: AgentProcess, mine: Leader | None) -> None:
+        now = _seconds()
+        if mine is None:
+            self.trace.tell("leader", f"{agent.name} leads no more")
+            return
+        self.trace.tell("leader", f"{agent.name} leads, reign {mine.reign}")
+        for other in self.agents.values():
+            process = other.process
+            if other is agent or not other.leads or process is None or process.frozen:
+                continue
+            if process.thawed_at is None or now - process.thawed_at > 0.001:
+                self.watch.broken("S5", f"{agent.name} leads while {other.name} has not laid the lead down")
+        self._note_state()
+        if self.watch.active and not self.on:
+            asyncio.get_running_loop().call_later(
+                RESUMED_WITHIN, self._has_resumed, agent, agent.name, context=time.outside()
+            )
+
+    def _has_resumed(self, agent: AgentProcess, name: str) -> None:
+        """L3: a leader that could has gone on with what it found, by now."""
+        began = _seconds() - RESUMED_WITHIN
+        if not agent.leads or agent.name != name or self.on or self.changed_at > began:
+            return
+        for run in self.watch.active:
+            if self.watch.taken_at[run.id] < began:
+                self.watch.broken("L3", f"{name} leads for {RESUMED_WITHIN:g} s and has not gone on with run {run.id}")
+
+    def _note_state(self) -> None:
+        """Note in what state things are: by what could make a difference, without numbers that only grow."""
+        nodes = sorted(self.databases.nodes.values(), key=lambda n: n.region)
+        terms = sorted({n.term for n in nodes})
+        active = self.watch.active
+        run = active[0] if active else None
+        steps = () if run is None else tuple((i, p.running, p.failure, p.receipt is None) for i, p in run.does.items())
+        state = (
+            tuple((n.role, n.upstream, n.sync, terms.index(n.term), n.process is None, n.astray) for n in nodes),
+            tuple(
+                (a.leads, a.process is None, a.process is not None and a.process.frozen) for a in self.agents.values()
+            ),
+            None if run is None else (run.plan.kind, run.plan.source, run.plan.target, len(run.resumed)),
+            steps,
+            tuple(sorted(str(f) for f in self.on)),
+        )
+        self.states.add(int.from_bytes(hashlib.blake2b(repr(state).encode(), digest_size=8).digest(), "big"))
+
+    # what goes wrong
+
+    async def _suffer(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.begins)
+        self.trace.tell("fault", str(fault))
+        self.met[fault.kind] += 1
+        if fault.kind is Kind.SWITCHOVER:
+            self._wish(Wish.SWITCHOVER, target=fault.other)
+            return
+        self.on.append(fault)
+        self.changed_at = _seconds()
+        led = next((a.region for a in self.agents.values() if a.leads), None)
+        at_rest = not self._unrest()
+        mend = break_(fault, self.scene)
+        self._expect_a_verdict(fault, led=led, at_rest=at_rest)
+        self._note_state()
+        try:
+            await asyncio.sleep(fault.ends - fault.begins)
+        finally:
+            mend()
+            self.on.remove(fault)
+            self.changed_at = _seconds()
+            self.trace.tell("mended", str(fault))
+
+    def _expect_a_verdict(self, fault: Fault, *, led: RegionId | None, at_rest: bool) -> None:
+        """L1: the loss of a region is declared within the bound; where the leader was in it, by the next one. L2: what
+        was at rest, and can be fenced, is promoted elsewhere soon after.
+        """
+        assert fault.region is not None or fault.kind is not Kind.REGION_DEATH, "a region dies by name"
+        if fault.kind is not Kind.REGION_DEATH or led is None or not self.what.script.alone(fault, around=CALM_BEFORE):
+            return
+        policy, lease = self.rules.detection, self.rules.timing
+        bound = policy.interval * (policy.failures + 1) + policy.timeout + policy.dwell + EVALUATED
+        if led == fault.region:
+            bound += lease.wait + 2 * lease.renew + EVALUATED
+        within, loop = bound.total_seconds() * CLOCKS, asyncio.get_running_loop()
+        if fault.begins + within < fault.ends:
+            loop.call_later(within, self._was_declared, fault, context=time.outside())
+        if at_rest and self.what.mode is ReplicationMode.SYNC and fault.begins + within + PROMOTED_WITHIN < fault.ends:
+            loop.call_later(within + PROMOTED_WITHIN, self._was_left, fault, context=time.outside())
+
+    def _was_declared(self, fault: Fault) -> None:
+        assert fault.region is not None, "a region dies by name"
+        if self.unreachable_told.get(fault.region, 0.0) < fault.begins:
+            after = _seconds() - fault.begins
+            self.watch.broken("L1", f"{fault.region} died {after:.1f} s ago, and nobody has declared it")
+
+    def _was_left(self, fault: Fault) -> None:
+        """L2: by now a primary whose region died has been promoted elsewhere."""
+        nodes = self.databases.nodes.values()
+        if not any(n.role is MemberRole.PRIMARY and n.process is not None for n in nodes):
+            after = _seconds() - fault.begins
+            self.watch.broken("L2", f"{fault.region} died with the primary {after:.1f} s ago, and nobody was promoted")
+
+    def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
+        """Ask as a person does, at a terminal that reaches the store if anybody does; nobody waits for the answer."""
+        if not self.cluster.core():
+            return
+        self._asked += 1
+        request = Request(
+            id=str(self._asked),
+            wish=wish,
+            by="a person",
+            wall=time.VirtualClock().wall(),
+            group=GROUP,
+            target=target,
+            run=run,
+        )
+        self.trace.tell("wish", f"{wish}{f' to {target}' if target else ''}{f' of run {run}' if run else ''}")
+        self.cluster.commit({}, {f"requests/{request.id}": encode(request)}, ())
+
+    async def _come_to_rest(self) -> None:
+        """Wait until all is as it should be, and has been for a while; a person helps where one was called (L6)."""
+        loop = asyncio.get_running_loop()
+        still = 0.0
+        why = ""
+        while loop.time() < HEAL + REST_WITHIN:
+            await asyncio.sleep(LOOK_EACH)
+            why = self._unrest()
+            still = 0.0 if why else still + LOOK_EACH
+            if still >= STILL:
+                self.trace.tell("rest", "one primary, the others stream from it, nothing is under way")
+                return
+            if loop.time() > HEAL + HELP_AFTER and loop.time() % HELP_EACH < LOOK_EACH:
+                self._help()
+        self.watch.broken("L6", f"{REST_WITHIN:g} s after everything had healed: {why}")
+
+    def _unrest(self) -> str:
+        leaders = [a.name for a in self.agents.values() if a.leads]
+        if len(leaders) != 1:
+            return f"{len(leaders)} agents lead"
+        if active := self.watch.active:
+            return f"run {active[0].id} ({active[0].plan.kind}) is under way"
+        return self.watch.rest(GROUP)
+
+    def _help(self) -> None:
+        """Do what evac told a person to do."""
+        stuck = [a.controller.known.stuck for a in self.agents.values() if a.leads and a.controller is not None]
+        for run in (run for known in stuck for run in known.values()):
+            self._wish(Wish.RESOLVE, run=run)
+        if self.called:
+            self._wish(Wish.RESUME)
+
+    def _stop(self) -> None:
+        for agent in self.agents.values():
+            agent.kill()
+        for node in self.databases.nodes.values():
+            node.kill()
+
+    async def _end(self) -> None:
+        """Stop everything, and look at what is left."""
+        self._stop()
+        await asyncio.sleep(10.0)
+        journals = {run.id: run for run in await read_runs(self.cluster.store)}
+        self.watch.at_the_end(journals, stuck_told=self.stuck_told)
+        for failure in time.failures():
+            self.watch.broken("defect", f"a process died of {failure!r}")
+
+    def _result(self) -> Result:
+        for violation in self.watch.found:
+            self.trace.tell("BROKEN", f"{violation.rule}: {violation.what}")
+        return Result(
+            setup=self.what,
+            violations=tuple(self.watch.found),
+            simulated_s=_seconds(),
+            faults=self.met,
+            states=frozenset(self.states),
+            acknowledged=len(self.watch.acknowledged),
+            runs=Counter(
+                f"{run.plan.kind} {run.settled.outcome if run.settled else 'unsettled'}"
+                for run in self.watch.runs.values()
+            ),
+            trace=tuple(self.trace.lines),
+        )

@@ -1,0 +1,98 @@
+"""Every planted bug is found: a rule that is taken away is missed by the simulator, within so many seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evac.core.estate import Detection, RegionId, ReplicationMode
+from evac.core.lease import Held, Leader, LeaseTiming
+from evac.engine.election import LEADING, Candidate
+from evac.sim import campaign
+from evac.sim.estates import EAST, EUROPE, WEST
+from evac.sim.faults import Fault, Kind, Script
+from evac.sim.members import Obedience
+from evac.sim.simulation import Result, Rules, Setup, simulate
+
+TRIES_MAX = 12
+
+
+class CountsFromTheReply(Candidate):
+    """A lease that begins when the store's answer is there, instead of when it was asked."""
+
+    async def _write(self, mine: Leader, version: int) -> Held:
+        return replace(await super()._write(mine, version), sent_at=self._clock.now())
+
+
+class NoLongerThanTheHolder(LeaseTiming):
+    """G = A: whoever waits, waits as long as the holder holds, and nobody checks that."""
+
+    def problems(self) -> tuple[str, ...]:
+        return ()
+
+
+G_IS_A = NoLongerThanTheHolder(renew=LEADING.renew, hold=LEADING.hold, wait=LEADING.hold)
+
+
+def fault(
+    kind: Kind, begins: float, lasts: float, *, region: RegionId | None = None, other: RegionId | None = None
+) -> Fault:
+    return Fault(kind=kind, region=region, begins=begins, ends=begins + lasts, other=other)
+
+
+ANSWERS_COME_LATE = (
+    *(fault(Kind.REPLIES_LATE, 9.0 + 4 * n, 2.5) for n in range(10)),
+    *(fault(Kind.CUT_OUT, 10.5 + 4 * n, 2.0) for n in range(10)),
+)
+LEADERS_ARE_CUT_OFF = tuple(fault(Kind.CUT, 9.0 + 4 * n, 2.5) for n in range(10))
+SLOW_WHILE_AGENTS_DIE = (
+    fault(Kind.SLOW_DATABASE, 9.0, 24.0, region=WEST),
+    fault(Kind.SWITCHOVER, 9.2, 0.1, other=WEST),
+    *(fault(Kind.KILL_AGENT, 10.5 + 2 * n, 0.2, region=WEST) for n in range(8)),
+    *(fault(Kind.KILL_LEADER, 11.0 + 3 * n, 0.2) for n in range(6)),
+)
+ONE_SEES_IT_FAIL = (
+    fault(Kind.FREEZE_AGENT, 9.0, 30.0, region=EAST),
+    fault(Kind.LINK_CUT, 9.0, 30.0, region=EAST, other=WEST),
+    *(fault(Kind.KILL_AGENT, 9.0 + 8 * n, 7.0, region=EUROPE) for n in range(4)),
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "script", "rule"),
+    [
+        pytest.param(Rules(candidate=CountsFromTheReply), ANSWERS_COME_LATE, "S5", id="lease-from-the-reply"),
+        pytest.param(Rules(timing=G_IS_A), LEADERS_ARE_CUT_OFF, "S5", id="g-is-a"),
+        pytest.param(
+            Rules(obedience=Obedience(looks_at_the_term=False)),
+            SLOW_WHILE_AGENTS_DIE,
+            "S6",
+            id="no-fence-at-the-target",
+        ),
+        pytest.param(Rules(detection=Detection(quorum=1)), ONE_SEES_IT_FAIL, "S11", id="minority-decides"),
+        pytest.param(
+            Rules(obedience=Obedience(knows_what_is_done=False)), SLOW_WHILE_AGENTS_DIE, "S7", id="doubled-step"
+        ),
+    ],
+)
+def test_a_planted_bug_is_found_and_without_it_nothing_is(rules: Rules, script: tuple[Fault, ...], rule: str) -> None:
+    for seed in range(TRIES_MAX):
+        found = played(seed, script, rules)
+        if rule in {v.rule for v in found.violations}:
+            assert played(seed, script, Rules()).violations == ()
+            return
+    raise AssertionError(f"not found in {TRIES_MAX} tries")
+
+
+def played(seed: int, script: tuple[Fault, ...], rules: Rules) -> Result:
+    """Play a script in three regions, with clocks as far apart as the lease's times allow."""
+    what = Setup(
+        seed=seed,
+        regions=3,
+        mode=ReplicationMode.SYNC,
+        acks=1,
+        script=Script(faults=script, rates=(0.98, 1.02, 1.02)),
+    )
+    with campaign.silence():
+        return simulate(what, rules=rules, stop_when_broken=True)

@@ -1,0 +1,100 @@
+"""The simulator: the same seed is the same simulation, and whatever a few seeds let go wrong, every promise is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from random import Random
+
+import pytest
+from typer.testing import CliRunner
+
+from evac.cli import app
+from evac.core.estate import Detection, ReplicationMode
+from evac.sim import campaign
+from evac.sim.campaign import Choice
+from evac.sim.databases import Databases
+from evac.sim.estates import EAST, EUROPE, WEST, database_alone
+from evac.sim.faults import FIRST, HEAL, Script
+from evac.sim.invariants import Watch
+from evac.sim.network import Network
+from evac.sim.simulation import Setup, setup, simulate
+from evac.sim.writers import Acknowledged
+
+SEEDS = int(os.environ.get("EVAC_SIM_SEEDS", "40"))
+TELL = """
+from evac.sim import campaign
+from evac.sim.simulation import setup, simulate
+
+with campaign.silence():
+    print("\\n".join(simulate(setup(2)).trace))
+"""
+AT_ONCE = 4
+"""So many seeds are one test, so that workers share them."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_every_promise_is_kept(first: int) -> None:
+    tally = campaign.run(range(first, first + AT_ONCE), choice=Choice(), told=lambda result: None)
+    assert [Choice().replay(seed) for seed in tally.failed] == []
+    assert tally.seeds == AT_ONCE
+    assert tally.simulated_s >= AT_ONCE * HEAL
+
+
+@pytest.mark.parametrize("mode", list(ReplicationMode))
+@pytest.mark.parametrize("regions", [3, 5])
+def test_where_nothing_goes_wrong_nothing_is_done(regions: int, mode: ReplicationMode) -> None:
+    script = Script(faults=(), rates=(1.02, 0.98, 1.02, 0.98, 1.0)[:regions])
+    calm = Setup(seed=1, regions=regions, mode=mode, acks=int(mode is ReplicationMode.SYNC), script=script)
+    with campaign.silence():
+        result = simulate(calm)
+    assert result.violations == ()
+    assert result.runs == {}
+    assert result.acknowledged > regions * FIRST
+
+
+def test_the_same_seed_is_the_same_simulation_whatever_strings_hash_to() -> None:
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", TELL], env={**os.environ, "PYTHONHASHSEED": hashed}, capture_output=True, check=True
+        ).stdout
+        for hashed in ("1", "2")
+    }
+    assert len(traces) == 1
+    assert b"completed" in traces.pop()
+
+
+def test_one_seed_is_told_line_by_line_and_many_are_summed_up() -> None:
+    runner = CliRunner()
+    one = runner.invoke(app, ["sim", "--seed", "2"])
+    assert one.exit_code == 0
+    assert "every promise was kept" in one.output.splitlines()[-1]
+    many = runner.invoke(app, ["sim", "--seeds", "1", "--from", "2", "--jobs", "1", "--json"])
+    assert many.exit_code == 0
+    said = json.loads(many.stdout.splitlines()[-1])
+    assert list(said) == ["seeds", "violations", "simulated_s", "wall_s", "states", "faults"]
+    assert said["faults"] == dict(campaign.run(range(2, 3), choice=Choice(), told=lambda result: None).faults)
+
+
+@pytest.mark.parametrize("words", [[], ["--seed", "1", "--seeds", "2"], ["--seed", "1", "--regions", "4"]])
+def test_what_cannot_be_simulated_is_refused(words: list[str]) -> None:
+    assert CliRunner().invoke(app, ["sim", *words]).exit_code == 2
+
+
+def test_a_seed_is_replayed_by_the_command_that_is_told() -> None:
+    choice = Choice(regions=5, mode=ReplicationMode.ASYNC)
+    assert choice.replay(7) == "evac sim --seed 7 --regions 5 --mode async"
+    assert choice.setup(7) == setup(7, regions=5, mode=ReplicationMode.ASYNC)
+
+
+@pytest.mark.parametrize(("said", "broken"), [(4.9, []), (5.1, ["S9"])])
+def test_a_yes_that_was_on_its_way_when_a_primary_was_left_breaks_nothing(said: float, broken: list[str]) -> None:
+    regions = (EAST, WEST, EUROPE)
+    estate = database_alone(regions, mode=ReplicationMode.ASYNC, acks=0, detection=Detection())
+    network = Network(regions=regions, one_way={}, random=Random(0))
+    watch = Watch(estate=estate, databases=Databases(network=network, random=Random(0)), clock=lambda: 5.2)
+    watch.left[EAST] = 5.0
+    watch.told(Acknowledged(name="x", node=EAST, term=1, invoked=4.8, said=said, heard=5.2))
+    assert [v.rule for v in watch.found] == broken
