@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from evac.core.run import Outcome, Run
+from evac.core.run import Outcome
 from evac.lab.bench.cases import HOME, select
 from evac.lab.bench.stage import Stage, serves_well, stage
 from evac.lab.bench.trial import perform
@@ -55,8 +55,9 @@ async def test_a_leader_lost_in_the_middle_of_a_run_is_followed_by_one_that_ends
     at = await _settled(on)
     leader = (await on.estate.health()).leader
     assert leader is not None
+    before = len(await on.estate.runs())
     moving = asyncio.create_task(on.estate.switchover(reason="test"))
-    await _until_written(on, entries)
+    assert await on.until_written(before=before, entries=entries, within_s=WAIT_S)
     await on.lab.fault(fault, leader.region, what=Target.AGENT)
     assert await on.until(lambda s: s.leader is not None and s.leader.reign > leader.reign, within_s=WAIT_S)
     await on.lab.heal()  # as an init system starts it again, or the machine goes on
@@ -74,15 +75,3 @@ async def _settled(on: Stage) -> str:
             for region in on.layout.regions:
                 if await on.until(partial(serves_well, region=region), within_s=0.5):
                     return region
-
-
-async def _until_written(on: Stage, entries: int) -> None:
-    """Return when the run under way has so many entries."""
-    async with asyncio.timeout(WAIT_S):
-        async for _ in on.estate.changes("runs/"):
-            if any(_is_at(run, entries) for run in await on.estate.runs()):
-                return
-
-
-def _is_at(run: Run, entries: int) -> bool:
-    return run.settled is None and run.entries >= entries

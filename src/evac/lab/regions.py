@@ -184,6 +184,8 @@ class Region:
                 return self.haproxy.pids()
             case Target.AGENT:
                 return self.agent.pids()
+            case Target.STORE:
+                return self.etcd.pids()
             case Target.ALL:
                 return namespaces.pids(self.name)
 

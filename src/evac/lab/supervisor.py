@@ -134,6 +134,8 @@ class Supervisor:
             match fault.kind:
                 case FaultKind.KILL if fault.what is Target.AGENT:
                     await region.agent.kill()
+                case FaultKind.KILL if fault.what is Target.STORE:
+                    await region.etcd.kill()
                 case FaultKind.KILL:
                     await region.kill_services()
                 case FaultKind.POWER:

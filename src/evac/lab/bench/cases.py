@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from evac.core.plan import RunKind
 from evac.lab.faults import Fault, FaultKind, Target
 from evac.lab.layout import Form, Mode
 
 HOME = "us-east-1"
+MOVES = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from evac.core.snapshot import Snapshot
 from evac.core.verdict import Diagnosis
 from evac.daemon import open_store
 from evac.lab import gateway, layout, world
+from evac.lab.bench.cases import MOVES
 from evac.lab.clients.record import SUMMARY
 from evac.lab.clients.workload import Workload
 from evac.lab.layout import Form, Layout, Mode
@@ -82,6 +83,21 @@ class Stage:
                         return True
         except TimeoutError:
             return False
+
+    async def until_written(self, *, before: int, entries: int, within_s: float) -> bool:
+        """Wait until the journal of a move has so many entries, or the move is over; return whether it came to that.
+
+        The first `before` runs do not count.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                async for _ in self.estate.changes("runs/"):
+                    moves = [r for r in (await self.estate.runs())[before:] if r.plan.kind in MOVES]
+                    if any(run.entries >= entries or run.settled for run in moves):
+                        break
+        except TimeoutError:
+            return False
+        return True
 
     async def _snapshot(self) -> Snapshot:
         """Return evac's newest view, waiting for the first."""

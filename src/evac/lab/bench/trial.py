@@ -14,10 +14,9 @@ from pathlib import Path
 
 from evac.core.errors import EvacError, UnsafePlan
 from evac.core.estate import RegionId
-from evac.core.plan import RunKind
 from evac.core.run import Outcome, Run
 from evac.lab import measures
-from evac.lab.bench.cases import HOME, Scenario
+from evac.lab.bench.cases import HOME, MOVES, Scenario
 from evac.lab.bench.results import Trial
 from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, sees_lost, serves_well
 from evac.lab.checker import Verdict
@@ -32,7 +31,6 @@ REJOIN_WAIT_S = 90.0
 FORCE_WAIT_S = 30.0
 CALM_S = 3.0
 """How long things are left alone before the fault, after the move, and after the return."""
-MOVES = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ async def perform(scenario: Scenario, stage: Stage) -> Mapping[str, Trial]:
         played = await _play(scenario, stage)
         await asyncio.sleep(CALM_S)
     rows = await stage.rows(folders[0], primary=played.primary, also=(inside.run,) if inside else ())
-    orphans = await _orphans(stage) if scenario.mode == "async" else None
+    orphans = await orphaned(stage) if scenario.mode == "async" else None
     verdicts = judge(folders, rows=rows, orphans=orphans)
     report = await stage.estate.report(played.run.id) if played.run else None
     return {
@@ -75,7 +73,7 @@ async def _play(scenario: Scenario, stage: Stage) -> Played:
         begun = boot_time()
         run: Run | None = await stage.estate.switchover(reason="bench")
     else:
-        begun = await _strike(scenario.fault, stage)
+        begun = await strike(scenario.fault, stage)
         if scenario.forced:
             await _force(stage)
         run = await _move_after(stage, begun)
@@ -86,7 +84,7 @@ async def _play(scenario: Scenario, stage: Stage) -> Played:
     return Played(begun=begun, run=run, rejoined=rejoined, primary=placement.primary)
 
 
-async def _strike(fault: Fault, stage: Stage) -> float:
+async def strike(fault: Fault, stage: Stage) -> float:
     """Bring a fault about, and return when it took effect."""
     struck = await stage.lab.fault(fault.kind, fault.region, to=fault.to, value=fault.value, what=fault.what)
     assert struck.at_s is not None, "a fault that took effect has an instant"
@@ -124,7 +122,7 @@ def _after(at: timedelta, begun: float) -> bool:
     return at.total_seconds() > begun
 
 
-async def _orphans(stage: Stage) -> tuple[str, ...]:
+async def orphaned(stage: Stage) -> tuple[str, ...]:
     """Return the orders that evac's rejoins list as orphaned."""
     receipts = [p.receipt for run in await stage.estate.runs() for p in run.does.values() if p.receipt]
     files = [facts["orphans_file"] for receipt in receipts if (facts := receipt.facts).get("orphans_file")]
