@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CASE ?=
-RUNS ?= 5
+RUNS ?=
+ONLY ?=
 JOBS ?= 2
 SEEDS ?= 1000
 FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy models sim bench soak docs lock clean
+.PHONY: help demo test coverage lab check lint types layers tidy models sim bench matrix soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,7 +60,10 @@ models: $(VENV)/dev ## search the models of lease and run to the end; needs Debi
 	@$(BIN)/pytest -q -rs tests/models
 
 bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
-	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(RUNS) --out build/bench.json
+	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(or $(RUNS),5) --out build/bench.json
+
+matrix: $(VENV)/dev ## real faults in every mode: make matrix [ONLY=pattern] [RUNS=n], goes on where build/matrix.json ends
+	@$(BIN)/python -m evac.lab.matrix --only '$(ONLY)' --runs $(or $(RUNS),3) --out build/matrix.json
 
 soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss, and 10 real minutes in the lab: no failover may happen
 	@$(BIN)/python -m evac.lab.bench.soak

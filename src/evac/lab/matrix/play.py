@@ -22,7 +22,7 @@ from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, serves_well
 from evac.lab.bench.trial import orphaned, strike
 from evac.lab.clients import at_lab
 from evac.lab.clients.record import boot_time
-from evac.lab.faults import Fault, FaultKind, Target
+from evac.lab.faults import FaultKind, Target
 from evac.lab.judge import heard, judge
 from evac.lab.matrix.outcome import Ended, Seen
 from evac.lab.matrix.rows import Expected, Script
@@ -72,8 +72,7 @@ async def _happen(script: Script, on: Stage, *, before: int, primary: str) -> tu
     times = []
     for each in script.strikes:
         await asyncio.sleep(each.after_s)
-        fault = Fault(kind=each.kind, region=each.region, to=each.to, value=each.value, what=each.what)
-        times.append(await strike(fault, on))
+        times.append(await strike(each.fault, on))
     called = False
     match script.row.expected:
         case Expected.MOVES:
@@ -94,7 +93,7 @@ async def _crash(script: Script, on: Stage, *, entries: int, before: int, primar
     begun = boot_time()
     for each in script.strikes:
         await asyncio.sleep(each.after_s)
-        begun = await strike(Fault(kind=each.kind, region=each.region, what=each.what), on)
+        begun = await strike(each.fault, on)
     if not script.strikes:
         asking = asyncio.create_task(_ask_away(on, primary))
     if await on.until_written(before=before, entries=entries, within_s=MOVE_WAIT_S):

@@ -16,7 +16,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from random import Random
 
-from evac.lab.faults import FaultKind, Target
+from evac.lab.faults import Fault, FaultKind, Target
 from evac.lab.layout import Form, Mode
 
 
@@ -93,20 +93,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """One fault of a script: `after_s` the one before (or the beginning), in a region, perhaps toward another one."""
+    """One fault of a script, `after_s` the one before it (the first: after writes flow)."""
 
-    kind: FaultKind
-    region: str
+    fault: Fault
     after_s: float
-    to: str | None = None
-    value: float = 0.0
-    what: Target = Target.DATABASE
 
     def __str__(self) -> str:
-        toward = f" to {self.to}" if self.to else ""
-        strength = f" {self.value:.3g}" if self.value else ""
-        what = f" {self.what}" if self.kind in (FaultKind.FREEZE, FaultKind.KILL) else ""
-        return f"{self.kind}{what}{strength} {self.region}{toward} after {self.after_s:.1f} s"
+        return f"{self.fault} after {self.after_s:.1f} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +195,9 @@ def draw(row: Row, seed: int, *, primary: str, standbys: Sequence[str]) -> Scrip
     strikes = []
     for n, part in enumerate(parts):
         region, to = _where(part.at, chance, primary=primary, standbys=standbys)
-        after = chance.uniform(*(BETWEEN_S if n else CALM_S))
-        value = chance.uniform(*part.value)
-        strikes.append(Strike(kind=part.kind, region=region, to=to, after_s=after, value=value, what=part.what))
+        after_s = chance.uniform(*(BETWEEN_S if n else CALM_S))
+        fault = Fault(kind=part.kind, region=region, to=to, value=chance.uniform(*part.value), what=part.what)
+        strikes.append(Strike(fault=fault, after_s=after_s))
     crash = row.hazard.crash
     return Script(
         row=row,
