@@ -17,6 +17,7 @@ from evac.lab.checker import Orphans, TwoOwners, Verdict
 from evac.lab.faults import FaultKind
 from evac.lab.history import Owner
 from evac.lab.matrix import table
+from evac.lab.matrix.__main__ import copy
 from evac.lab.matrix.book import Book, BookError, version_of
 from evac.lab.matrix.outcome import HARNESS, Ended, Seen, as_json, broken_harness, violations
 from evac.lab.matrix.rows import HAZARDS, ROWS, Expected, draw, select
@@ -220,3 +221,23 @@ def test_the_table_can_be_shown_on_a_terminal() -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(table.as_table([_run()]))
     assert CUT.name in console.export_text()
+
+
+def test_evidence_is_logs_and_histories_but_no_secret(tmp_path: Path) -> None:
+    lab, kept = tmp_path / "lab", tmp_path / "kept"
+    for name in (
+        "evac.log",
+        "clients-clients/history.jsonl",
+        "clients-clients/workload.json",
+        "secrets/pg",
+        "eu/pg.log",
+    ):
+        (lab / name).parent.mkdir(parents=True, exist_ok=True)
+        (lab / name).write_text(name)
+    (kept / "old").mkdir(parents=True)
+
+    copy(lab, kept)
+
+    files = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
+    assert files == {"evac.log", "clients-clients/history.jsonl", "eu/pg.log"}
+    assert not (kept / "old").exists()

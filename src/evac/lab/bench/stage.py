@@ -64,7 +64,7 @@ class Stage:
         """Wait until evac's view holds something; return whether it came to that."""
         try:
             async with asyncio.timeout(within_s):
-                while not holds(await self._snapshot()):  # noqa: ASYNC110 - the store tells of no view
+                while not holds(await self.view()):  # noqa: ASYNC110 - the store tells of no view
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             return False
@@ -99,7 +99,7 @@ class Stage:
             return False
         return True
 
-    async def _snapshot(self) -> Snapshot:
+    async def view(self) -> Snapshot:
         """Return evac's newest view, waiting for the first."""
         while True:
             try:

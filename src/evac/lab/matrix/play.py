@@ -32,6 +32,8 @@ SEEN_WAIT_S = 30.0
 """How long evac may take to see that a region is lost, and to call a person."""
 WHOLE_WAIT_S = 120.0
 SETTLE_S = 2.0
+LOOK_S = 1.0
+"""Longer than a view of evac takes to be followed by the next."""
 INSIDE_RATE = 20.0
 RESTART_S = 3.0
 """How long an agent that was killed stays away: longer than its lease, so that another one leads."""
@@ -41,7 +43,7 @@ async def home_of(on: Stage) -> str:
     """Wait until all is well; return where the primaries are. Raises `EvacError` when it does not come to that."""
     if not await on.until(lambda s: _whole(s, on.layout.regions), within_s=READY_WAIT_S):
         raise EvacError(f"after {READY_WAIT_S:.0f} s evac does not see a lab that is well; see {on.lab.folder}")
-    return (await on.estate.health()).placements[0].primary
+    return (await on.view()).placements[0].primary
 
 
 async def play(script: Script, on: Stage, *, primary: str) -> Seen:
@@ -68,7 +70,7 @@ async def _happen(script: Script, on: Stage, *, before: int, primary: str) -> tu
     if script.entries is not None:
         begun = await _crash(script, on, entries=script.entries, before=before, primary=primary)
         await _moved(on, before=before)
-        return begun, _calls(await on.estate.health())
+        return begun, await on.until(_calls, within_s=LOOK_S)
     times = []
     for each in script.strikes:
         await asyncio.sleep(each.after_s)
@@ -115,7 +117,7 @@ async def _kill_leader(on: Stage, *, spare: str | None) -> None:
         await on.evac.kill()
         await on.evac.start(ready=lambda _: True)
         return
-    leader = (await on.estate.health()).leader
+    leader = (await on.view()).leader
     if leader is None:
         raise EvacError("no agent leads, so that none can be killed")
     await on.lab.fault(FaultKind.KILL, leader.region, what=Target.AGENT)
@@ -138,7 +140,8 @@ async def _seen(
     on: Stage, folders: Sequence[Path], *, begun: float, before: int, called: bool, whole: bool, also: str
 ) -> Seen:
     """Read what is left, and put together what a judgement needs."""
-    snapshot = await on.estate.health()
+    paged = await on.until(_calls, within_s=LOOK_S)
+    snapshot = await on.estate.last_known()
     rows = await on.rows(folders[0], primary=snapshot.placements[0].primary, also=(also,))
     runs: Sequence[Run] = (await on.estate.runs())[before:]
     orphans = await orphaned(on) if on.layout.mode == "async" else None
@@ -149,7 +152,7 @@ async def _seen(
             Ended(id=run.id, kind=run.plan.kind, outcome=run.settled.outcome if run.settled else None) for run in runs
         ),
         called=called,
-        paged=_calls(snapshot),
+        paged=paged,
         whole=whole,
         verdicts=judge(folders, rows=rows, orphans=orphans),
         orphans_reported=len(orphans or ()),
