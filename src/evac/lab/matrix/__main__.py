@@ -1,7 +1,7 @@
 """`python -m evac.lab.matrix [--only PATTERN] [--runs N] [--out FILE] [--json]`: play, judge, write down, show.
 
 Runs that are in the file already, with the same seed and the same code, are not played again. Exit code 1 when a
-promise was broken or a run could not be played, 2 when no row is meant by the pattern.
+promise was broken or a run could not be played, 2 when no row is meant by the pattern, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -171,13 +171,20 @@ def main(argv: Sequence[str]) -> int:
         return 2
     version = version_of(Path(evac.__file__).parent)
     evidence = options.out.with_suffix("")
-    asyncio.run(matrix(rows, book, seeds=options.runs, version=version, evidence=evidence, say=say))
+    interrupted = False
+    try:
+        asyncio.run(matrix(rows, book, seeds=options.runs, version=version, evidence=evidence, say=say))
+    except KeyboardInterrupt:
+        interrupted = True
     runs = book.of([row.name for row in rows], seeds=options.runs, version=version)
     if options.json:
         print(json.dumps({"runs": runs}, indent=1))
     else:
         say.print(table.as_table(runs) if sys.stdout.isatty() else table.as_plain(runs), markup=False)
         say.print(f"{table.summary(runs)}; written to {options.out}", markup=False)
+    if interrupted:
+        say.print("interrupted; the same command goes on from here")
+        return 130
     return 1 if any(run["violations"] or run["outcome"] == HARNESS for run in runs) else 0
 
 

@@ -160,7 +160,7 @@ HAZARDS: tuple[Hazard, ...] = (
     _one("freeze-database", _M, _M, Part(kind=_K.FREEZE)),
     _one("freeze-all", _M, _P, Part(kind=_K.FREEZE, what=Target.ALL)),
     _one("loss-40", _M, _C, Part(kind=_K.LOSS, value=(0.4, 0.4))),
-    _one("disk-full", _C, _C, Part(kind=_K.DISK_FULL)),
+    _one("disk-full", _M, _M, Part(kind=_K.DISK_FULL)),
     Hazard(name="leader-switchover", sync=_C, asynchronous=_C, crash=Crash(entries_max=55)),
     Hazard(
         name="leader-failover",
