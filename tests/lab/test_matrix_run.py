@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evac.lab.matrix.__main__ import Labs, one
 from evac.lab.matrix.rows import select
+from evac.lab.matrix.series import Labs, one
 
 pytestmark = pytest.mark.lab
 

@@ -17,8 +17,8 @@ from evac.lab.checker import Orphans, TwoOwners, Verdict
 from evac.lab.faults import FaultKind
 from evac.lab.history import Owner
 from evac.lab.matrix import table
-from evac.lab.matrix.__main__ import copy
 from evac.lab.matrix.book import Book, BookError, version_of
+from evac.lab.matrix.evidence import copy
 from evac.lab.matrix.outcome import HARNESS, Ended, Seen, as_json, broken_harness, violations
 from evac.lab.matrix.rows import HAZARDS, ROWS, Expected, draw, select
 
