@@ -37,7 +37,10 @@ def judge(
 def orphaned_orders(file: Path) -> tuple[str, ...]:
     """Return the ids of the orders in a file of orphaned writes: one JSON object a transaction, with its changes.
 
-    Other stores' files have other lines; they hold no orders.
+    Other stores' files have other lines, or are a copy of the whole store in a form of its own (`.rdb`); they hold no
+    orders.
     """
+    if file.suffix != ".jsonl":
+        return ()
     changes = (change for line in file.read_text().splitlines() for change in json.loads(line).get("changes", ()))
     return tuple(str(change["row"]["id"]) for change in changes if change.get("table") == "ledger")

@@ -48,3 +48,10 @@ def test_orphan_file_names_orders_among_other_rows(tmp_path: Path) -> None:
     )
 
     assert orphaned_orders(file) == ("a.c.1",)
+
+
+def test_a_copy_of_a_whole_cache_has_no_orders(tmp_path: Path) -> None:
+    copy = tmp_path / "evac-orphans-term-3.rdb"
+    copy.write_bytes(b"VALKEY080\xfa\x00")
+
+    assert orphaned_orders(copy) == ()
