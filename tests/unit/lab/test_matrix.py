@@ -50,6 +50,8 @@ def test_every_hazard_has_a_row_in_each_of_its_forms_and_modes() -> None:
     assert {row.form for row in select("store-member")} == {"distributed"}
     assert select("no such row") == ()
     assert [row.expected for row in select("power/*/embedded")] == [Expected.MOVES, Expected.CALLS]
+    assert [row.expected for row in select("kill/*/embedded")] == [Expected.MOVES, Expected.MOVES]
+    assert [row.expected for row in select("kill/*/distributed")] == [Expected.MOVES, Expected.CALLS]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

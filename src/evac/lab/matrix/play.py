@@ -69,7 +69,6 @@ async def _happen(script: Script, on: Stage, *, before: int, primary: str) -> tu
     """Do what the script says and give evac its time; return when it began, and whether a person was called."""
     if script.entries is not None:
         begun = await _crash(script, on, entries=script.entries, before=before, primary=primary)
-        await _moved(on, before=before)
         return begun, await on.until(_calls, within_s=LOOK_S)
     times = []
     for each in script.strikes:
@@ -79,7 +78,7 @@ async def _happen(script: Script, on: Stage, *, before: int, primary: str) -> tu
     match script.row.expected:
         case Expected.MOVES:
             await _moved(on, before=before)
-            await asyncio.sleep(SETTLE_S)
+            called = await on.until(_calls, within_s=SETTLE_S)
         case Expected.CALLS:
             called = await on.until(_calls, within_s=SEEN_WAIT_S)
             await asyncio.sleep(script.hold_s)
@@ -100,6 +99,7 @@ async def _crash(script: Script, on: Stage, *, entries: int, before: int, primar
         asking = asyncio.create_task(_ask_away(on, primary))
     if await on.until_written(before=before, entries=entries, within_s=MOVE_WAIT_S):
         await _kill_leader(on, spare=primary if script.strikes else None)
+        await _moved(on, before=before)
     if asking:
         await asking
     return begun

@@ -69,6 +69,10 @@ class Hazard:
     name: str
     sync: Expected
     asynchronous: Expected
+    by_agents: Expected | None = None
+    """What has to follow in asynchronous mode with an agent in every region, where that is another thing: only a
+    region's own agent may stop its primary.
+    """
     parts: tuple[Part, ...] = ()
     crash: Crash | None = None
     forms: tuple[Form, ...] = ("embedded", "distributed")
@@ -88,7 +92,10 @@ class Row:
 
     @property
     def expected(self) -> Expected:
-        return self.hazard.sync if self.mode == "sync" else self.hazard.asynchronous
+        if self.mode == "sync":
+            return self.hazard.sync
+        by_agents = self.hazard.by_agents if self.form == "distributed" else None
+        return by_agents or self.hazard.asynchronous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +159,7 @@ HAZARDS: tuple[Hazard, ...] = (
     _one("kill-agent", _S, _S, Part(kind=_K.KILL, what=Target.AGENT, at=Place.ANYWHERE)),
     _one("kill-store-member", _S, _S, Part(kind=_K.KILL, what=Target.STORE, at=Place.ANYWHERE)),
     _one("freeze-store-member", _S, _S, Part(kind=_K.FREEZE, what=Target.STORE, at=Place.ANYWHERE)),
-    _one("kill", _M, _M, Part(kind=_K.KILL)),
+    Hazard(name="kill", sync=_M, asynchronous=_M, by_agents=_P, parts=(Part(kind=_K.KILL),)),
     _one("power", _M, _P, Part(kind=_K.POWER)),
     _one("cut", _M, _P, Part(kind=_K.CUT)),
     _one("cut-in", _M, _P, Part(kind=_K.CUT_IN)),
@@ -166,6 +173,7 @@ HAZARDS: tuple[Hazard, ...] = (
         name="leader-failover",
         sync=_M,
         asynchronous=_M,
+        by_agents=_P,
         parts=(Part(kind=_K.KILL),),
         crash=Crash(entries_max=35),
     ),
