@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import asyncssh
 import pytest
 from openssh import OpensshHost, openssh_host
 
@@ -84,6 +85,23 @@ async def test_stdin_reaches_the_command_whole(place: Place) -> None:
 
 async def test_a_missing_program_ends_with_127(place: Place) -> None:
     assert (await place.run(["/nonexistent/program"], timeout=SOON)).code == 127
+
+
+async def test_a_command_that_ends_before_it_is_given_its_input_has_ended_all_the_same(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = asyncssh.SSHClientConnection.create_process
+
+    async def late(self: asyncssh.SSHClientConnection, *args: Any, **given: Any) -> Any:
+        process = await opened(self, *args, **given)
+        if args and "exit 3" in args[0]:
+            await process.channel.wait_closed()
+        return process
+
+    monkeypatch.setattr(asyncssh.SSHClientConnection, "create_process", late)
+    async with open_place(host.settings()) as place:
+        done = await place.run(["sh", "-c", "echo out; exit 3"], stdin=b"too late", timeout=SOON)
+        assert (done.code, done.out) == (3, b"out\n")
 
 
 async def test_time_out_is_indeterminate_and_kills(place: Place, tmp_path: Path) -> None:

@@ -259,7 +259,8 @@ class SshPlace:
         try:
             async with asyncio.timeout(limit):
                 process = await self._opened(line, command, within=limit / 2)
-                process.stdin.write(stdin)
+                with suppress(BrokenPipeError):  # it has ended already, without its input
+                    process.stdin.write(stdin)
                 process.stdin.write_eof()
                 ended = await process.wait(check=False)
         except asyncssh.ChannelOpenError as error:
