@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from evac.core.estate import Component, Directs, Probe, RegionId
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
+from evac.core.watchdog import Watched
 
 
 class Clock(Protocol):
@@ -170,6 +171,8 @@ class Support:
     """What a router of this kind chooses for clients; None for what holds state, or where it depends."""
     relays: bool = False
     """Whether a standby that nobody feeds any more can be followed, and lets a follower keep what it has more."""
+    watched: bool = False
+    """Whether its members are `Watchable`: a watchdog can be told what to kill."""
 
 
 class Driver(Protocol):
@@ -195,6 +198,14 @@ class Driver(Protocol):
         """Bring the world back to before `do`, as far as `Support.undoable` says."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A driver whose member is a server on a host, so that a watchdog there can kill it and keep it down."""
+
+    def watched(self) -> Watched:
+        """Return what is to be killed, on the member's own host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

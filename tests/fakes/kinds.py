@@ -74,16 +74,16 @@ class FormProbeKind:
         raise Rejected(f"{self.name} is a form only")
 
 
-def _kind(name: str, settings: type[Any], *verbs: Verb) -> FormKind:
+def _kind(name: str, settings: type[Any], *verbs: Verb, watched: bool = False) -> FormKind:
     return FormKind(
         name=name,
         settings=settings,
-        support=Support(verbs=frozenset(verbs), undoable=frozenset(), verified_on="paper"),
+        support=Support(verbs=frozenset(verbs), undoable=frozenset(), verified_on="paper", watched=watched),
     )
 
 
 DRIVERS: Mapping[str, DriverKind] = {
-    "database": _kind("database", DatabaseSettings, Verb.PROMOTE, Verb.REFUSE),
+    "database": _kind("database", DatabaseSettings, Verb.PROMOTE, Verb.REFUSE, watched=True),
     "balancer": _kind("balancer", BalancerSettings, Verb.SHIFT),
 }
 PROBES: Mapping[str, ProbeKind] = {"look": FormProbeKind(name="look", settings=LookSettings)}

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from evac.config.groups import groups
 from evac.config.members import Members
-from evac.config.schema import ComponentSection, EstateFile, ReplicationSection, ServiceSection
+from evac.config.schema import ComponentSection, EstateFile, LeaseSection, ReplicationSection, ServiceSection
 from evac.core.estate import (
     Capacity,
     Component,
@@ -33,6 +33,7 @@ from evac.core.estate import (
 )
 from evac.core.objectives import detection_bound
 from evac.core.plan import Verb
+from evac.core.timing import Holding, LeaseTiming
 from evac.places.ssh import SshSettings
 
 _PLATFORM = {
@@ -78,7 +79,22 @@ def replication(section: ComponentSection) -> Replication:
     """Return how a component that holds state is replicated."""
     said = section.replication or ReplicationSection(mode=ReplicationMode.SYNC)
     acks = said.acks if said.acks is not None else int(said.mode is ReplicationMode.SYNC)
-    return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max, when_alone=said.when_alone)
+    held = holding(said.lease) if said.lease else None
+    return Replication(mode=said.mode, acks=acks, lag_max=said.lag_max, when_alone=said.when_alone, held=held)
+
+
+def holding(said: LeaseSection) -> Holding:
+    """Return how a primary is held. Where no watchdog can be had its agent kills it, at the same age."""
+    timing = LeaseTiming(
+        renew=said.renew,
+        hold=said.watchdog,
+        demote=said.reset,
+        watchdog=said.watchdog,
+        reset=said.reset,
+        freeze=said.freeze,
+        wait=said.wait or timedelta(),
+    )
+    return Holding(timing=timing if said.wait else replace(timing, wait=timing.waiting_enough()), device=said.device)
 
 
 def detection(file: EstateFile) -> Detection:

@@ -76,11 +76,11 @@ def asynchronous_needs_a_person(scene: Scene) -> Iterator[Found]:
     for path, service, name, section in scene.components():
         automatic = scene.file.services[service].automation is Automation.AUTOMATIC
         said = replication(section) if scene.holds_state(name) else None
-        if said is not None and said.acks == 0 and automatic:
+        if said is not None and said.acks == 0 and said.held is None and automatic:
             reason = (
                 "is asynchronous and its service fails over automatically: when the region is silent, nothing proves "
-                "that the old primary has stopped, so evac will wait for a person to force it; use mode: sync, or say "
-                "automation: manual"
+                "that the old primary has stopped, so evac will wait for a person to force it; use mode: sync, hold "
+                "the primary under a lease (lease: {}), or say automation: manual"
             )
             yield Found(path=(*path, "replication"), reason=reason, warning=True)
 

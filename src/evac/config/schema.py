@@ -153,6 +153,25 @@ class TierSection(Settings):
     """Longest outage that can be survived. Defaults: 1h, 4h, 1d, 3d."""
 
 
+class LeaseSection(Settings):
+    """How an asynchronous primary is held, so that a failover needs no person when its region is silent."""
+
+    renew: Positive = timedelta(seconds=1)
+    """How often its region's agent renews the lease in the store."""
+    watchdog: Positive = timedelta(seconds=6)
+    """Age of the newest renewal at which the watchdog kills the primary. A store that does not answer for so long ends
+    it too."""
+    reset: Positive = timedelta(seconds=1)
+    """Longest time from then until none of its processes runs; with a `device`, until the machine is reset."""
+    freeze: Duration = timedelta(seconds=1)
+    """Longest pause of the whole machine (a virtual machine that is moved) that is covered."""
+    wait: Positive | None = None
+    """How long a renewal must have been the last one before another region takes over. Default: the shortest that
+    the other times allow, 8.5s with their defaults."""
+    device: str = ""
+    """A hardware watchdog, `/dev/watchdog`, used on hosts that have it. Default: none."""
+
+
 class ReplicationSection(Settings):
     """How a component's state is copied."""
 
@@ -166,6 +185,9 @@ class ReplicationSection(Settings):
     when_alone: WhenAlone = WhenAlone.WAIT
     """With `sync`, when no standby is left to acknowledge: `wait`, writes wait until one is back or a person says
     `evac degrade`; `degrade`, they go on, and what is acknowledged may be lost until a standby streams again."""
+    lease: LeaseSection | None = None
+    """With `async`, and agents in every region: the lease that the primary is held under; `{}` for the defaults.
+    Default: none, and a person says that a silent primary has stopped."""
 
 
 class ComponentSection(Settings):

@@ -10,10 +10,12 @@ What this is not: the file format (`evac.config` reads and checks it), or what i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
+
+from evac.core.timing import Holding
 
 RegionId = NewType("RegionId", str)
 ServiceId = NewType("ServiceId", str)
@@ -139,6 +141,8 @@ class Replication:
     acks: int
     lag_max: timedelta
     when_alone: WhenAlone = WhenAlone.WAIT
+    held: Holding | None = None
+    """The lease that an asynchronous primary is held under; None where nothing enforces one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +284,14 @@ class Estate:
     """Expected round trips between regions, where declared; used to choose and to forecast."""
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
+
+    def without_leases(self) -> Estate:
+        """Return the estate as those see it who cannot hold a lease: evac without an agent in every region."""
+        free = {
+            c.id: replace(c, replication=replace(c.replication, held=None)) if c.replication else c
+            for c in self.components.values()
+        }
+        return replace(self, components=free)
 
     def group_services(self, group: GroupId) -> tuple[Service, ...]:
         """Return the services of a group, those that others need first."""

@@ -21,7 +21,8 @@ from datetime import timedelta
 
 from evac.core.errors import Conflict, StoreError, StoreUnavailable
 from evac.core.estate import RegionId
-from evac.core.lease import Awaited, Held, Leader, LeaseTiming
+from evac.core.lease import Awaited, Held, Leader
+from evac.core.timing import LeaseTiming
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Record, Store
 

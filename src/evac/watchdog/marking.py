@@ -44,7 +44,7 @@ class Errand:
 
 
 def mark(watched: Watched, term: int) -> None:
-    """Write the marker durably, at the highest term it has ever said, and keep a supervisor from starting the server."""
+    """Write the marker durably, at the highest term it ever said, and keep a supervisor from starting the server."""
     _write(watched.marker, f"{max(term, _said(watched.marker))}\n")
     if watched.lock:
         subprocess.run(watched.lock, check=True, timeout=LOCK_TIMEOUT_S, stdin=subprocess.DEVNULL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from evac.core.estate import (
     ReplicationMode,
     ServiceId,
 )
+from evac.core.timing import Holding
 from evac.places.ssh import SshSettings
-from fakes.kinds import DRIVERS, PROBES, DatabaseSettings
+from fakes.kinds import DRIVERS, PROBES, DatabaseSettings, FormKind
 
 VALID = (Path(__file__).parents[2] / "golden" / "estates" / "valid.yaml").read_text()
 SECRET = "hunter2hunter2"
@@ -118,10 +119,41 @@ def test_a_rejoin_may_be_left_to_people(read: Read) -> None:
     assert not read(("services:", "rejoin: manual\nservices:")).estate.rejoin_automatic
 
 
+def test_a_lease_waits_as_long_as_its_times_ask_for_unless_told_to_wait_longer(read: Read) -> None:
+    def held(lease: str) -> Holding:
+        estate = read(("{mode: sync, acks: 1}", f"{{mode: async, lease: {lease}}}")).estate
+        replication = estate.components[ComponentId("orders-db")].replication
+        assert replication is not None
+        assert replication.held is not None
+        assert estate.without_leases().components[ComponentId("orders-db")].replication != replication
+        return replication.held
+
+    timing = held("{}").timing
+    assert timing.problems() == ()
+    assert timing.wait == timedelta(seconds=8.5)
+    assert held("{watchdog: 15s, freeze: 0s}").timing.wait == timedelta(seconds=16.5)
+    said = held("{wait: 20s, device: /dev/watchdog}")
+    assert said.timing.wait == timedelta(seconds=20)
+    assert said.device == "/dev/watchdog"
+
+
+def test_a_lease_needs_a_driver_that_says_what_to_kill(tmp_path: Path) -> None:
+    database = DRIVERS["database"]
+    unwatched = FormKind(name="database", settings=database.settings, support=replace(database.support, watched=False))
+    file = tmp_path / "estate.yaml"
+    file.write_text(VALID.replace("{mode: sync, acks: 1}", "{mode: async, lease: {}}"))
+    with pytest.raises(EstateError, match="database says of no process what a watchdog could kill"):
+        load(file, environ={}, drivers={**DRIVERS, "database": unwatched}, probes=PROBES)
+
+
 def test_automatic_failover_of_asynchronous_data_is_warned_of(read: Read) -> None:
     asynchronous = ("{mode: sync, acks: 1}", "{mode: async}")
     (warning,) = read(asynchronous).warnings
     assert "estate.yaml:15: services.orders.components.orders-db.replication: is asynchronous" in warning
+    held = ("{mode: sync, acks: 1}", "{mode: async, lease: {}}")
+    (warning,) = read(held).warnings
+    assert "replication.lease: is held only where an agent runs in every region" in warning
+    assert read(held, ("name: shop", "name: shop\nstore: etcds://10.0.1.1")).warnings == ()
     manual = ("    tier: 1\n    regions", "    tier: 1\n    automation: manual\n    regions")
     loaded = read(asynchronous, manual)
     assert loaded.warnings == ()

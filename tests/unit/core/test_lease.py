@@ -7,7 +7,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evac.core.lease import Awaited, Held, LeaseTiming
+from evac.core.lease import Awaited, Held
+from evac.core.timing import LeaseTiming
 from evac.engine.election import LEADING
 
 

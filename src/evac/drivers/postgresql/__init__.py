@@ -35,6 +35,7 @@ class PostgresqlKind:
         undoable=UNDOABLE,
         verified_on="PostgreSQL 18.6, real servers, by pg_ctl, systemd 252 and own commands",
         relays=True,
+        watched=True,
     )
 
     async def open(self, settings: PostgresqlSettings, surroundings: Surroundings) -> Driver:

@@ -15,6 +15,7 @@ from evac.core.errors import DriverError, Rejected, Unavailable
 from evac.core.observation import Instant, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
+from evac.core.watchdog import Watched
 from evac.drivers.postgresql import (
     catch_up,
     check,
@@ -145,6 +146,10 @@ class PostgresqlDriver:
         """Bring the world back to before."""
         async with self._turn:
             return await self._chosen(_UNDO, action)(self._member, action)
+
+    def watched(self) -> Watched:
+        """Return what a watchdog on the member's host is to kill: the same processes, marker and files as a fence."""
+        return self._member.settings.watched()
 
     async def close(self) -> None:
         for session in (self._watching, self._member.session, self._upkeep_session):

@@ -7,10 +7,12 @@ What this is not: PostgreSQL's own configuration, which stays its owner's; evac 
 from __future__ import annotations
 
 import posixpath
+import shlex
 from datetime import timedelta
 
 from pydantic import Field, model_validator
 
+from evac.core.watchdog import Watched
 from evac.drivers.settings import Duration, Secret, Settings
 from evac.drivers.systemd import Systemd
 
@@ -129,6 +131,21 @@ class PostgresqlSettings(Settings):
     def log_path(self) -> str:
         given = self.control.pg_ctl.log if self.control.pg_ctl else ""
         return given or posixpath.join(self.beside, "postgresql.log")
+
+    def watched(self) -> Watched:
+        """Return what a watchdog kills, and how it keeps it down: as `fence` does."""
+        lock: tuple[str, ...] = ()
+        if self.control.systemd:
+            mask = shlex.join((*self.control.systemd.prefix, "systemctl", "mask"))
+            unit = shlex.quote(self.control.systemd.unit)
+            lock = ("sh", "-c", f"{mask} {unit} || {mask} --runtime {unit}")
+        return Watched(
+            folder=self.data_dir,
+            names=("postgres", "postmaster"),
+            marker=self.marker_path,
+            leave=(posixpath.join(self.data_dir, "standby.signal"),),
+            lock=lock,
+        )
 
     def program(self, name: str) -> str:
         """Return the path of one of PostgreSQL's programs at the place."""
