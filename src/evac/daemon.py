@@ -29,11 +29,14 @@ from evac.engine.agent import Agent
 from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
 from evac.engine.election import Candidate
+from evac.engine.holding import Keeper
 from evac.engine.leadership import lead
+from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.signing import Signer, make_known, open_signer
+from evac.engine.watchdog import WatchdogLine
 from evac.places import open_place
-from evac.ports import Clock, Driver, Place, Store, Surroundings
+from evac.ports import Clock, Driver, Place, Store, Surroundings, Watchable
 from evac.stores.etcd import EtcdAddress, EtcdStore, is_leader_near, keep_leader_near, keep_small
 from evac.stores.sqlite import SqliteStore
 
@@ -131,13 +134,16 @@ async def _signing_world(loaded: Loaded, *, state: Path, only: RegionId | None =
 async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str) -> AsyncIterator[Controller]:
     """Run the embedded form for as long as the context lives.
 
+    No lease is held in this form: nobody in a region that is cut off could lay it down there.
+
     Raises `Conflict` when another process leads this estate from the same state folder, or through the same store.
     """
+    loaded = replace(loaded, estate=loaded.estate.without_leases())
     async with _signing_world(loaded, state=state) as world, lead(state, world.store):
         if loaded.store is not None and await snapshots.are_published(world.store):
             raise Conflict(f"another process leads this estate already, through {loaded.store}: stop it first")
         controller = _controller(world, announce, name=name)
-        agents = [_agent(world, region).run() for region in world.places]
+        agents = [_agent(world, region, {}).run() for region in world.places]
         parts = [*agents, controller.watch(), _reign_for_ever(world, controller), *_upkeep(world)]
         async with _side_by_side(parts):
             yield controller
@@ -225,6 +231,7 @@ async def running_agent(
         reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
         raise EstateError((reason,))
     async with _signing_world(loaded, state=state, only=region) as world:
+        keepers = _keepers(world, region)
         controller = _controller(world, announce, name=name)
         candidate = Candidate(
             name=name, region=region, store=world.store, clock=world.clock, favoured=_favoured(world.store)
@@ -238,7 +245,13 @@ async def running_agent(
             finally:
                 elected(None)
 
-        parts = [_agent(world, region).run(), controller.watch(), candidate.stand(lead), *_upkeep(world)]
+        parts = [
+            _agent(world, region, keepers).run(),
+            *(keeper.keep() for keeper in keepers.values()),
+            controller.watch(),
+            candidate.stand(lead),
+            *_upkeep(world),
+        ]
         async with _side_by_side(parts):
             yield
 
@@ -248,8 +261,40 @@ def _favoured(store: Store) -> Callable[[], Awaitable[bool]] | None:
     return partial(is_leader_near, store) if isinstance(store, EtcdStore) else None
 
 
-def _agent(world: World, region: RegionId) -> Agent:
-    members = world.members[region]
+def _keepers(world: World, region: RegionId) -> Mapping[ComponentId, Keeper]:
+    """The keepers of the leases that primaries in this region may be held under."""
+    keepers = {}
+    for component in world.loaded.estate.components.values():
+        member = world.members[region].get(component.id)
+        held = component.replication.held if component.replication else None
+        if member is None or held is None:
+            continue
+        assert isinstance(member, Watchable), "a lease is declared only where there is something to watch"
+        leash = WatchdogLine(
+            folder=world.state,
+            name=component.id,
+            watched=member.watched(),
+            holding=held,
+            place=world.places[region],
+        )
+        keepers[component.id] = Keeper(
+            component=component.id,
+            group=world.loaded.estate.services[component.service].group,
+            region=region,
+            timing=held.timing,
+            member=member,
+            leash=leash,
+            store=world.store,
+            clock=world.clock,
+        )
+    return keepers
+
+
+def _agent(world: World, region: RegionId, keepers: Mapping[ComponentId, Keeper]) -> Agent:
+    members = {
+        component: LeasedMember(member, keepers[component]) if component in keepers else member
+        for component, member in world.members[region].items()
+    }
 
     async def orders() -> None:
         await obey(region, members=members, store=world.store, clock=world.clock, signer=world.signer)

@@ -73,14 +73,16 @@ def load(
     if document.problems:
         raise EstateError(tuple(dict.fromkeys(str(p) for p in sorted(document.problems, key=_order))))
     assert form.file is not None, "a document without problems has the estate's form"
+    estate = build(form.file, members)
+    address = (
+        store_of_command_line(store, estate=form.file.name)
+        if store
+        else store_address(form.file.store, estate=form.file.name, folder=folder)
+    )
     return Loaded(
-        estate=build(form.file, members),
+        estate=estate if address else estate.without_leases(),
         places=places(form.file),
-        store=(
-            store_of_command_line(store, estate=form.file.name)
-            if store
-            else store_address(form.file.store, estate=form.file.name, folder=folder)
-        ),
+        store=address,
         signing_key=form.file.signing_key,
         marks=document.marks,
         warnings=tuple(dict.fromkeys(str(w) for w in sorted(warnings, key=_order))),

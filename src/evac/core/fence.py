@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evac.core.plan import Plan, Step, StepId
+from evac.core.estate import RegionId
+from evac.core.plan import Plan, Step, StepId, Verb
 
 OUT = frozenset({"stopped", "expired", "device", "forced"})
 """Receipts of the old primary itself, each enough alone against a second writer."""
@@ -29,9 +30,7 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str
         return ""
     component = promotion.action.component
     given = [s for s in plan.steps if s.action.component == component and s.id in receipts]
-    if not promotion.action.args.get(QUORUM) and any(
-        s.action.region == plan.source and receipts[s.id] in OUT for s in given
-    ):
+    if not promotion.action.args.get(QUORUM) and any(_of(s) == plan.source and receipts[s.id] in OUT for s in given):
         return ""
     sets = plan.before.sync.get(component, ())
     if not sets:
@@ -45,3 +44,8 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str
                 f" {sync.refusals_needed} must"
             )
     return ""
+
+
+def _of(step: Step) -> RegionId:
+    """The region whose member a fence's receipt is about: of a lease that ran out, not the one that waited for it."""
+    return RegionId(str(step.action.args["old"])) if step.action.verb is Verb.EXPIRE else step.action.region

@@ -23,7 +23,7 @@ def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, me
     alive = answers(assessment, placement.primary, estate=estate)
     wanted = estate.wanted_only(placement.group)
     for component in estate.group_components(placement.group, Purpose.STATE):
-        if component.service in wanted or (alive and not keeps_all(component, placement)):
+        if component.service in wanted or lapses(component) or (alive and not keeps_all(component, placement)):
             continue
         if reason := unstarvable(component, estate, assessment, placement, members):
             return reason
@@ -37,6 +37,14 @@ def keeps_all(component: Component, placement: Placement) -> bool:
     """
     assert component.replication is not None, "state components are replicated, which loading checks"
     return component.replication.mode is ReplicationMode.SYNC and component.id in placement.sync
+
+
+def lapses(component: Component) -> bool:
+    """Return whether the old primary of a component ends by itself when its region is silent: it is held under a lease.
+
+    That it is so at this moment, whoever waits for the lease sees.
+    """
+    return component.replication is not None and component.replication.held is not None
 
 
 def unstarvable(

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from evac.core.estate import RegionId
 from evac.core.observation import Instant
+from evac.core.plan import Term
 from evac.core.timing import LeaseTiming
 
 
@@ -56,3 +57,17 @@ class Leader:
     region: RegionId
     reign: int
     since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenure:
+    """In which region a component's primary may be: what its lease's record says. `term` is that of the run that
+    brought it there. While a record names a region, a watchdog is armed there.
+
+    `waited` says that it was taken when the holder before had certainly run out; otherwise it was given, or taken by
+    other proof.
+    """
+
+    region: RegionId
+    term: Term
+    waited: bool = False

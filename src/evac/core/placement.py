@@ -84,7 +84,14 @@ def _done(placement: Placement, run: Run, step: Step) -> Placement:
         case Verb.REJOIN:
             return _rebuilt(placement, run, step.action.region)
         case (
-            Verb.PREPARE | Verb.STOP | Verb.REFUSE | Verb.CATCH_UP | Verb.FOLLOW | Verb.SHIFT | Verb.VERIFY
+            Verb.PREPARE
+            | Verb.STOP
+            | Verb.REFUSE
+            | Verb.EXPIRE
+            | Verb.CATCH_UP
+            | Verb.FOLLOW
+            | Verb.SHIFT
+            | Verb.VERIFY
         ):  # pragma: no branch (the union is closed)
             return placement
 

@@ -29,6 +29,7 @@ class Verb(StrEnum):
               changes nothing a client sees
     STOP      the member can acknowledge no write from now on, and stays down: a fence
     REFUSE    this standby durably refuses the old primary: enough of them starve it, a fence
+    EXPIRE    the lease of the silent old primary has run out, and is this member's now: a fence
     CATCH_UP  this standby holds everything that any refusing standby, or the stopped primary, holds
     PROMOTE   this standby becomes the primary, at the run's term, once it holds all that its receipts hold
     FOLLOW    this standby follows the new primary
@@ -41,6 +42,7 @@ class Verb(StrEnum):
     PREPARE = "prepare"
     STOP = "stop"
     REFUSE = "refuse"
+    EXPIRE = "expire"
     CATCH_UP = "catch-up"
     PROMOTE = "promote"
     FOLLOW = "follow"

@@ -18,13 +18,14 @@ from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
 from evac.core.fence import QUORUM
-from evac.core.fencing import keeps_all, unstarvable
+from evac.core.fencing import keeps_all, lapses, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.protection import set_of
 from evac.core.rebuilding import rebuild, standbys_then
 from evac.core.steps import LIMITS, Situation, step_of
 from evac.core.targets import obstacle
+from evac.core.timing import LeaseTiming
 from evac.core.verdict import Diagnosis
 
 
@@ -100,6 +101,8 @@ def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> t
                 notes.append(f"{component.id} stays where it is: {refusal}")
                 continue
             chains.append(tuple(replace(step, optional=True) for step in chain))
+        if any(s.action.verb is Verb.EXPIRE for s in chains[-1]):
+            notes.append(_uncovered(component, move.source))
         if _unguarded(component, _followers(component, move, situation)):
             notes.append(
                 f"{component.id}: no standby is left to acknowledge; the new primary writes alone until one is"
@@ -143,14 +146,15 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     alive = situation.reachable(move.source)
     lost = unstarvable(component, situation.estate, situation.assessment, situation.placement, situation.members)
     keeps = keeps_all(component, situation.placement)
-    if lost and (keeps or not alive) and not move.accept_loss:
+    person = move.accept_loss
+    if lost and (keeps or not alive) and not person and not lapses(component):
         raise UnsafePlan((lost,))
     refusals = [
         step_of(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
         for r in situation.standbys(component, move.source)
     ]
     if not alive:
-        return refusals
+        return [*refusals, _expiry(component, move, term=term)] if lost and not person else refusals
     stop = step_of(
         component,
         move.source,
@@ -159,9 +163,32 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
         term=term,
         args={"mode": "kill"},
         undoable=False,
-        optional=not lost or move.accept_loss,
+        optional=not lost or person,
     )
     return [*refusals, stop]
+
+
+def _expiry(component: Component, move: Move, *, term: Term) -> Step:
+    """The target waits until the old primary's lease has certainly run out, and has it from then on."""
+    args: dict[str, Json] = {"old": move.source}
+    step = step_of(component, move.target, Verb.EXPIRE, Phase.FENCE, term=term, args=args, retries=3, undoable=False)
+    return replace(step, timeout=_lease(component).wait + step.timeout)
+
+
+def _uncovered(component: Component, source: RegionId) -> str:
+    """What is waited for, and what it proves nothing of: a person who reads the plan may know better."""
+    timing = _lease(component)
+    return (
+        f"{component.id}: promoted {timing.wait.total_seconds():g} s after {source}'s last renewal of its lease; not"
+        f" covered: a machine paused for more than {timing.freeze.total_seconds():g} s, or a watchdog that died with"
+        " its agent"
+    )
+
+
+def _lease(component: Component) -> LeaseTiming:
+    assert component.replication is not None, "state components are replicated, which loading checks"
+    assert component.replication.held is not None, "what has no lease is refused"
+    return component.replication.held.timing
 
 
 def switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:

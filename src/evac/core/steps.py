@@ -21,6 +21,7 @@ LIMITS: Mapping[Verb, timedelta] = {
     Verb.PREPARE: timedelta(seconds=30),
     Verb.STOP: timedelta(seconds=20),
     Verb.REFUSE: timedelta(seconds=15),
+    Verb.EXPIRE: timedelta(seconds=15),
     Verb.CATCH_UP: timedelta(seconds=30),
     Verb.PROMOTE: timedelta(seconds=30),
     Verb.FOLLOW: timedelta(seconds=60),
@@ -29,7 +30,7 @@ LIMITS: Mapping[Verb, timedelta] = {
     Verb.VERIFY: timedelta(seconds=15),
     Verb.REJOIN: timedelta(hours=4),
 }
-"""How long one try of each verb may take. Rejoining may copy a whole database."""
+"""How long one try of each verb may take, beyond the wait for a lease. Rejoining may copy a whole database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

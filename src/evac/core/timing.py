@@ -54,7 +54,8 @@ class LeaseTiming:
             found.append(
                 f"two could hold it at one time: others wait {_s(self.wait)}, the holder may go on for up to"
                 f" {_s(self.wait_min)} (hold {_s(self.hold)} + demote {_s(self.demote)},"
-                f" watchdog {_s(self.watchdog)} + reset {_s(self.reset)}, freeze {_s(self.freeze)}, clock rates {self.drift:g}): wait longer"
+                f" watchdog {_s(self.watchdog)} + reset {_s(self.reset)}, freeze {_s(self.freeze)},"
+                f" clock rates {self.drift:g}): wait longer"
             )
         return tuple(found)
 

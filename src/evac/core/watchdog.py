@@ -39,7 +39,10 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """Hold the server from now on, by the renewal sent at `sent_at`; `term` is the lease's, for the marker."""
+    """Hold the server from now on, by the renewal sent at `sent_at`; `term` is the lease's, for the marker.
+
+    Of a server that is held already it lengthens nothing: only a renewal that has succeeded does, by `Feed`.
+    """
 
     sent_at: Instant
     term: int
@@ -108,16 +111,20 @@ class Guard:
         match order:
             case Look():
                 return self
-            case Arm(sent_at=sent_at) | Feed(sent_at=sent_at):
-                holding = isinstance(order, Arm) or self.newest is not None
-                if self.down or not holding or sent_at < self.obeyed_at:
-                    return self
-                at = min(sent_at, now)
-                return replace(self, newest=at, obeyed_at=at)
+            case Arm(sent_at=sent_at):
+                held = self.down or self.newest is not None
+                return self if held or sent_at < self.obeyed_at else self._by(sent_at, now)
+            case Feed(sent_at=sent_at):
+                void = self.newest is None or sent_at < self.obeyed_at
+                return self if void else self._by(sent_at, now)
             case Release(sent_at=sent_at):
                 if sent_at < self.obeyed_at:
                     return self
                 return replace(self, newest=None, down=False, obeyed_at=min(sent_at, now))
+
+    def _by(self, sent_at: Instant, now: Instant) -> Guard:
+        at = min(sent_at, now)
+        return replace(self, newest=at, obeyed_at=at)
 
 
 def write_order(order: Order) -> bytes:

@@ -28,6 +28,9 @@ def done(step: Step, receipt: Receipt) -> str:
         case Verb.REFUSE:
             waited = f", after {facts['waited_s']} s" if facts.get("waited_s") else ""
             return f"{where} refuses {action.args.get('old', 'the old primary')}{_at(facts)}{waited} ({receipt.kind})"
+        case Verb.EXPIRE:
+            last = f", last renewed {facts['waited_s']} s before" if facts.get("waited_s") else ""
+            return f"{where} has the lease: {action.args.get('old', 'the old')}'s has run out{last} ({receipt.kind})"
         case Verb.CATCH_UP:
             source = f", the rest from {facts['from']}" if facts.get("from") else ""
             return f"{where} holds all that any standby has{_at(facts)}{source}"

@@ -33,6 +33,7 @@ from evac.core.estate import (
     WhenAlone,
 )
 from evac.core.plan import Placement, SyncSet, Term
+from evac.core.timing import Holding
 
 EAST, WEST, EUROPE = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
 THREE = (EAST, WEST, EUROPE)
@@ -64,20 +65,22 @@ def shop(
     automation: Automation = Automation.AUTOMATIC,
     when_alone: WhenAlone = WhenAlone.WAIT,
     detection: Detection | None = None,
+    held: Holding | None = None,
 ) -> Estate:
-    """Return the shop's estate over these regions; its home is the first one."""
+    """Return the shop's estate over these regions; its home is the first one.
+
+    With `held`, `orders` is asynchronous and its primary under a lease.
+    """
     services = (
         _service(ORDERS, ServiceKind.DATABASE, regions, automation=automation),
         _service(CARTS, ServiceKind.CACHE, regions, automation=automation),
         replace(_service(SHOP, ServiceKind.API, regions, automation=automation), needs=(ORDERS,), wants=(CARTS,)),
     )
+    orders = _copies(ReplicationMode.SYNC, acks, when_alone)
+    if held:
+        orders = replace(_copies(ReplicationMode.ASYNC, 0), held=held)
     components = (
-        replace(
-            _component(
-                ORDERS_DB, ORDERS, "postgresql", regions, replication=_copies(ReplicationMode.SYNC, acks, when_alone)
-            ),
-            relays=True,
-        ),
+        replace(_component(ORDERS_DB, ORDERS, "postgresql", regions, replication=orders), relays=True),
         _component(CARTS_CACHE, CARTS, "valkey", regions, replication=_copies(ReplicationMode.ASYNC, cache_acks)),
         replace(_component(SHOP_LB, SHOP, "haproxy", regions), directs=Directs.WORK, verifiable=True),
         replace(_component(SHOP_DNS, SHOP, "rfc2136", regions), directs=Directs.ENTRY),

@@ -38,11 +38,13 @@ def main(argv: Sequence[str]) -> int:
         os.close(tell)
         return 0 if os.read(told, 1) else 1
     os.setsid()
+    folder, name = os.path.split(os.path.abspath(options.socket))
+    os.chdir(folder)  # the kernel takes 107 bytes of a socket's address, which a whole path may exceed
     with suppress(FileNotFoundError):
-        os.unlink(options.socket)
+        os.unlink(name)
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(options.socket)
-    os.chmod(options.socket, 0o600)
+    listening.bind(name)
+    os.chmod(name, 0o600)
     listening.listen()
     watchdog = _watchdog(options, listening)
     _stand_apart()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from evac.core.watchdog import Watched
 
 LOCK_TIMEOUT_S = 10.0
+FILES_MAX = 1024
 
 
 class Errand:
@@ -23,6 +24,7 @@ class Errand:
         self._pid = os.fork()
         if self._pid == 0:
             code = 1
+            os.closerange(3, FILES_MAX)  # the lock, the clients, the device: what hangs must hold none of them
             try:
                 what()
                 code = 0

@@ -22,8 +22,9 @@ from evac.watchdog.killing import find, kill
 from evac.watchdog.marking import Errand, leave, mark
 
 TICK_S = 0.05
-PATROL_S = 0.5
-"""How often it looks whether somebody started what is to stay down: the marker and the lock are the first line."""
+PATROL_SHARE = 5
+"""Between two looks whether somebody started what is to stay down it rests so many times as long as a look takes: a
+server that starts is killed before it serves, and a machine with many processes is not kept busy."""
 IDLE_MAX = timedelta(seconds=60)
 """One that nobody has armed for so long has nothing to watch, and ends."""
 LINE_MAX = 256
@@ -96,7 +97,7 @@ class Watchdog:
             self._patrol_at = now
         if self._guard.stance is Stance.DOWN and now >= self._patrol_at:
             dead = kill(self._watched.folder, self._watched.names)
-            self._patrol_at = boot_time() + timedelta(seconds=PATROL_S if dead else 0)
+            self._patrol_at = boot_time() + PATROL_SHARE * (boot_time() - now)
             if dead:
                 self._due_at = None
 

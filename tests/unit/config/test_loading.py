@@ -120,8 +120,10 @@ def test_a_rejoin_may_be_left_to_people(read: Read) -> None:
 
 
 def test_a_lease_waits_as_long_as_its_times_ask_for_unless_told_to_wait_longer(read: Read) -> None:
+    store = ("name: shop", "name: shop\nstore: etcds://10.0.1.1")
+
     def held(lease: str) -> Holding:
-        estate = read(("{mode: sync, acks: 1}", f"{{mode: async, lease: {lease}}}")).estate
+        estate = read(("{mode: sync, acks: 1}", f"{{mode: async, lease: {lease}}}"), store).estate
         replication = estate.components[ComponentId("orders-db")].replication
         assert replication is not None
         assert replication.held is not None
@@ -135,6 +137,9 @@ def test_a_lease_waits_as_long_as_its_times_ask_for_unless_told_to_wait_longer(r
     said = held("{wait: 20s, device: /dev/watchdog}")
     assert said.timing.wait == timedelta(seconds=20)
     assert said.device == "/dev/watchdog"
+    database = read(("{mode: sync, acks: 1}", "{mode: async, lease: {}}")).estate.components[ComponentId("orders-db")]
+    assert database.replication is not None
+    assert database.replication.held is None, "without a store that all share there is no agent that could hold it"
 
 
 def test_a_lease_needs_a_driver_that_says_what_to_kill(tmp_path: Path) -> None:

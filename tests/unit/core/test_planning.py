@@ -7,16 +7,24 @@ import pytest
 from evac.core.decision import Rejoin
 from evac.core.errors import UnsafePlan
 from evac.core.estate import RegionId
+from evac.core.fence import unfenced
 from evac.core.plan import Phase, Plan, RunKind, StepId, SyncSet, Term, Verb
 from evac.core.planning import plan_move
 from evac.core.protection import set_of
 from evac.core.rejoining import plan_rejoin
 from evac.core.steps import Situation
+from evac.core.timing import Holding, LeaseTiming
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
-from fakes.estates import changed, dead, everywhere, judged, members, move, situation
+from fakes.estates import changed, dead, everywhere, judged, members, move, seconds, situation
 
 ESTATE = shop()
 TERM = Term(2)
+HELD = Holding(
+    timing=LeaseTiming(
+        renew=seconds(1), hold=seconds(6), demote=seconds(1), watchdog=seconds(6), reset=seconds(1),
+        freeze=seconds(1), wait=seconds(9),
+    )
+)  # fmt: skip
 
 
 def failover(here: Situation | None = None, *, accept_loss: bool = False) -> Plan:
@@ -85,6 +93,37 @@ def test_an_asynchronous_source_out_of_reach_needs_a_persons_word() -> None:
         failover(here)
     forced = failover(here, accept_loss=True)
     assert forced.step(StepId("promote:orders-db@us-west-2")).action.args["forced"] == "evac"
+
+
+def test_an_asynchronous_source_out_of_reach_is_waited_for_where_it_is_held_under_a_lease() -> None:
+    estate = shop(held=HELD)
+    plan = failover(situation(estate, dead(estate, EAST)))
+    expire = plan.step(StepId("expire:orders-db@us-west-2"))
+    assert expire.timeout > HELD.timing.wait
+    assert not expire.undoable
+    assert {expire.id} <= set(plan.step(StepId("promote:orders-db@us-west-2")).needs)
+    assert any("promoted 9 s after us-east-1's last renewal" in note for note in plan.notes)
+    assert any("a machine paused for more than 1 s" in note for note in plan.notes)
+
+
+def test_a_lease_is_waited_for_only_where_nothing_quicker_proves_it() -> None:
+    estate = shop(held=HELD)
+    answering = plan_move(move(EAST, WEST), situation(estate, judged(estate)), term=TERM)
+    assert not verbs(answering, Verb.EXPIRE)
+    assert StepId("stop:orders-db@us-east-1") in verbs(answering, Verb.STOP)
+    assert not verbs(failover(situation(estate, dead(estate, EAST)), accept_loss=True), Verb.EXPIRE)
+    assert not verbs(failover(), Verb.EXPIRE), "a synchronous one is starved"
+
+
+def test_a_lease_that_ran_out_opens_the_promotion_and_that_of_another_region_does_not() -> None:
+    estate = shop(held=HELD)
+    plan = failover(situation(estate, dead(estate, EAST)))
+    expire, promote = plan.step(StepId("expire:orders-db@us-west-2")), plan.step(StepId("promote:orders-db@us-west-2"))
+    assert "nothing proves" in unfenced(plan, promote, {})
+    assert unfenced(plan, promote, {expire.id: "expired"}) == ""
+    others = replace(expire, action=replace(expire.action, args={"old": EUROPE}))
+    strange = replace(plan, steps=tuple(others if s.id == expire.id else s for s in plan.steps))
+    assert "nothing proves" in unfenced(strange, promote, {expire.id: "expired"})
 
 
 def test_what_is_merely_wanted_and_cannot_be_fenced_stays_behind() -> None:

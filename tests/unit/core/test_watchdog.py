@@ -72,6 +72,10 @@ def test_half_an_order_is_none(line: bytes) -> None:
     assert read_order(line) is None
 
 
+def test_arming_again_lengthens_nothing() -> None:
+    assert ARMED.told(Arm(sent_at=s(12), term=1), s(12)).due(s(16))
+
+
 @given(
     orders=st.lists(
         st.tuples(st.sampled_from(["arm", "feed"]), st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=12
@@ -82,5 +86,5 @@ def test_whatever_comes_in_whatever_order_it_is_killed_in_time(orders: list[tupl
     guard, newest = ARMED, 10.0
     for kind, sent, now in orders:
         guard = guard.told(Arm(sent_at=s(sent), term=1) if kind == "arm" else Feed(sent_at=s(sent)), s(now))
-        newest = max(newest, min(sent, now))
+        newest = max(newest, min(sent, now) if kind == "feed" else newest)
     assert guard.due(s(newest + 6))

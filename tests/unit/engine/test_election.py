@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -15,67 +15,12 @@ from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.core.observation import Instant
 from evac.engine.election import LEADING, Candidate, leader
-from evac.ports import Change, Record
 from evac.sim import time
 from evac.stores.memory import MemoryStore
+from fakes.lines import CLOCK, Line
 
-CLOCK = time.VirtualClock()
 SOON = LEADING.wait + 2 * LEADING.renew
 """Within so long of a leader's end there is another one."""
-
-
-@dataclass(slots=True)
-class Line:
-    """A store as one process reaches it: it can be cut, and replies can be lost after the deed."""
-
-    store: MemoryStore
-    cut: bool = False
-    replies_lost: int = 0
-    slow: timedelta = timedelta()
-    renewed_at: Instant | None = None
-    """When the newest commit that succeeded was sent."""
-
-    async def get(self, key: str, *, near: bool = False) -> Record | None:
-        await self._reach()
-        return await self.store.get(key, near=near)
-
-    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
-        await self._reach()
-        return await self.store.list(prefix, near=near)
-
-    async def commit(
-        self,
-        *,
-        expect: Mapping[str, int],
-        put: Mapping[str, bytes],
-        delete: Collection[str] = (),
-        lasting: bool = True,
-    ) -> int:
-        sent_at = CLOCK.now()
-        await self._reach()
-        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
-        self.renewed_at = sent_at
-        if self.replies_lost:
-            self.replies_lost -= 1
-            raise StoreUnavailable("the reply was lost")
-        return revision
-
-    def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
-        return self.store.watch(prefix, after=after)
-
-    async def revision(self) -> int:
-        return await self.store.revision()
-
-    async def incarnation(self) -> str:
-        return await self.store.incarnation()
-
-    async def close(self) -> None:
-        await self.store.close()
-
-    async def _reach(self) -> None:
-        await CLOCK.sleep(self.slow)
-        if self.cut:
-            raise StoreUnavailable("cut off")
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evac.core.errors import EvacError, UnsafePlan
 from evac.core.estate import RegionId
+from evac.core.plan import StepId, Verb
 from evac.core.run import Outcome, Run
 from evac.lab import measures
 from evac.lab.bench.cases import HOME, MOVES, Scenario
@@ -124,7 +125,8 @@ def _after(at: timedelta, begun: float) -> bool:
 
 async def orphaned(stage: Stage) -> tuple[str, ...]:
     """Return the orders that evac's rejoins list as orphaned."""
-    receipts = [p.receipt for run in await stage.estate.runs() for p in run.does.values() if p.receipt]
+    rebuilt = StepId(f"{Verb.REJOIN}:orders-db@{HOME}")
+    receipts = [receipt for run in await stage.estate.runs() if (receipt := run.receipt(rebuilt))]
     files = [facts["orphans_file"] for receipt in receipts if (facts := receipt.facts).get("orphans_file")]
     return tuple(id for file in files for id in orphaned_orders(Path(str(file))))
 

@@ -1,0 +1,367 @@
+"""Holding a primary: its region's agent renews the lease and feeds the watchdog; another region's waits, and takes it.
+
+Intuition: the record `leases/<component>` names the region where the primary may be. Its agent writes it anew by
+compare-and-set, and tells the watchdog when the write that succeeded was sent. The others read it as often; when its
+version has not changed for the wait, on their own clock, whoever is ordered to takes it by compare-and-set. From then
+on the old agent's writes fail, and before that the old watchdog has killed.
+
+The rules that make it safe:
+- a record never names a region in which no watchdog is armed: first armed, then written, then fed;
+- a renewal is written only while the watchdog has answered the one before; where none can be had, the agent kills its
+  primary itself, at the age at which the watchdog would have;
+- what was killed, or died with its machine, is started again only under a renewal made since, and only if nothing of a
+  higher term stopped it.
+
+What this is not: the order of fence and promotion (`core.planning`), or the kill (`evac.watchdog`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from evac.core.errors import Conflict, DriverError, Rejected, StoreError, StoreUnavailable, Unavailable
+from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.lease import Awaited, Held, Tenure
+from evac.core.observation import Instant, Json, MemberRole, MemberState
+from evac.core.plan import Action, Placement, Term, Verb
+from evac.core.timing import LeaseTiming
+from evac.core.watchdog import Stance
+from evac.engine.codec import decode, encode
+from evac.engine.watchdog import Armed, Leash
+from evac.ports import Clock, Driver, Record, Store
+
+CLAIMS_MAX = 8
+"""How often a lease is claimed that changes under one's hands."""
+RENEWALS_MAX = 1
+"""A renewal that was under way when its sender fell silent may still arrive; a second one is a sign of life."""
+LOOKS = 4
+"""How often in a renewal's time one who waits reads the record."""
+
+_log = structlog.get_logger(__name__)
+
+
+def lease_key(component: ComponentId) -> str:
+    return f"leases/{component}"
+
+
+class Keeper:
+    """One component's lease as the agent of `region` keeps it, or waits for it."""
+
+    def __init__(
+        self,
+        *,
+        component: ComponentId,
+        group: GroupId,
+        region: RegionId,
+        timing: LeaseTiming,
+        member: Driver,
+        leash: Leash,
+        store: Store,
+        clock: Clock,
+        chance: random.Random | None = None,
+    ) -> None:
+        problems = timing.problems()
+        assert not problems, problems
+        self.region = region
+        self.timing = timing
+        self._component = component
+        self._key = lease_key(component)
+        self._group = group
+        self._member = member
+        self._leash = leash
+        self._store = store
+        self._clock = clock
+        self._chance = chance or random.Random()
+        self._turn = asyncio.Lock()
+        """Held by whoever may change what is held."""
+        self._leashing = asyncio.Lock()
+        """Held by whoever speaks to the watchdog: one order after the other, and none for what is no longer held."""
+        self._awaited: Awaited | None = None
+        self._held: Held | None = None
+        self._tenure: Tenure | None = None
+        """What was last read or written."""
+        self._watched = False
+        """Whether a watchdog has answered for the newest renewal: it guards the member, or keeps it down."""
+        self._resting = False
+        """Whether the member was stopped by an order: then nothing is held here until an order begins it again."""
+
+    async def keep(self) -> None:
+        """Renew or wait, without end, and never lose sight of the watchdog meanwhile."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._keep())
+            both.create_task(self._stand_by_watchdog())
+
+    async def _keep(self) -> None:
+        while True:
+            pause = self.timing.renew
+            try:
+                async with self._turn:
+                    if await self._go_round():
+                        pause /= LOOKS
+            except (Conflict, StoreUnavailable) as trouble:
+                self._say_not_renewed(trouble)
+            await self._clock.sleep(pause * self._chance.uniform(0.8, 1.0))
+
+    async def expire(self, old: RegionId, *, term: Term) -> timedelta:
+        """Wait until the lease of `old` has certainly run out, and take it; return how long it has not been renewed.
+
+        Raises `Rejected` when it is not `old` that holds it, or when it is renewed, and `StoreUnavailable`.
+        """
+        versions: set[int] = set()
+        ours_since: Instant | None = None
+        record, awaited = await self._read()
+        await self._leash.ready()
+        while True:
+            now = self._clock.now()
+            tenure = decode(record.value, Tenure) if record else None
+            if record is None or tenure is None:
+                raise Rejected(f"nobody holds a lease of {self._component}: nothing proves that {old} has stopped")
+            if tenure.term > term or tenure.region not in (old, self.region):
+                raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of term {tenure.term}")
+            if tenure.region == self.region:
+                # Ours by an earlier order. If that did not wait, the old holder's last renewal lies before this read.
+                since = ours_since = ours_since or now
+                over = tenure.waited or now - since >= self.timing.wait
+            else:
+                since, over = awaited.read_at, awaited.over(now, self.timing)
+                versions.add(record.version)
+            if len(versions) > 1 + RENEWALS_MAX:
+                raise Rejected(f"{old} renews its lease of {self._component}: its agent is alive, and can stop it")
+            if over:
+                with suppress(Conflict):  # renewed in the last moment: it is read again
+                    await self._claim(record, term, waited=True)
+                    return now - since
+            await self._clock.sleep(self.timing.renew / LOOKS)
+            record, awaited = await self._read(near=True)
+
+    async def claim(self, *, term: Term) -> None:
+        """Have the lease by order of a run whose receipts prove that nobody else can write: no wait is needed.
+
+        Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
+        `StoreUnavailable`.
+        """
+        for _ in range(CLAIMS_MAX):
+            record, _ = await self._read()
+            tenure = decode(record.value, Tenure) if record else None
+            if tenure is not None and tenure.term > term:
+                raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of the higher term {tenure.term}")
+            waited = tenure is not None and tenure.region == self.region and tenure.waited
+            with suppress(Conflict):  # its old holder renewed it meanwhile
+                return await self._claim(record, term, waited=waited)
+        raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
+
+    async def resume(self) -> None:
+        """Hold the member again that an order had stopped, before it runs again.
+
+        Raises `Rejected` when the lease went to another region meanwhile, and as `claim`.
+        """
+        record, _ = await self._read()
+        tenure = decode(record.value, Tenure) if record else None
+        if tenure is not None and tenure.region != self.region:
+            raise Rejected(f"the lease of {self._component} is {tenure.region}'s: it may not run as a primary")
+        if tenure is not None:
+            await self._release()
+            await self.claim(term=tenure.term)
+
+    async def rest(self) -> None:
+        """Hold nothing here: the member was stopped by an order, or is about to be rebuilt as a standby."""
+        async with self._turn:
+            self._resting, self._held = True, None
+            await self._release()
+
+    async def mark(self) -> None:
+        """Write the marker again that a start took away."""
+        async with self._turn:
+            if self._held is not None:
+                await self._arm(self._held.sent_at)
+
+    async def _go_round(self) -> bool:
+        """Renew what is ours, or look at what is another's; return whether that is all there is to do."""
+        if self._held is not None:
+            return await self._renew(self._held)
+        record, awaited = await self._read(near=True)
+        if self._resting or not self._concerns(record, awaited):
+            return True
+        record, awaited = await self._read()
+        if self._concerns(record, awaited):
+            tenure = decode(record.value, Tenure) if record else None
+            if record is not None and tenure is not None and tenure.region == self.region:
+                await self._come_back(record, tenure)
+            else:
+                await self._begin(record)
+        return False
+
+    def _concerns(self, record: Record | None, awaited: Awaited) -> bool:
+        """Whether a lease is ours by its record, or nobody's."""
+        if record is None or awaited.over(self._clock.now(), self.timing):
+            return True
+        return decode(record.value, Tenure).region == self.region
+
+    async def _renew(self, held: Held) -> bool:
+        """Write the record anew, if a watchdog has answered for the renewal before; and feed it."""
+        assert self._tenure is not None, "what is held has a tenure"
+        if not self._watched:
+            return True
+        try:
+            self._held = await self._write(self._tenure, held.version)
+        except Conflict:
+            return await self._find_out(held)
+        if await self._feed(self._held) is Stance.DOWN:
+            await self._start_again(self._held)
+        return False
+
+    async def _find_out(self, held: Held) -> bool:
+        """The record was written since: by us, and the reply was lost, or by another, and the right is laid down."""
+        record, _ = await self._read()
+        tenure = decode(record.value, Tenure) if record else None
+        if record is not None and tenure is not None and tenure.region == self.region:
+            # When that one was sent is not known any more: its age goes on from before.
+            self._tenure, self._held = tenure, Held(version=record.version, sent_at=held.sent_at)
+            return True
+        _log.warning("the lease is another's: stopped", component=self._component, region=self.region)
+        assert self._tenure is not None, "what was held had a tenure"
+        await self._lay_down(self._tenure.term)
+        return False
+
+    async def _come_back(self, record: Record, tenure: Tenure) -> None:
+        """The record is ours and we do not know of it: this agent is new, or a reply was lost."""
+        self._tenure = tenure
+        armed = await self._arm(self._clock.now())
+        if armed is None:
+            return
+        self._held = await self._write(tenure, record.version)
+        stance = await self._feed(self._held)
+        if stance is Stance.DOWN or armed == Armed(seen=0, anew=True):
+            await self._start_again(self._held)
+
+    async def _begin(self, record: Record | None) -> None:
+        """Nobody holds a primary that the placement says is here: it is held from now on."""
+        placed = await self._store.get(f"placement/{self._group}")
+        placement = decode(placed.value, Placement) if placed else None
+        if placed is None or placement is None or placement.primary != self.region:
+            return
+        state = await self._state()
+        if state is None or state.role is not MemberRole.PRIMARY:
+            return
+        self._tenure = Tenure(region=self.region, term=placement.term, waited=record is not None)
+        armed = await self._arm(self._clock.now())
+        if not isinstance(armed, Armed) or not armed.seen:
+            why = "its watchdog sees no process of it" if isinstance(armed, Armed) else "no watchdog can be had"
+            _log.error("not held under a lease", component=self._component, why=why)
+            return
+        self._held = await self._write(self._tenure, record.version if record else 0, {placed.key: placed.version})
+        _log.info("held under a lease", component=self._component, region=self.region)
+        await self._feed(self._held)
+
+    async def _start_again(self, held: Held) -> None:
+        """What the watchdog killed, or what died with its machine, runs again under a renewal made since."""
+        assert self._tenure is not None, "what is held has a tenure"
+        state = await self._state()
+        if state is None or state.role is not MemberRole.STOPPED or (state.term or 0) > self._tenure.term:
+            return
+        _log.warning("dead, and its lease is renewed: started", component=self._component, region=self.region)
+        await self._release()
+        if not isinstance(await self._arm(held.sent_at), Armed):
+            return
+        with suppress(DriverError):  # where that fails it stays down, and a person sees why nothing serves
+            await self._member.undo(self._stop(self._tenure.term))
+        await self._arm(held.sent_at)
+
+    async def _stand_by_watchdog(self) -> None:
+        """Hear from the watchdog of what is held again and again, whatever the store does; begin another where it is
+        silent; and where none can be had stop the primary at the age at which it would have. Without end.
+        """
+        while True:
+            await self._clock.sleep(self.timing.renew / LOOKS)
+            async with self._leashing:
+                held = self._held
+                if held is not None and await self._fed(held) is None and await self._armed(held.sent_at) is None:
+                    if held.lasts(self._clock.now(), self.timing):
+                        continue
+                    assert self._tenure is not None, "what is held has a tenure"
+                    _log.error("no watchdog, and the lease runs out: stopped", component=self._component)
+                    await self._lay_down(self._tenure.term)
+
+    async def _lay_down(self, term: Term) -> None:
+        """Stop the primary here. Should that fail, the watchdog does not."""
+        self._held = None
+        with suppress(DriverError):
+            await self._member.do(self._stop(term))
+
+    def _say_not_renewed(self, trouble: StoreError) -> None:
+        if self._held is not None:
+            left = self._held.sent_at + self.timing.hold - self._clock.now()
+            _log.warning("not renewed", component=self._component, left_s=left.total_seconds(), why=str(trouble))
+
+    async def _read(self, *, near: bool = False) -> tuple[Record | None, Awaited]:
+        """Read the record; its age counts from the return of the first read that gave this version.
+
+        A `near` read will do for that: it may be behind, and then the count begins later, or the taking fails.
+        """
+        record = await self._store.get(self._key, near=near)
+        now = self._clock.now()
+        version = record.version if record else 0
+        self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
+        return record, self._awaited
+
+    async def _claim(self, record: Record | None, term: Term, *, waited: bool) -> None:
+        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`."""
+        async with self._turn:
+            self._tenure = Tenure(region=self.region, term=term, waited=waited)
+            if not isinstance(await self._arm(self._clock.now()), Armed):
+                raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")
+            self._held = await self._write(self._tenure, record.version if record else 0)
+            self._resting = False
+            await self._feed(self._held)
+
+    async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
+        sent_at = self._clock.now()
+        hold = self.timing.hold.total_seconds()
+        try:
+            async with asyncio.timeout(hold):
+                expect = {self._key: version, **(also or {})}
+                written = await self._store.commit(expect=expect, put={self._key: encode(tenure)})
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer in {hold:g} s") from None
+        return Held(version=written, sent_at=sent_at)
+
+    async def _arm(self, sent_at: Instant) -> Armed | Stance | None:
+        async with self._leashing:
+            return await self._armed(sent_at)
+
+    async def _feed(self, held: Held) -> Stance | None:
+        async with self._leashing:
+            return await self._fed(held)
+
+    async def _release(self) -> None:
+        async with self._leashing:
+            self._watched = False
+            await self._leash.release(self._clock.now())
+
+    async def _armed(self, sent_at: Instant) -> Armed | Stance | None:
+        assert self._tenure is not None, "a watchdog is told a term"
+        armed = await self._leash.arm(sent_at, self._tenure.term)
+        self._watched = armed is not None
+        return armed
+
+    async def _fed(self, held: Held) -> Stance | None:
+        """Feed; None also where a watchdog answers that holds nothing."""
+        stance = await self._leash.feed(held.sent_at)
+        self._watched = stance in (Stance.GUARDING, Stance.DOWN)
+        return stance if self._watched else None
+
+    async def _state(self) -> MemberState | None:
+        try:
+            return await self._member.observe()
+        except DriverError:
+            return None
+
+    def _stop(self, term: Term) -> Action:
+        args: dict[str, Json] = {"mode": "kill"}
+        return Action(component=self._component, region=self.region, verb=Verb.STOP, term=term, args=args)

@@ -1,0 +1,539 @@
+"""Who may write: a primary is held, let go, taken over and started again, and never are there two. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evac.core.errors import Rejected, Unavailable
+from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.lease import Tenure
+from evac.core.observation import MemberRole
+from evac.core.plan import Action, Placement, Term, Verb
+from evac.core.timing import LeaseTiming
+from evac.engine.codec import decode, encode
+from evac.engine.holding import Keeper, lease_key
+from evac.engine.leased import LeasedMember
+from evac.ports import Truth
+from evac.sim import time
+from evac.stores.memory import MemoryStore
+from fakes.leashes import Hound, Server
+from fakes.lines import CLOCK, Line
+
+EAST, WEST, EUROPE = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
+DB, GROUP = ComponentId("orders-db"), GroupId("shop")
+
+
+def s(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+TIMING = LeaseTiming(renew=s(1), hold=s(6), demote=s(1), watchdog=s(6), reset=s(1), freeze=s(1), wait=s(8.5))
+
+
+@dataclass(slots=True)
+class Site:
+    """A region: its server, the watchdog beside it, its agent's line to the store, and the agent."""
+
+    region: RegionId
+    line: Line
+    server: Server
+    hound: Hound
+    keeper: Keeper
+    member: LeasedMember
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def order(self, verb: Verb, term: int, **args: str) -> Action:
+        return Action(component=DB, region=self.region, verb=verb, term=Term(term), args=args)
+
+    def kill_agent(self) -> None:
+        self.tasks.pop().cancel()
+
+    def start_agent(self, tasks: asyncio.TaskGroup) -> None:
+        """A new agent: it knows nothing."""
+        self.keeper = _keeper(self.region, self.line, self.server, self.hound)
+        self.member = LeasedMember(self.server, self.keeper)
+        self.tasks.append(tasks.create_task(self.keeper.keep()))
+
+
+@dataclass(slots=True)
+class World:
+    store: MemoryStore
+    sites: dict[RegionId, Site]
+    tasks: asyncio.TaskGroup
+
+    @property
+    def east(self) -> Site:
+        return self.sites[EAST]
+
+    @property
+    def west(self) -> Site:
+        return self.sites[WEST]
+
+    async def tenure(self) -> Tenure:
+        record = await self.store.get(lease_key(DB))
+        assert record is not None, "somebody holds it"
+        return decode(record.value, Tenure)
+
+
+def _keeper(region: RegionId, line: Line, server: Server, hound: Hound) -> Keeper:
+    return Keeper(
+        component=DB, group=GROUP, region=region, timing=TIMING, member=server, leash=hound, store=line, clock=CLOCK,
+        chance=random.Random(region),
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def world(*, held: bool = True) -> AsyncIterator[World]:
+    """Two regions, the primary in the first; `held` waits until it is."""
+    store = MemoryStore()
+    await store.commit(
+        expect={}, put={f"placement/{GROUP}": encode(Placement(group=GROUP, primary=EAST, term=Term(1)))}
+    )
+    sites = {}
+    async with asyncio.TaskGroup() as tasks:
+        dogs = []
+        for region in (EAST, WEST):
+            server = Server(role=MemberRole.PRIMARY if region == EAST else MemberRole.STANDBY)
+            line, hound = Line(store), Hound(server, TIMING.watchdog)
+            keeper = _keeper(region, line, server, hound)
+            sites[region] = Site(region, line, server, hound, keeper, LeasedMember(server, keeper))
+            sites[region].start_agent(tasks)
+            dogs.append(tasks.create_task(hound.watch()))
+        made = World(store, sites, tasks)
+        if held:
+            await CLOCK.sleep(s(20))
+            assert await made.tenure() == Tenure(region=EAST, term=Term(1))
+        yield made
+        for task in (*dogs, *(t for site in sites.values() for t in site.tasks)):
+            task.cancel()
+
+
+def told(story: Callable[[World], Awaitable[None]], *, held: bool = True) -> None:
+    async def tell() -> None:
+        async with world(held=held) as here:
+            await story(here)
+
+    time.run(tell())
+
+
+def test_a_primary_is_held_and_lives() -> None:
+    async def story(here: World) -> None:
+        await CLOCK.sleep(s(600))
+        assert here.east.server.killed_at == []
+        assert here.west.server.killed_at == []
+        assert not here.west.hound.there, "where no primary may be, none is watched"
+
+    told(story)
+
+
+def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() -> None:
+    async def story(here: World) -> None:
+        here.east.server.role = MemberRole.STANDBY
+        await CLOCK.sleep(s(10))
+        here.east.server.silent = True
+        await CLOCK.sleep(s(10))
+        await here.store.commit(expect={}, put={}, delete=(f"placement/{GROUP}",))
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
+def test_a_primary_that_no_watchdog_can_see_is_not_held() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.to_be_had = False
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+        here.east.hound.to_be_had = True
+        here.east.hound.blind = True
+        await CLOCK.sleep(s(3))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
+async def moved(here: World, *, term: int = 2) -> timedelta:
+    """Take the lease over in the west and promote there; return when."""
+    receipt = await here.west.member.do(here.west.order(Verb.EXPIRE, term, old=EAST))
+    at = CLOCK.now()
+    assert receipt.kind == "expired"
+    assert receipt.facts["held_by"] == EAST
+    await here.west.member.do(here.west.order(Verb.PROMOTE, term))
+    return at
+
+
+def test_cut_off_it_dies_before_another_takes_over_and_stays_dead() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        cut_at = CLOCK.now()
+        taken_at = await moved(here)
+        (killed_at,) = here.east.server.killed_at
+        assert killed_at < taken_at <= cut_at + TIMING.wait + 2 * TIMING.renew
+        here.east.line.cut = False
+        await CLOCK.sleep(s(60))
+        assert not here.east.server.writes
+        assert here.west.server.writes
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+
+    told(story)
+
+
+def test_what_was_waited_before_it_was_asked_for_counts() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(TIMING.wait + 2 * TIMING.renew)
+        asked_at = CLOCK.now()
+        assert await moved(here) - asked_at < TIMING.renew
+
+    told(story)
+
+
+def test_a_dead_agent_is_a_cut_one() -> None:
+    async def story(here: World) -> None:
+        here.east.kill_agent()
+        await moved(here)
+        assert not here.east.server.writes
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(60))
+        assert not here.east.server.writes
+
+    told(story)
+
+
+def test_a_new_agent_goes_on_where_the_old_one_was() -> None:
+    async def story(here: World) -> None:
+        for _ in range(5):
+            here.east.kill_agent()
+            await CLOCK.sleep(s(3))
+            here.east.start_agent(here.tasks)
+            await CLOCK.sleep(s(10))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_after_the_machine_came_back_it_is_started_under_a_renewal() -> None:
+    async def story(here: World) -> None:
+        here.east.kill_agent()
+        here.east.hound.die()
+        here.east.server.role = MemberRole.STOPPED
+        await CLOCK.sleep(s(5))
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(5))
+        assert here.east.server.writes
+        assert here.east.hound.there
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_a_store_that_was_away_costs_a_restart_and_no_more() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = here.west.line.cut = True
+        await CLOCK.sleep(s(30))
+        assert not here.east.server.writes
+        here.east.line.cut = here.west.line.cut = False
+        await CLOCK.sleep(s(5))
+        assert here.east.server.writes
+        assert (await here.tenure()).region == EAST
+
+    told(story)
+
+
+def test_a_server_that_does_not_start_is_left_to_people() -> None:
+    async def story(here: World) -> None:
+        here.east.server.stubborn = True
+        here.east.line.cut = True
+        await CLOCK.sleep(s(30))
+        here.east.line.cut = False
+        await CLOCK.sleep(s(30))
+        assert here.east.server.did == [Verb.STOP]
+
+    told(story)
+
+
+def test_what_an_order_of_a_higher_term_stopped_is_not_started_again() -> None:
+    async def story(here: World) -> None:
+        here.east.server.term = 9
+        here.east.line.cut = True
+        await CLOCK.sleep(s(30))
+        here.east.line.cut = False
+        await CLOCK.sleep(s(30))
+        assert here.east.server.did == []
+
+    told(story)
+
+
+def test_started_again_is_only_what_a_watchdog_can_be_had_for() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(s(30))
+        here.east.hound.to_be_had = False
+        here.east.line.cut = False
+        await CLOCK.sleep(s(30))
+        assert not here.east.server.writes
+        assert Verb.STOP not in here.east.server.did[1:]
+
+    told(story)
+
+
+def test_lost_replies_and_slow_ones_are_gone_through() -> None:
+    async def story(here: World) -> None:
+        for _ in range(10):
+            here.east.line.replies_lost = 1
+            await CLOCK.sleep(s(7))
+        here.east.line.slow = s(2)
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at == []
+        here.east.line.slow = s(60)
+        await CLOCK.sleep(s(60))
+        assert len(here.east.server.killed_at) == 1
+
+    told(story)
+
+
+def test_a_watchdog_that_died_is_followed_by_another() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.die()
+        await CLOCK.sleep(s(3))
+        assert here.east.hound.there
+        here.east.line.cut = True
+        await CLOCK.sleep(s(1))
+        here.east.hound.die()
+        await moved(here)
+        assert len(here.east.server.killed_at) == 1
+
+    told(story)
+
+
+def test_without_any_watchdog_nothing_is_renewed_and_the_agent_stops_it_in_time() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.to_be_had = False
+        here.east.hound.die()
+        await moved(here)
+        assert here.east.server.did == [Verb.STOP]
+        assert not here.east.server.writes
+
+    told(story)
+
+
+def test_cut_off_without_any_watchdog_the_agent_stops_it_too() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.to_be_had = False
+        here.east.line.cut = True
+        await CLOCK.sleep(s(2))
+        here.east.hound.die()
+        await CLOCK.sleep(TIMING.watchdog + 2 * TIMING.renew)
+        assert here.east.server.did == [Verb.STOP]
+
+    told(story)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    deeds=st.lists(
+        st.tuples(st.sampled_from(["cut", "heal", "slow", "lose", "agent", "hound"]), st.floats(0, 12)), max_size=8
+    )
+)
+def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
+    """Whatever becomes of the old primary's agent: when the lease is taken, its server is dead, and stays so."""
+
+    async def story(here: World) -> None:
+        east = here.east
+
+        async def trouble() -> None:
+            for deed, rest in deeds:
+                match deed:
+                    case "cut" | "heal":
+                        east.line.cut = deed == "cut"
+                    case "slow":
+                        east.line.slow = s(rest / 2)
+                    case "lose":
+                        east.line.replies_lost = 1
+                    case "agent":
+                        east.kill_agent()
+                        await CLOCK.sleep(s(rest / 4))
+                        east.start_agent(here.tasks)
+                    case _:
+                        if not east.line.cut and not east.line.slow:
+                            east.hound.die()
+                            await CLOCK.sleep(s(1))  # with its agent, or in the dark, nobody begins another
+                await CLOCK.sleep(s(rest))
+
+        troubled = here.tasks.create_task(trouble())
+        while not troubled.done() or CLOCK.now() < s(60):
+            try:
+                await moved(here)
+            except (Rejected, Unavailable):
+                await CLOCK.sleep(s(1))
+                continue
+            for _ in range(600):
+                assert not east.server.writes
+                await CLOCK.sleep(s(0.05))
+            await troubled
+            return
+
+    told(story)
+
+
+def test_an_order_to_wait_is_refused_where_waiting_proves_nothing() -> None:
+    async def story(here: World) -> None:
+        expire = here.west.member.do
+        with pytest.raises(Rejected, match="us-east-1 renews its lease"):
+            await expire(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        with pytest.raises(Rejected, match="is us-east-1's, of term 1"):
+            await expire(here.west.order(Verb.EXPIRE, 2, old=EUROPE))
+        with pytest.raises(Rejected, match="of term 1"):
+            await expire(here.west.order(Verb.EXPIRE, 0, old=EAST))
+        with pytest.raises(Rejected, match="old must name the region"):
+            await expire(here.west.order(Verb.EXPIRE, 2))
+        await here.store.commit(expect={}, put={}, delete=(lease_key(DB),))
+        with pytest.raises(Rejected, match="nobody holds a lease"):
+            await expire(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.line.cut = True
+        with pytest.raises(Unavailable, match="the lease cannot be read"):
+            await expire(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        assert (await here.west.member.holds(here.west.order(Verb.EXPIRE, 2, old=EAST))).truth is Truth.NO
+
+    told(story)
+
+
+def test_one_late_renewal_begins_the_wait_anew_and_is_no_sign_of_life() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(s(3))
+        waiting = here.tasks.create_task(moved(here))
+        await CLOCK.sleep(s(1))
+        record = await here.store.get(lease_key(DB))
+        assert record is not None
+        await here.store.commit(expect={}, put={record.key: record.value})
+        late_at = CLOCK.now()
+        assert await waiting >= late_at + TIMING.wait
+
+    told(story)
+
+
+def test_a_lease_that_was_taken_by_waiting_is_proof_again_and_one_that_was_not_is_waited_for() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        asked_at = CLOCK.now()
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 3, old=EAST))
+        assert CLOCK.now() == asked_at
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 3))
+        assert await here.tenure() == Tenure(region=WEST, term=Term(3), waited=True)
+
+    told(story)
+
+    async def forced(here: World) -> None:
+        await here.west.keeper.claim(term=Term(2))  # by a person's word: the east may still write
+        asked_at = CLOCK.now()
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 3, old=EAST))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert not here.east.server.writes
+
+    told(forced)
+
+
+def test_a_planned_move_hands_the_lease_over_without_a_wait() -> None:
+    async def story(here: World) -> None:
+        asked_at = CLOCK.now()
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert CLOCK.now() - asked_at < s(1)
+        await here.east.member.do(here.east.order(Verb.REJOIN, 2))
+        await CLOCK.sleep(s(60))
+        assert here.east.server.role is MemberRole.STANDBY
+        assert not here.east.hound.there
+        assert here.west.server.writes
+        assert here.west.hound.there
+        with pytest.raises(Rejected, match="of the higher term 2"):
+            await here.east.member.do(here.east.order(Verb.PROMOTE, 1))
+
+    told(story)
+
+
+def test_a_move_that_turns_back_holds_its_primary_again() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await CLOCK.sleep(s(30))
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert here.east.server.writes
+        assert here.east.hound.there
+        await CLOCK.sleep(s(60))
+        assert here.east.server.writes
+
+    told(story)
+
+
+def test_a_move_that_turns_back_too_late_starts_nothing() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(2))
+        with pytest.raises(Rejected, match="is us-west-2's"):
+            await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        here.east.line.cut = True
+        with pytest.raises(Unavailable, match="the lease cannot be read"):
+            await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert not here.east.server.writes
+
+    told(story)
+
+
+def test_one_that_was_never_held_is_stopped_and_started_as_before() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert here.east.server.writes
+        await CLOCK.sleep(s(10))
+        assert here.east.server.killed_at == []
+
+    told(story, held=False)
+
+
+def test_nothing_is_claimed_without_a_watchdog_or_from_under_ones_hands() -> None:
+    async def story(here: World) -> None:
+        here.west.hound.to_be_had = False
+        with pytest.raises(Rejected, match="no watchdog can be had"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        here.west.hound.to_be_had = True
+        assert here.west.server.role is MemberRole.STANDBY
+        here.west.line.conflicts = 100
+        with pytest.raises(Unavailable, match="changed 8 times"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+
+    told(story)
+
+
+def test_a_lease_whose_holder_is_gone_is_begun_anew_where_the_placement_says() -> None:
+    async def story(here: World) -> None:
+        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(1)))})
+        await CLOCK.sleep(TIMING.wait + 3 * TIMING.renew)
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1), waited=True)
+
+    told(story, held=False)
+
+
+def test_all_else_is_the_members_own() -> None:
+    async def story(here: World) -> None:
+        member = here.west.member
+        assert await member.check() == ()
+        assert (await member.observe()).role is MemberRole.STANDBY
+        assert (await member.holds(here.west.order(Verb.FOLLOW, 2))).truth is Truth.NO
+        await member.do(here.west.order(Verb.FOLLOW, 2))
+        await member.undo(here.west.order(Verb.FOLLOW, 2))
+        assert here.west.server.did == [Verb.FOLLOW, Verb.FOLLOW]
+        await member.close()
+        assert here.west.server.silent
+
+    told(story)
