@@ -13,6 +13,7 @@ from evac.core.estate import Automation, GroupId, Guard, RegionId, Replication, 
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.run import RunId
+from evac.core.timing import Holding, LeaseTiming
 from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, WEST, placed, shop
 from fakes.estates import changed, dead, everywhere, judged, members, seconds, sweep, view, watched
@@ -178,6 +179,18 @@ def test_an_asynchronous_primary_out_of_reach_calls_a_person() -> None:
     decision = decided(view(estate, dead(estate, EAST)))
     assert isinstance(decision, CallPerson)
     assert decision.reasons[-1].endswith("evac failover us-east-1 --to us-west-2 --accept-loss")
+
+
+def test_an_asynchronous_primary_under_a_lease_is_moved_without_a_person() -> None:
+    second = timedelta(seconds=1)
+    timing = LeaseTiming(
+        renew=second, hold=6 * second, demote=second, watchdog=6 * second, reset=second, wait=9 * second
+    )
+    estate = shop(held=Holding(timing=timing))
+    decision = decided(view(estate, dead(estate, EAST)))
+    assert isinstance(decision, Move)
+    assert decision.target == WEST
+    assert isinstance(decided(view(estate.without_leases(), dead(estate, EAST))), CallPerson)
 
 
 def test_a_silent_agent_is_not_asked_to_stop_anything() -> None:
