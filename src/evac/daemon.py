@@ -23,6 +23,7 @@ from evac.core.errors import Conflict, EstateError, StoreUnavailable
 from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.lease import Leader
 from evac.core.news import Announce
+from evac.devices import DeviceSettings, open_device
 from evac.drivers import driver_kinds, probe_kinds
 from evac.engine import outlook, requests, snapshots
 from evac.engine.agent import Agent
@@ -34,6 +35,7 @@ from evac.engine.leadership import lead
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.signing import Signer, make_known, open_signer
+from evac.engine.switching import Switch, SwitchingMember
 from evac.engine.watchdog import WatchdogLine
 from evac.places import open_place
 from evac.ports import Clock, Driver, Place, Store, Surroundings, Watchable
@@ -115,11 +117,14 @@ async def open_world(loaded: Loaded, *, state: Path, only: RegionId | None = Non
 
 
 async def _open_member(component: Component, region: RegionId, place: Place, clock: Clock, keep: Path) -> Driver:
+    """Open a member; with the devices of its peers around it, if there are any."""
     kind = driver_kinds()[component.driver]
     surroundings = Surroundings(
         component=component, region=region, place=place, clock=clock, keep=keep, peers=component.members
     )
-    return await kind.open(component.members[region], surroundings)
+    member = await kind.open(component.members[region], surroundings)
+    switches = _switches(component, region, place)
+    return SwitchingMember(member, switches=switches, clock=clock) if switches else member
 
 
 @asynccontextmanager
@@ -288,6 +293,16 @@ def _keepers(world: World, region: RegionId) -> Mapping[ComponentId, Keeper]:
             clock=world.clock,
         )
     return keepers
+
+
+def _switches(component: Component, region: RegionId, place: Place) -> Mapping[RegionId, Switch]:
+    """The devices by which an agent at a place can switch off a component's members in other regions."""
+    switches = {}
+    for other, said in component.devices.items():
+        assert isinstance(said, DeviceSettings), "loading reads them"
+        if other != region:
+            switches[other] = Switch(device=open_device(said, place), poll=said.poll, within=said.within)
+    return switches
 
 
 def _agent(world: World, region: RegionId, keepers: Mapping[ComponentId, Keeper]) -> Agent:

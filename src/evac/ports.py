@@ -200,6 +200,16 @@ class Driver(Protocol):
     async def close(self) -> None: ...
 
 
+class Device(Protocol):
+    """What can switch one host off from outside. Both raise a driver's errors, and may be asked again."""
+
+    async def switch_off(self) -> None:
+        """Give the order. That it was taken proves nothing."""
+
+    async def says_off(self) -> bool:
+        """Return whether the host is off by the device's own word."""
+
+
 @runtime_checkable
 class Watchable(Protocol):
     """A driver whose member is a server on a host, so that a watchdog there can kill it and keep it down."""

@@ -183,6 +183,7 @@ def _components(file: EstateFile, members: Members) -> Iterator[Component]:
                 purpose=purpose,
                 members=members.components[component],
                 replication=replication(section) if purpose is Purpose.STATE else None,
+                devices={RegionId(region): device for region, device in section.devices.items()},
                 directs=section.directs or support.directs,
                 verifiable=Verb.VERIFY in support.verbs,
                 relays=support.relays,

@@ -2,13 +2,14 @@
 
 Intuition: a rule looks at a scene (the file, its members, all names that are declared) and yields what it finds, each
 with the path to mend. Rules are many and small, and know nothing of one another; the list at the end is all of them.
-They live by what they are about: `names`, `promises`, `layout`, `leases`, `keeping`, `exposure`.
+They live by what they are about: `names`, `promises`, `layout`, `leases`, `devices`, `keeping`, `exposure`.
 
 What this is not: the form (`schema`), or whether the systems really are like that (`evac check`).
 """
 
 from __future__ import annotations
 
+from evac.config.devices import DEVICES
 from evac.config.exposure import EXPOSURE
 from evac.config.form import Formed, mark_of
 from evac.config.keeping import KEEPING
@@ -20,7 +21,7 @@ from evac.config.promises import PROMISES
 from evac.config.scene import Found, Scene
 from evac.config.source import Document, Problem
 
-RULES = (*NAMES, *PROMISES, *LAYOUT, *LEASES, *KEEPING, *EXPOSURE)
+RULES = (*NAMES, *PROMISES, *LAYOUT, *LEASES, *DEVICES, *KEEPING, *EXPOSURE)
 
 
 def check(formed: Formed, members: Members, document: Document) -> list[Problem]:

@@ -25,6 +25,7 @@ from evac.core.estate import (
     Strategy,
     WhenAlone,
 )
+from evac.devices import DeviceSettings
 from evac.drivers.settings import Duration, EstatePath, Settings
 from evac.places.ssh import SshSettings
 
@@ -197,6 +198,9 @@ class ComponentSection(Settings):
     """Which driver speaks to it (`evac.drivers`)."""
     replication: ReplicationSection | None = None
     """How its state is copied; only for drivers that hold state. Default: `sync` with one acknowledgement."""
+    devices: dict[str, DeviceSettings] = Field(default_factory=dict)
+    """What can switch a member's host off from outside, by its region. Its word that the host is off lets evac leave a
+    silent primary that acknowledges alone. Default: none."""
     directs: Directs | None = None
     """What a router chooses for clients: `entry`, the region whose door they come in by, or `work`, the region that
     serves them once they are in. Default: its driver's word (`rfc2136` entry, `haproxy` work)."""

@@ -159,6 +159,8 @@ class Component:
     purpose: Purpose
     members: Mapping[RegionId, object]
     replication: Replication | None = None
+    devices: Mapping[RegionId, object] = field(default_factory=dict)
+    """What can switch a member's host off from outside, by region; values that only devices understand."""
     directs: Directs | None = None
     verifiable: bool = False
     """Whether its driver can be told to do what a client does (`Verb.VERIFY`)."""

@@ -47,5 +47,6 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str
 
 
 def _of(step: Step) -> RegionId:
-    """The region whose member a fence's receipt is about: of a lease that ran out, not the one that waited for it."""
-    return RegionId(str(step.action.args["old"])) if step.action.verb is Verb.EXPIRE else step.action.region
+    """The region whose member a fence's receipt is about: not the one that waited for a lease, or asked a device."""
+    from_afar = step.action.verb in (Verb.EXPIRE, Verb.SWITCH_OFF)
+    return RegionId(str(step.action.args["old"])) if from_afar else step.action.region

@@ -8,7 +8,7 @@ from __future__ import annotations
 from evac.core.assessment import answers
 from evac.core.estate import Component, ComponentId, Estate, Purpose, RegionId, ReplicationMode
 from evac.core.observation import MemberRole
-from evac.core.plan import Placement
+from evac.core.plan import Placement, Verb
 from evac.core.protection import alone
 from evac.core.targets import Members
 from evac.core.verdict import Assessment
@@ -17,13 +17,16 @@ from evac.core.verdict import Assessment
 def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> str:
     """Return why the old primaries cannot be fenced without a person; empty if they can.
 
-    A source whose agent answers can stop what it hosts, which is enough where nothing else was promised. Services that
-    are merely wanted do not count: a plan leaves out what it cannot fence of them.
+    A source whose agent answers can stop what it hosts, and for a silent one a device or the end of a lease does it:
+    enough where nothing else was promised. Services that are merely wanted do not count: a plan leaves out what it
+    cannot fence of them.
     """
     alive = answers(assessment, placement.primary, estate=estate)
     wanted = estate.wanted_only(placement.group)
     for component in estate.group_components(placement.group, Purpose.STATE):
-        if component.service in wanted or lapses(component) or (alive and not keeps_all(component, placement)):
+        if component.service in wanted:
+            continue
+        if not keeps_all(component, placement) and (alive or from_afar(component, placement.primary)):
             continue
         if reason := unstarvable(component, estate, assessment, placement, members):
             return reason
@@ -39,12 +42,15 @@ def keeps_all(component: Component, placement: Placement) -> bool:
     return component.replication.mode is ReplicationMode.SYNC and component.id in placement.sync
 
 
-def lapses(component: Component) -> bool:
-    """Return whether the old primary of a component ends by itself when its region is silent: it is held under a lease.
+def from_afar(component: Component, primary: RegionId) -> Verb | None:
+    """Return how a silent old primary is fenced without its region and without its standbys; None: by nobody.
 
-    That it is so at this moment, whoever waits for the lease sees.
+    That a device or a lease really is there, whoever asks it sees.
     """
-    return component.replication is not None and component.replication.held is not None
+    if primary in component.devices:
+        return Verb.SWITCH_OFF
+    held = component.replication.held if component.replication else None
+    return Verb.EXPIRE if held else None
 
 
 def unstarvable(

@@ -33,6 +33,7 @@ SHIPPED: Mapping[Verb, tuple[timedelta, timedelta]] = {
     Verb.PREPARE: (timedelta(seconds=0.3), timedelta(seconds=2)),
     Verb.STOP: (timedelta(seconds=0.3), timedelta(seconds=2)),
     Verb.REFUSE: (timedelta(seconds=0.2), timedelta(seconds=1)),
+    Verb.SWITCH_OFF: (timedelta(seconds=3), timedelta(seconds=15)),
     Verb.EXPIRE: (timedelta(seconds=5), timedelta(seconds=10)),
     Verb.CATCH_UP: (timedelta(seconds=0.1), timedelta(seconds=1)),
     Verb.PROMOTE: (timedelta(seconds=0.4), timedelta(seconds=2)),

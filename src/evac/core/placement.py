@@ -87,6 +87,7 @@ def _done(placement: Placement, run: Run, step: Step) -> Placement:
             Verb.PREPARE
             | Verb.STOP
             | Verb.REFUSE
+            | Verb.SWITCH_OFF
             | Verb.EXPIRE
             | Verb.CATCH_UP
             | Verb.FOLLOW

@@ -29,6 +29,7 @@ class Verb(StrEnum):
               changes nothing a client sees
     STOP      the member can acknowledge no write from now on, and stays down: a fence
     REFUSE    this standby durably refuses the old primary: enough of them starve it, a fence
+    SWITCH_OFF  a device has switched the silent old primary's host off, and says that it is off: a fence
     EXPIRE    the lease of the silent old primary has run out, and is this member's now: a fence
     CATCH_UP  this standby holds everything that any refusing standby, or the stopped primary, holds
     PROMOTE   this standby becomes the primary, at the run's term, once it holds all that its receipts hold
@@ -42,6 +43,7 @@ class Verb(StrEnum):
     PREPARE = "prepare"
     STOP = "stop"
     REFUSE = "refuse"
+    SWITCH_OFF = "switch-off"
     EXPIRE = "expire"
     CATCH_UP = "catch-up"
     PROMOTE = "promote"

@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from evac.core.afar import fence_from_afar, uncovered
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
 from evac.core.fence import QUORUM
-from evac.core.fencing import keeps_all, lapses, unstarvable
+from evac.core.fencing import from_afar, keeps_all, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.protection import set_of
 from evac.core.rebuilding import rebuild, standbys_then
 from evac.core.steps import LIMITS, Situation, step_of
 from evac.core.targets import obstacle
-from evac.core.timing import LeaseTiming
 from evac.core.verdict import Diagnosis
 
 
@@ -101,8 +101,7 @@ def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> t
                 notes.append(f"{component.id} stays where it is: {refusal}")
                 continue
             chains.append(tuple(replace(step, optional=True) for step in chain))
-        if any(s.action.verb is Verb.EXPIRE for s in chains[-1]):
-            notes.append(_uncovered(component, move.source))
+        notes += [uncovered(component, s) for s in chains[-1] if s.action.verb in (Verb.SWITCH_OFF, Verb.EXPIRE)]
         if _unguarded(component, _followers(component, move, situation)):
             notes.append(
                 f"{component.id}: no standby is left to acknowledge; the new primary writes alone until one is"
@@ -147,14 +146,18 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     lost = unstarvable(component, situation.estate, situation.assessment, situation.placement, situation.members)
     keeps = keeps_all(component, situation.placement)
     person = move.accept_loss
-    if lost and (keeps or not alive) and not person and not lapses(component):
+    afar = from_afar(component, move.source)
+    if lost and not person and (keeps or not (alive or afar)):
         raise UnsafePlan((lost,))
     refusals = [
         step_of(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
         for r in situation.standbys(component, move.source)
     ]
     if not alive:
-        return [*refusals, _expiry(component, move, term=term)] if lost and not person else refusals
+        if not lost or person:
+            return refusals
+        assert afar is not None, "what nothing can fence is refused"
+        return [*refusals, fence_from_afar(component, afar, old=move.source, target=move.target, term=term)]
     stop = step_of(
         component,
         move.source,
@@ -166,29 +169,6 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
         optional=not lost or person,
     )
     return [*refusals, stop]
-
-
-def _expiry(component: Component, move: Move, *, term: Term) -> Step:
-    """The target waits until the old primary's lease has certainly run out, and has it from then on."""
-    args: dict[str, Json] = {"old": move.source}
-    step = step_of(component, move.target, Verb.EXPIRE, Phase.FENCE, term=term, args=args, retries=3, undoable=False)
-    return replace(step, timeout=_lease(component).wait + step.timeout)
-
-
-def _uncovered(component: Component, source: RegionId) -> str:
-    """What is waited for, and what it proves nothing of: a person who reads the plan may know better."""
-    timing = _lease(component)
-    return (
-        f"{component.id}: promoted {timing.wait.total_seconds():g} s after {source}'s last renewal of its lease; not"
-        f" covered: a machine paused for more than {timing.freeze.total_seconds():g} s, or a watchdog that died with"
-        " its agent"
-    )
-
-
-def _lease(component: Component) -> LeaseTiming:
-    assert component.replication is not None, "state components are replicated, which loading checks"
-    assert component.replication.held is not None, "what has no lease is refused"
-    return component.replication.held.timing
 
 
 def switch_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:

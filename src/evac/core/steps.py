@@ -21,6 +21,7 @@ LIMITS: Mapping[Verb, timedelta] = {
     Verb.PREPARE: timedelta(seconds=30),
     Verb.STOP: timedelta(seconds=20),
     Verb.REFUSE: timedelta(seconds=15),
+    Verb.SWITCH_OFF: timedelta(minutes=2),
     Verb.EXPIRE: timedelta(seconds=15),
     Verb.CATCH_UP: timedelta(seconds=30),
     Verb.PROMOTE: timedelta(seconds=30),

@@ -53,7 +53,14 @@ class LeasedMember:
                     await self._keeper.rest()
                     return await self._member.do(action)
                 case (
-                    Verb.PREPARE | Verb.REFUSE | Verb.CATCH_UP | Verb.FOLLOW | Verb.PROTECT | Verb.SHIFT | Verb.VERIFY
+                    Verb.PREPARE
+                    | Verb.REFUSE
+                    | Verb.SWITCH_OFF
+                    | Verb.CATCH_UP
+                    | Verb.FOLLOW
+                    | Verb.PROTECT
+                    | Verb.SHIFT
+                    | Verb.VERIFY
                 ):  # pragma: no branch (the union is closed)
                     return await self._member.do(action)
         except StoreUnavailable as trouble:

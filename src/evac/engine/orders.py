@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 LOOK_TIMEOUT = timedelta(seconds=3)
 """How long a look before an effect may take; then the effect counts as not seen."""
-HARMS_WHEN_LATE = frozenset({Verb.PROMOTE, Verb.PROTECT, Verb.REJOIN})
+HARMS_WHEN_LATE = frozenset({Verb.SWITCH_OFF, Verb.PROMOTE, Verb.PROTECT, Verb.REJOIN})
 """What could make a second writer, or lose writes, at a member that has not heard of a newer term."""
 STORE_TRIES_MAX = 12
 """How often a store that does not answer is asked, about a minute in all."""

@@ -28,6 +28,10 @@ def done(step: Step, receipt: Receipt) -> str:
         case Verb.REFUSE:
             waited = f", after {facts['waited_s']} s" if facts.get("waited_s") else ""
             return f"{where} refuses {action.args.get('old', 'the old primary')}{_at(facts)}{waited} ({receipt.kind})"
+        case Verb.SWITCH_OFF:
+            waited = f", {facts['waited_s']} s after the order" if facts.get("waited_s") else ""
+            old = action.args.get("old", "the old")
+            return f"{where} had {old}'s host switched off, as its device says{waited} ({receipt.kind})"
         case Verb.EXPIRE:
             last = f", last renewed {facts['waited_s']} s before" if facts.get("waited_s") else ""
             return f"{where} has the lease: {action.args.get('old', 'the old')}'s has run out{last} ({receipt.kind})"

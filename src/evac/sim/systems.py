@@ -238,7 +238,7 @@ def _holds(node: Node, action: Action) -> bool:
             return node.sync == _sync(args)
         case Verb.SHIFT:
             return bool(node.weights == args["weights"])
-        case Verb.PREPARE | Verb.EXPIRE | Verb.CATCH_UP | Verb.VERIFY:
+        case Verb.PREPARE | Verb.SWITCH_OFF | Verb.EXPIRE | Verb.CATCH_UP | Verb.VERIFY:
             return True
 
 
@@ -254,6 +254,8 @@ def _change(node: Node, region: RegionId, action: Action) -> Receipt:
             node.before[Verb.REFUSE] = node.upstream
             node.upstream = None
             return Receipt(kind="starved", facts={"position": node.position, "term": action.term})
+        case Verb.SWITCH_OFF:
+            return Receipt(kind="device", facts={"switched_off": str(args["old"])})
         case Verb.EXPIRE:
             return Receipt(kind="expired", facts={"held_by": str(args["old"])})
         case Verb.CATCH_UP:
@@ -295,7 +297,7 @@ def _change_back(node: Node, verb: Verb) -> None:
             node.sync = node.before[verb]
         case Verb.SHIFT:
             node.weights = node.before[verb]
-        case Verb.PREPARE | Verb.EXPIRE | Verb.CATCH_UP | Verb.PROMOTE | Verb.REJOIN | Verb.VERIFY:
+        case Verb.PREPARE | Verb.SWITCH_OFF | Verb.EXPIRE | Verb.CATCH_UP | Verb.PROMOTE | Verb.REJOIN | Verb.VERIFY:
             pass
 
 

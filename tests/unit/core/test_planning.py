@@ -6,8 +6,9 @@ import pytest
 
 from evac.core.decision import Rejoin
 from evac.core.errors import UnsafePlan
-from evac.core.estate import RegionId
+from evac.core.estate import Estate, RegionId
 from evac.core.fence import unfenced
+from evac.core.fencing import unfenceable
 from evac.core.plan import Phase, Plan, RunKind, StepId, SyncSet, Term, Verb
 from evac.core.planning import plan_move
 from evac.core.protection import set_of
@@ -124,6 +125,35 @@ def test_a_lease_that_ran_out_opens_the_promotion_and_that_of_another_region_doe
     others = replace(expire, action=replace(expire.action, args={"old": EUROPE}))
     strange = replace(plan, steps=tuple(others if s.id == expire.id else s for s in plan.steps))
     assert "nothing proves" in unfenced(strange, promote, {expire.id: "expired"})
+
+
+def test_an_asynchronous_source_out_of_reach_is_switched_off_where_a_device_can() -> None:
+    estate = switchable(shop(acks=0))
+    plan = failover(situation(estate, dead(estate, EAST)))
+    off, promote = plan.step(StepId("switch-off:orders-db@us-west-2")), plan.step(StepId("promote:orders-db@us-west-2"))
+    assert off.action.args == {"old": EAST}
+    assert off.id in promote.needs
+    assert unfenced(plan, promote, {off.id: "device"}) == ""
+    assert any("a device says that its host in us-east-1 is off" in note for note in plan.notes)
+    answering = plan_move(move(EAST, WEST), situation(estate, judged(estate)), term=TERM)
+    assert not verbs(answering, Verb.SWITCH_OFF)
+    assert unfenceable(estate, dead(estate, EAST), placed(estate), members(estate)) == ""
+    elsewhere = replace(placed(estate), primary=WEST)
+    assert unfenceable(estate, dead(estate, WEST), elsewhere, members(estate)) != "", "no device is there"
+
+
+def test_a_device_does_not_prove_that_nothing_synchronous_is_lost() -> None:
+    estate = switchable(shop())
+    assert not verbs(failover(situation(estate, dead(estate, EAST))), Verb.SWITCH_OFF)
+    seen = {at: state for at, state in members(estate).items() if at != (ORDERS_DB, EUROPE)}
+    with pytest.raises(UnsafePlan, match="must refuse the old primary"):
+        failover(replace(situation(estate, dead(estate, EAST)), members=seen))
+
+
+def switchable(estate: Estate) -> Estate:
+    """The estate with a device for the home of orders-db."""
+    database = replace(estate.components[ORDERS_DB], devices={EAST: "a plug"})
+    return replace(estate, components={**estate.components, ORDERS_DB: database})
 
 
 def test_what_is_merely_wanted_and_cannot_be_fenced_stays_behind() -> None:
