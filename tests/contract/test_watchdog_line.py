@@ -105,6 +105,12 @@ async def test_a_frozen_one_that_is_to_be_released_is_killed(server: postgresql.
     assert server.pids()
 
 
+async def test_one_that_is_not_there_need_not_be_released(server: postgresql.Member, to: WatchdogProcess) -> None:
+    await line(server, to).release(boot_time())
+    assert to.pid is None
+    assert server.pids()
+
+
 async def test_one_begun_too_late_kills_at_once_and_says_so(server: postgresql.Member, to: WatchdogProcess) -> None:
     leash = line(server, to)
     await leash.arm(boot_time() - W, 3)

@@ -25,11 +25,15 @@ class Line:
     slow: timedelta = timedelta()
     renewed_at: Instant | None = None
     """When the newest commit that succeeded was sent."""
+    behind: Record | None = None
+    """What the nearest copy still says of this record."""
     conflicts: int = 0
     """So many commits find that somebody else was quicker."""
 
     async def get(self, key: str, *, near: bool = False) -> Record | None:
         await self._reach()
+        if near and self.behind is not None and self.behind.key == key:
+            return self.behind
         return await self.store.get(key, near=near)
 
     async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:

@@ -189,12 +189,13 @@ class Keeper:
         if self._resting or not self._concerns(record, awaited):
             return True
         record, awaited = await self._read()
-        if self._concerns(record, awaited):
-            tenure = decode(record.value, Tenure) if record else None
-            if record is not None and tenure is not None and tenure.region == self.region:
-                await self._come_back(record, tenure)
-            else:
-                await self._begin(record)
+        if not self._concerns(record, awaited):
+            return True  # the near copy was behind
+        tenure = decode(record.value, Tenure) if record else None
+        if record is not None and tenure is not None and tenure.region == self.region:
+            await self._come_back(record, tenure)
+        else:
+            await self._begin(record)
         return False
 
     def _concerns(self, record: Record | None, awaited: Awaited) -> bool:

@@ -94,8 +94,9 @@ class WatchdogLine:
         return await self._tell(Feed(sent_at=sent_at), within=ANSWER)
 
     async def release(self, now: Instant) -> None:
-        if await self._tell(Release(sent_at=now), within=ANSWER) is not Stance.IDLE:
-            self._kill()
+        if await self._tell(Release(sent_at=now), within=ANSWER) is Stance.IDLE:
+            return  # it ends by itself, once all it was doing is done
+        self._kill()
 
     async def _tell(self, order: Order, *, within: timedelta) -> Stance | None:
         said = await self._said(order, within=within)

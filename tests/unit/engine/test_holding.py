@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -146,6 +146,18 @@ def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() ->
         assert await here.store.get(lease_key(DB)) is None
 
     told(story, held=False)
+
+
+def test_a_copy_of_the_store_that_is_behind_begins_nothing() -> None:
+    async def story(here: World) -> None:
+        old = await here.store.get(lease_key(DB))
+        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(5)))})
+        here.west.line.behind = replace(old, value=encode(Tenure(region=WEST, term=Term(1)))) if old else None
+        await CLOCK.sleep(s(3))
+        assert await here.tenure() == Tenure(region=EUROPE, term=Term(5))
+        assert not here.west.hound.there
+
+    told(story)
 
 
 def test_a_primary_that_no_watchdog_can_see_is_not_held() -> None:
