@@ -15,9 +15,10 @@ from typing import Any
 
 from evac.core.errors import Unavailable
 from evac.core.estate import ComponentId, Estate, Probe, RegionId
-from evac.core.lease import Leader, LeaseTiming
+from evac.core.lease import Leader
 from evac.core.news import News
 from evac.core.observation import MemberRole
+from evac.core.timing import LeaseTiming
 from evac.daemon import reign
 from evac.engine.agent import Agent
 from evac.engine.controller import Controller

@@ -119,7 +119,7 @@ class Member:
                 there = node.upstream == args["primary"] and node.streams_now()
             case Verb.PROTECT:
                 there = node.role is MemberRole.PRIMARY and node.sync == _sync(args) and node.enough(node.position)
-            case Verb.PREPARE | Verb.VERIFY | Verb.SHIFT | Verb.STOP:
+            case Verb.PREPARE | Verb.VERIFY | Verb.SHIFT | Verb.STOP | Verb.EXPIRE | Verb.SWITCH_OFF:
                 there = False
         return self._receipt(action) if there else None
 
@@ -362,7 +362,7 @@ class Member:
                 return True  # an outcome that is reached again and again, with nothing to be done twice
             case Verb.PROMOTE:
                 return node.role is MemberRole.PRIMARY and self.obedience.knows_what_is_done
-            case Verb.PREPARE | Verb.SHIFT | Verb.VERIFY:
+            case Verb.PREPARE | Verb.SHIFT | Verb.VERIFY | Verb.EXPIRE | Verb.SWITCH_OFF:
                 return False
 
     async def _until(self, holds: Callable[[], bool], *, failing: Exception, within: float = SETTLE) -> None:

@@ -18,12 +18,13 @@ from random import Random
 
 from evac.core.decision import CallPerson, Hold
 from evac.core.estate import ComponentId, Detection, Estate, RegionId, ReplicationMode
-from evac.core.lease import Leader, LeaseTiming
+from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
+from evac.core.timing import LeaseTiming
 from evac.engine.codec import encode
 from evac.engine.election import LEADING, Candidate
 from evac.engine.journal import read_runs

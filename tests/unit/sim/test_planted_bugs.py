@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from evac.core.estate import Detection, RegionId, ReplicationMode
-from evac.core.lease import Held, Leader, LeaseTiming
+from evac.core.lease import Held, Leader
+from evac.core.timing import LeaseTiming
 from evac.engine.election import LEADING, Candidate
 from evac.sim import campaign
 from evac.sim.estates import EAST, EUROPE, WEST
