@@ -9,6 +9,9 @@ when none is left.
 The processes are found by their parent and by their working directory, which every process of PostgreSQL has in the
 data directory: children whose postmaster died are found as well.
 
+On a full disk the marker takes the room of a file that a stopped server can do without, `postmaster.opts`: it is moved
+and written over in its place, which needs no block.
+
 With nobody left, the lock file and the shared memory it names are removed: a dead postmaster that nobody has reaped yet
 still has its number, and PostgreSQL would take it for a living one.
 
@@ -61,15 +64,22 @@ find_tree() {
   done
 }
 """
+_MARK = """
+mark() {
+  echo "$term" 1<> "$marker.new" && truncate -s "$((${#term} + 1))" "$marker.new" &&
+    sync "$marker.new" && chmod 644 "$marker.new" && mv "$marker.new" "$marker"
+}
+"""
 _STOP = (
     """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6
 [ -d "$data" ] || exit 13
 """
     + _TERM
+    + _MARK
     + _TREE
     + """
 stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
-echo "$term" > "$marker.new" && sync "$marker.new" && mv "$marker.new" "$marker" || exit 1
+mark || { rm -f "$marker.new"; mv "$data/postmaster.opts" "$marker.new" 2>/dev/null && mark; } || exit 1
 sync "$(dirname "$marker")"
 : > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
 sync "$data/standby.signal" "$data"
