@@ -61,6 +61,9 @@ class Agent:
         self._bad_news = asyncio.Event()
         self._blind = ""
         """Why the place gives no sign of life; empty when it does."""
+        chance = chance or random.Random()
+        self._life = f"{chance.getrandbits(32):08x}"
+        """Names this agent's clock: after a restart it may be another machine's."""
         self._connection: int | None = None
         """By which of the place's connections the last sign of life came."""
         self._seeing_since: Instant = timedelta()
@@ -72,7 +75,7 @@ class Agent:
             probe_kinds=probe_kinds,
             members=members,
             clock=clock,
-            chance=chance or random.Random(),
+            chance=chance,
             seen=self._note,
         )
 
@@ -139,7 +142,7 @@ class Agent:
     async def _tell(self) -> None:
         """Publish what was seen since the last time; what the store did not take is told with the next."""
         telling, self._seen = self._seen, deque(maxlen=KEPT_MAX)
-        record = encode_view(self._region, telling, now=self._clock.now())
+        record = encode_view(self._region, telling, now=self._clock.now(), life=self._life)
         try:
             async with asyncio.timeout(self._detection.timeout.total_seconds()):
                 await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)

@@ -34,6 +34,7 @@ from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.verdict import Assessment, Diagnosis
 from evac.engine.bootstrap import first_placement
+from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Way, execute, open_run
 from evac.engine.journal import read_journal
@@ -82,6 +83,7 @@ class Controller:
         self._announce = announce
         self._name = name
         self._signer = signer
+        self._clocks = ClockFilter()
         self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
         self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
@@ -135,7 +137,7 @@ class Controller:
         after = await self._store.revision()
         async for change in self._store.watch(PREFIX, after=after):
             if change.record is not None:
-                seen = decode_view(change.record.value, now=self._clock.now())
+                seen = decode_view(change.record.value, now=self._clock.now(), clocks=self._clocks)
                 self.known.detector = fold(self.known.detector, *seen)
                 self._changed.set()
 

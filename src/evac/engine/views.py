@@ -1,8 +1,8 @@
 """Views: what an agent saw since it last told, as one compact record under `views/<region>`.
 
 Intuition: two machines do not share a clock, but both can count how long ago something was. So a record carries ages,
-measured against the moment it was published, and its reader sets them against the moment it read: instants on the
-reader's own clock, late by the store's delay at most.
+measured against the moment it was published, and its reader sets them against that moment on its own clock, as well as
+that can be known (`clock_filter`): late by the store's delay at most.
 
 The record itself is the region's heartbeat: it is published only while the agent can act in its region and reach the
 store. A reader that finds a record it has not seen written (after a start) knows nothing of its age, and must not take
@@ -22,8 +22,9 @@ from typing import Any, cast
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, RegionId, ServiceId
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.engine.clock_filter import ClockFilter
 
-FORMAT = 1
+FORMAT = 2
 PREFIX = "views/"
 
 
@@ -32,8 +33,8 @@ def view_key(region: RegionId) -> str:
     return f"{PREFIX}{region}"
 
 
-def encode_view(region: RegionId, observations: Iterable[Observation], *, now: Instant) -> bytes:
-    """Return the record of what the agent of `region` saw, published at `now` on its own clock."""
+def encode_view(region: RegionId, observations: Iterable[Observation], *, now: Instant, life: str) -> bytes:
+    """Return the record of what the agent of `region` saw, published at `now` on its own clock, which `life` names."""
     probed: list[list[object]] = []
     members: list[list[object]] = []
     for seen in observations:
@@ -47,12 +48,14 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
                 members.append([seen.component, seen.region, _us(now - seen.at), seen.reason, state])
             case Heartbeat():  # pragma: no branch (the union is closed)
                 assert seen.region == region, "the record is this agent's own heartbeat"
-    record = {"format": FORMAT, "region": region, "probed": probed, "members": members}
+    record = {"format": FORMAT, "region": region, "life": life, "sent": _us(now), "probed": probed, "members": members}
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def decode_view(record: bytes, *, now: Instant) -> tuple[Observation, ...]:
+def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Observation, ...]:
     """Return what a record says, on the clock of the reader who got it `now`: the heartbeat, then the rest.
+
+    `clocks` is what that reader knows of the agents' clocks, and learns from this record.
 
     Raises `EvacError` for a record of another format.
     """
@@ -63,17 +66,18 @@ def decode_view(record: bytes, *, now: Instant) -> tuple[Observation, ...]:
                 f"a view is in format {told['format']}, this evac reads {FORMAT}: run one version everywhere"
             )
         region = RegionId(told["region"])
-        seen: list[Probed | MemberSeen] = [_probed(region, row, now) for row in told["probed"]]
-        seen += [_member(row, now) for row in told["members"]]
+        sent_at = clocks.sent_at(region, life=str(told["life"]), sent=_span(told["sent"]), now=now)
+        seen: list[Probed | MemberSeen] = [_probed(region, row, sent_at) for row in told["probed"]]
+        seen += [_member(row, sent_at) for row in told["members"]]
     except (KeyError, TypeError, ValueError) as error:
         raise EvacError(f"a view cannot be read ({error!r}): was the store written by something else?") from error
-    return Heartbeat(at=now, region=region), *sorted(seen, key=lambda s: s.at)
+    return Heartbeat(at=sent_at, region=region), *sorted(seen, key=lambda s: s.at)
 
 
-def _probed(vantage: RegionId, row: list[Any], read_at: Instant) -> Probed:
+def _probed(vantage: RegionId, row: list[Any], sent_at: Instant) -> Probed:
     service, region, age, took, ok, as_client, reason = row
     return Probed(
-        at=read_at - _span(age),
+        at=sent_at - _span(age),
         vantage=vantage,
         service=ServiceId(service),
         region=RegionId(region),
@@ -84,10 +88,10 @@ def _probed(vantage: RegionId, row: list[Any], read_at: Instant) -> Probed:
     )
 
 
-def _member(row: list[Any], read_at: Instant) -> MemberSeen:
+def _member(row: list[Any], sent_at: Instant) -> MemberSeen:
     component, region, age, reason, state = row
     return MemberSeen(
-        at=read_at - _span(age),
+        at=sent_at - _span(age),
         component=ComponentId(component),
         region=RegionId(region),
         state=None if state is None else _state(state),

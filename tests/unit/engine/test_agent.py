@@ -16,6 +16,7 @@ from evac.core.errors import Rejected, Unavailable
 from evac.core.estate import ComponentId, Detection, Estate, Probe, Region, RegionId, RegionRole, ServiceId
 from evac.core.observation import MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.agent import Agent
+from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, view_key
 from evac.sim import time
 from fakes.standing import NotingStore, ScriptedMember, ScriptedPlace, ScriptedProber, ScriptedProbes
@@ -52,7 +53,8 @@ class Told:
         self.store = store
 
     def all(self) -> list[Observation]:
-        return [o for put in self.store.written for o in decode_view(put[view_key(HERE)], now=timedelta(hours=1))]
+        records = [put[view_key(HERE)] for put in self.store.written]
+        return [o for r in records for o in decode_view(r, now=timedelta(hours=1), clocks=ClockFilter())]
 
     def probed(self, service: str) -> list[Probed]:
         return [o for o in self.all() if isinstance(o, Probed) and o.service == service]

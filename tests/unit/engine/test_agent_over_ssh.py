@@ -17,6 +17,7 @@ from evac.drivers.probes import TCP
 from evac.drivers.probes.tcp import TcpSettings
 from evac.engine.agent import Agent
 from evac.engine.clock import BootClock
+from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, view_key
 from evac.places import open_place
 from fakes.loopback_ssh import loopback_host
@@ -52,7 +53,8 @@ async def test_it_sees_through_ssh_and_falls_silent_with_it(tmp_path: Path) -> N
     store = NotingStore()
 
     def told() -> list[Observation]:
-        return [o for put in store.written for o in decode_view(put[view_key(HERE)], now=timedelta(hours=1))]
+        records = [put[view_key(HERE)] for put in store.written]
+        return [o for r in records for o in decode_view(r, now=timedelta(hours=1), clocks=ClockFilter())]
 
     greeter = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = greeter.sockets[0].getsockname()[1]

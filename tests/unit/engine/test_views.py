@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, RegionId, ServiceId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, encode_view, view_key
 
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
@@ -37,6 +39,16 @@ states = st.builds(
 )
 
 
+def written(seen: Iterable[Observation], *, now: timedelta, life: str = "a") -> bytes:
+    """A record of HERE."""
+    return encode_view(HERE, seen, now=now, life=life)
+
+
+def read_anew(record: bytes, *, now: timedelta) -> tuple[Observation, ...]:
+    """A record as somebody reads it who has read none before."""
+    return decode_view(record, now=now, clocks=ClockFilter())
+
+
 def test_instants_are_those_of_the_reader() -> None:
     seen = Probed(
         at=timedelta(seconds=99.8),
@@ -48,8 +60,8 @@ def test_instants_are_those_of_the_reader() -> None:
         reason="no answer in 1.0 s",
         as_client=True,
     )
-    record = encode_view(HERE, [seen], now=timedelta(seconds=100))
-    heartbeat, read = decode_view(record, now=timedelta(seconds=7))
+    record = written([seen], now=timedelta(seconds=100))
+    heartbeat, read = read_anew(record, now=timedelta(seconds=7))
     assert heartbeat == Heartbeat(at=timedelta(seconds=7), region=HERE)
     assert isinstance(read, Probed)
     assert read.at == timedelta(seconds=6.8)
@@ -63,19 +75,29 @@ def test_members_come_back_as_they_were_oldest_first(told: list[tuple[timedelta,
         MemberSeen(at=now - age, component=ComponentId("orders-db"), region=HERE, state=state, reason=reason)
         for age, state, reason in told
     ]
-    assert list(decode_view(encode_view(HERE, seen, now=now), now=now)[1:]) == sorted(seen, key=lambda s: s.at)
+    assert list(read_anew(written(seen, now=now), now=now)[1:]) == sorted(seen, key=lambda s: s.at)
 
 
 def test_a_quiet_interval_is_a_small_record() -> None:
-    assert len(encode_view(HERE, [], now=timedelta())) < 80
-    assert decode_view(encode_view(HERE, [], now=timedelta()), now=timedelta()) == (
-        Heartbeat(at=timedelta(), region=HERE),
-    )
+    assert len(encode_view(HERE, [], now=timedelta(days=300), life="0123abcd")) < 120
+    assert read_anew(written([], now=timedelta()), now=timedelta()) == (Heartbeat(at=timedelta(), region=HERE),)
 
 
 def test_a_record_is_a_heartbeat_itself_so_that_one_among_what_was_seen_adds_nothing() -> None:
     seen = [Heartbeat(at=timedelta(), region=HERE)]
-    assert encode_view(HERE, seen, now=timedelta()) == encode_view(HERE, [], now=timedelta())
+    assert written(seen, now=timedelta()) == written([], now=timedelta())
+
+
+def test_what_the_store_held_up_is_read_as_old_as_it_is_and_what_follows_comes_after_it() -> None:
+    clocks = ClockFilter()
+    told = [timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=2.5)]
+    delays = [timedelta(seconds=0.1), timedelta(seconds=1.4), timedelta(seconds=0.1)]
+    seen = [MemberSeen(at=at, component=ComponentId("orders-db"), region=HERE, state=None, reason="") for at in told]
+    read = [
+        decode_view(written([one], now=at), now=at + delay, clocks=clocks)
+        for one, at, delay in zip(seen, told, delays, strict=True)
+    ]
+    assert [[o.at for o in each] for each in read] == [[at + delays[0]] * 2 for at in told]
 
 
 @pytest.mark.parametrize(
@@ -84,14 +106,18 @@ def test_a_record_is_a_heartbeat_itself_so_that_one_among_what_was_seen_adds_not
         (b"\xff", "cannot be read"),
         (b"[]", "cannot be read"),
         (b"{}", "cannot be read"),
-        (b'{"format":2}', "format 2"),
-        (b'{"format":1,"region":"r","probed":[[1]],"members":[]}', "cannot be read"),
-        (b'{"format":1,"region":"r","probed":[],"members":[["c","r",1,"",{"role":"king"}]]}', "cannot be read"),
+        (b'{"format":1}', "format 1"),
+        (b'{"format":2,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
+        (
+            b'{"format":2,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
+            "read",
+        ),
+        (b'{"format":2,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
     ],
 )
 def test_another_format_is_refused(record: bytes, says: str) -> None:
     with pytest.raises(EvacError, match=says):
-        decode_view(record, now=timedelta())
+        read_anew(record, now=timedelta())
 
 
 def test_key() -> None:

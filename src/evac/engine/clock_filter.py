@@ -1,0 +1,55 @@
+"""How the clocks of agents stand to the reader's own, by the quickest of their records of late.
+
+Intuition: a record says when it was sent, by its sender's clock, and the reader knows when it came. In between lie the
+difference of two clocks, which hardly changes, and the way, which is never negative: so the smallest sum of late is
+nearest to the difference alone (the clock filter of NTP, RFC 5905 section 10). A record that the store held up for a
+second, while it chose a leader, is then read as a second old. If it were read as new, all that its agent sees within
+the next second would seem to be older than what it has told already, and count for nothing.
+
+What this is not: a clock that two machines share. Each agent's clock is set against the reader's, and only here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evac.core.estate import RegionId
+from evac.core.observation import Instant
+
+OF_LATE = timedelta(seconds=30)
+"""A record stays in the filter for this long at least, and twice as long at most. Two clocks that differ by 500 parts
+in a million, the most that NTP corrects, are then 30 ms apart from what the filter holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """The least differences of two spans on end: the present one, which began at `since`, and the one before."""
+
+    life: str
+    since: Instant
+    least: timedelta
+    before: timedelta
+
+
+class ClockFilter:
+    """What one reader knows of the clocks of all agents."""
+
+    def __init__(self) -> None:
+        self._known: dict[RegionId, _Known] = {}
+
+    def sent_at(self, region: RegionId, *, life: str, sent: Instant, now: Instant) -> Instant:
+        """Return when, on the reader's clock, a record was sent that has come `now`: then at the latest.
+
+        `life` names the sender's clock: another one tells nothing of this one.
+        """
+        gap = now - sent
+        known = self._known.get(region)
+        if known is None or known.life != life or now - known.since >= 2 * OF_LATE:
+            known = _Known(life=life, since=now, least=gap, before=gap)
+        elif now - known.since >= OF_LATE:
+            known = _Known(life=life, since=now, least=gap, before=known.least)
+        else:
+            known = _Known(life=life, since=known.since, least=min(known.least, gap), before=known.before)
+        self._known[region] = known
+        return sent + min(known.least, known.before)
