@@ -1,9 +1,12 @@
 """Election: of all agents that could lead, one does, by a lease in the store.
 
-Intuition: the record `leader` names who leads. Its holder renews it by compare-and-set; the others read it now and
-then, and when its version has stood still for long enough on their own clocks they take it, by compare-and-set too, so
-of several that try one succeeds. A leader that cannot renew stops leading before anybody else may begin. It need not
-wait for itself: when it reaches the store again before anybody took the lease, it takes it again at once.
+Intuition: the record `leader` names who leads. Its holder renews it by compare-and-set; the others watch it, and when
+its version has stood still for long enough on their own clocks they read it, and take it, by compare-and-set too, so of
+several that try one succeeds. A watch hears of each renewal as soon as the nearest copy has it; whoever only read it
+now and then might hear of the last one when the store has chosen a new leader of its own, and begin to wait then.
+
+A leader that cannot renew stops leading before anybody else may begin. It need not wait for itself: when it reaches the
+store again before anybody took the lease, it takes it again at once.
 
 What a former leader may still have on its way to the store is harmless: a journal's entries carry a term, which the
 next leader raises before it goes on with a run.
@@ -16,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -63,6 +67,8 @@ class Candidate:
         self._timing = timing
         self._chance = chance or random.Random()
         self._favoured = favoured or _always
+        self._awaited: Awaited | None = None
+        """The newest version heard of, whoever wrote it."""
 
     async def stand(self, lead: Callable[[Leader], Awaitable[None]]) -> None:
         """Wait for the lead, hold it while `lead` runs, and stand again when it is lost, until cancelled.
@@ -70,31 +76,61 @@ class Candidate:
         `lead` is cancelled when the lease can no longer be renewed in time. When it ends by itself, or by a failing
         store, the lease is left to run out, so that others may do better.
         """
+        following = asyncio.create_task(self._follow(), name=f"lease of {KEY} followed")
         lapsed: Leader | None = None
+        try:
+            while True:
+                mine, held = await self._won(lapsed)
+                lapsed = mine if await self._reign(mine, held, lead) else None
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+
+    async def _follow(self) -> None:
+        """Note each renewal when it is heard of, without end."""
         while True:
-            mine, held = await self._won(lapsed)
-            lapsed = mine if await self._reign(mine, held, lead) else None
+            try:
+                after = await self._store.revision()
+                async with aclosing(self._store.watch(KEY, after=after)) as changes:
+                    async for change in changes:
+                        if change.key == KEY:
+                            self._heard(change.record.version if change.record else 0)
+            except StoreUnavailable:
+                await self._clock.sleep(self._timing.renew)
+
+    def _heard(self, version: int) -> Awaited:
+        """Note that the lease is at a version, and return since when it is known to be."""
+        now = self._clock.now()
+        self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
+        return self._awaited
 
     async def _won(self, lapsed: Leader | None) -> tuple[Leader, Held]:
         """Return once the lease is ours; `lapsed` is our own that we have laid down."""
-        awaited: Awaited | None = None
         let_go_first = -1
         while True:
             try:
-                record = await self._store.get(KEY)
-                now = self._clock.now()
-                version = record.version if record else 0
-                awaited = awaited.seen(version, now) if awaited else Awaited(version=version, read_at=now)
-                if lapsed and record and decode(record.value, Leader) == lapsed:
-                    return await self._take(record)
-                if record is None or awaited.over(now, self._timing):
-                    if let_go_first == version or await self._favoured():
+                if lapsed or self._awaited is None or self._awaited.over(self._clock.now(), self._timing):
+                    record = await self._store.get(KEY)
+                    version = record.version if record else 0
+                    awaited = self._heard(version)
+                    if lapsed and record and decode(record.value, Leader) == lapsed:
                         return await self._take(record)
-                    let_go_first = version
+                    if record is None or awaited.over(self._clock.now(), self._timing):
+                        if let_go_first == version or await self._favoured():
+                            return await self._take(record)
+                        let_go_first = version
             except (Conflict, StoreUnavailable):
                 # Another one was quicker, or nobody can tell: it is read again, and its time begins anew if it moved.
                 pass
-            await self._clock.sleep(self._timing.renew * self._chance.uniform(0.5, 1.0))
+            await self._clock.sleep(self._pause())
+
+    def _pause(self) -> timedelta:
+        """Return how long to wait until the lease is looked at again: a while, or until it is over if sooner."""
+        pause: timedelta = self._timing.renew * self._chance.uniform(0.5, 1.0)
+        if self._awaited is None:
+            return pause
+        left = self._awaited.read_at + self._timing.wait - self._clock.now()
+        return min(pause, left) if left > timedelta() else pause
 
     async def _take(self, record: Record | None) -> tuple[Leader, Held]:
         """Take a lease that is free, or over. Raises `Conflict` and `StoreUnavailable`."""

@@ -14,7 +14,7 @@ from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.core.observation import Instant
-from evac.engine.election import LEADING, Candidate, leader
+from evac.engine.election import KEY, LEADING, Candidate, leader
 from evac.sim import time
 from evac.stores.memory import MemoryStore
 from fakes.lines import CLOCK, Line
@@ -82,6 +82,52 @@ def test_one_leads_and_another_follows_soon_after_it_is_cut_off() -> None:
         return reigns
 
     assert len(time.run(tell()).told) == 2
+
+
+def test_the_wait_begins_when_the_last_renewal_is_heard_of_however_slowly_the_store_answers() -> None:
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        lines = {name: Line(store) for name in ("a", "b")}
+        async with asyncio.TaskGroup() as group:
+            tasks = {n: group.create_task(candidate(n, line).stand(reigns.lead)) for n, line in lines.items()}
+            await CLOCK.sleep(timedelta(seconds=10))
+            (first,) = reigns.now
+            [other] = lines.keys() - {first}
+            lines[other].slow = timedelta(seconds=1.5)
+            slow_at = CLOCK.now()
+            await store.commit(expect={}, put={f"{KEY}s of other kinds": b""})
+            while (renewed_at := lines[first].renewed_at) is None or renewed_at < slow_at:
+                await CLOCK.sleep(timedelta(milliseconds=10))
+            tasks[first].cancel()
+            await CLOCK.sleep(timedelta(seconds=1.5))
+            lines[other].slow = timedelta()
+            await CLOCK.sleep(renewed_at + LEADING.wait + LEADING.renew - CLOCK.now())
+            assert reigns.now == {other}
+            tasks[other].cancel()
+
+    time.run(tell())
+
+
+def test_who_hears_of_no_renewal_reads_the_lease_before_it_takes_it() -> None:
+    class Deaf(Line):
+        async def revision(self) -> int:
+            raise StoreUnavailable("nothing is heard")
+
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        lines = {name: Deaf(store) for name in ("a", "b")}
+        async with asyncio.TaskGroup() as group:
+            tasks = {n: group.create_task(candidate(n, line).stand(reigns.lead)) for n, line in lines.items()}
+            await CLOCK.sleep(timedelta(seconds=60))
+            (first,) = reigns.now
+            assert reigns.told == []
+            tasks[first].cancel()
+            await CLOCK.sleep(2 * SOON)
+            assert reigns.now == lines.keys() - {first}
+            for task in tasks.values():
+                task.cancel()
+
+    time.run(tell())
 
 
 def test_a_renewal_whose_reply_was_lost_is_still_a_renewal() -> None:

@@ -53,6 +53,12 @@ SLOW_WHILE_AGENTS_DIE = (
     *(fault(Kind.KILL_AGENT, 10.5 + 2 * n, 0.2, region=WEST) for n in range(8)),
     *(fault(Kind.KILL_LEADER, 11.0 + 3 * n, 0.2) for n in range(6)),
 )
+SLOW_WHILE_LEADERS_DIE = (
+    fault(Kind.SLOW_DATABASE, 9.0, 40.0, region=WEST),
+    fault(Kind.SWITCHOVER, 9.2, 0.1, other=WEST),
+    *(fault(Kind.KILL_AGENT, 10.5 + 1.5 * n, 0.2, region=WEST) for n in range(20)),
+    *(fault(Kind.KILL_LEADER, 10.7 + 1.9 * n, 0.2) for n in range(18)),
+)
 ONE_SEES_IT_FAIL = (
     fault(Kind.FREEZE_AGENT, 9.0, 30.0, region=EAST),
     fault(Kind.LINK_CUT, 9.0, 30.0, region=EAST, other=WEST),
@@ -67,7 +73,7 @@ ONE_SEES_IT_FAIL = (
         pytest.param(Rules(timing=G_IS_A), LEADERS_ARE_CUT_OFF, "S5", id="g-is-a"),
         pytest.param(
             Rules(obedience=Obedience(looks_at_the_term=False)),
-            SLOW_WHILE_AGENTS_DIE,
+            SLOW_WHILE_LEADERS_DIE,
             "S6",
             id="no-fence-at-the-target",
         ),
