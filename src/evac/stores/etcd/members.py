@@ -36,7 +36,9 @@ PAUSE_MIN, PAUSE_MAX = timedelta(milliseconds=50), timedelta(milliseconds=250)
 SLOWEST_BYTES_PER_S = 512 * 1024
 """How slowly a question may be sent before its member counts as silent."""
 STRIKES_MAX = 2
-"""How often in a row a member may fail until another one is asked, however well it says it is."""
+"""How often in a row a member may fail until another one is asked, however well it says it is. What fails within
+`Patience.attempt` of the first failure is one time: several questions wait for one answer, or for one election.
+"""
 TOKENS_MAX = 3
 """How often one question may ask for a new token."""
 _KEEPALIVE = [
@@ -67,8 +69,10 @@ class Patience:
     """How long no change may come after a pulse until what was before it counts as all that was."""
     linger: timedelta = timedelta(seconds=30)
     """How long a stream that nobody reads is kept."""
+    back_soon: timedelta = timedelta(milliseconds=250)
+    """How soon the member named first is looked at, once another one is asked: it may only have had no leader."""
     back: timedelta = timedelta(seconds=10)
-    """How often the member named first is looked at, while another one is asked."""
+    """How seldom it is looked at in the end, each pause being twice the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,8 @@ class Members:
         self._current = 0
         self._strikes = dict.fromkeys(address.endpoints, 0)
         """How often in a row each has failed."""
+        self._struck_at = dict.fromkeys(address.endpoints, float("-inf"))
+        """When each was counted to have failed last (loop time)."""
         self._seeking: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
         """Questions that go on to their own end, whoever has stopped waiting: a connection that is given up while it is
@@ -121,13 +127,19 @@ class Members:
 
     def leave(self, member: str) -> None:
         """Let the current member be chosen anew, if this is it: it has failed."""
-        self._strikes[member] += 1
+        self._strike(member)
         if member == self.current:
             self._current = (self._current + 1) % len(self.address.endpoints)
             if self._seeking is None or self._seeking.done():
                 self._seeking = asyncio.create_task(self._seek(), name="etcd member sought")
         for tell in tuple(self._told):
             tell(member)
+
+    def _strike(self, member: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._struck_at[member] >= self.patience.attempt.total_seconds():
+            self._strikes[member] += 1
+            self._struck_at[member] = now
 
     async def chosen(self) -> str:
         """Return the current member, once one is chosen."""

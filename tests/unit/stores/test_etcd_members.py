@@ -1,0 +1,88 @@
+"""Which member of a cluster is asked, by servers on loopback that answer, or do not, as a test wants them to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evac.stores.etcd.address import EtcdAddress
+from evac.stores.etcd.members import Members, Patience
+from evac.stores.etcd.wire import RANGE, STATUS
+
+PATIENCE = Patience(attempt=timedelta(milliseconds=300), seek=timedelta(seconds=10), whole=timedelta(seconds=30))
+HEADER = {"member_id": "1", "cluster_id": "1", "revision": "1", "raft_term": "1"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Scripted:
+    """A member that leads its cluster. It says so after `status_after`; to anything else `silent` says nothing."""
+
+    silent: bool = False
+    status_after: timedelta = timedelta()
+    asked: int = 0
+    """How many questions but for its status have come."""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                path, length = (
+                    head.split(b" ")[1].decode(),
+                    head.lower().split(b"content-length: ")[1].split(b"\r\n")[0],
+                )
+                await reader.readexactly(int(length))
+                if path == STATUS:
+                    await asyncio.sleep(self.status_after.total_seconds())
+                else:
+                    self.asked += 1
+                    if self.silent:
+                        await reader.read()
+                body = json.dumps({"header": HEADER, "leader": "1"}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def asking(*scripted: Scripted) -> AsyncIterator[Members]:
+    """Serve members, the nearest first, and give what asks them."""
+    servers = [await asyncio.start_server(each.answer, "127.0.0.1", 0) for each in scripted]
+    endpoints = tuple(f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers)
+    members = Members(EtcdAddress(endpoints=endpoints, namespace="evac"), patience=PATIENCE, chance=random.Random(1))
+    try:
+        yield members
+    finally:
+        await members.close()
+        for server in servers:
+            server.close()
+            await server.wait_closed()
+
+
+async def test_questions_that_fail_together_are_one_failure_and_do_not_lose_the_nearest_member() -> None:
+    near = Scripted(silent=True, status_after=timedelta(milliseconds=100))
+    far = Scripted(status_after=timedelta(milliseconds=250))
+    async with asking(near, far) as members:
+        nearest = members.current
+        questions = [asyncio.create_task(members.ask(RANGE, {})) for _ in range(3)]
+        while near.asked < len(questions):
+            await asyncio.sleep(0.01)
+        near.silent = False
+        assert all([(await question).unanswered == 1 for question in questions])
+        assert members.current == nearest
+        assert far.asked == 0
+
+
+async def test_a_member_that_says_it_is_well_and_fails_again_and_again_is_left() -> None:
+    near, far = Scripted(silent=True), Scripted(status_after=timedelta(milliseconds=50))
+    async with asking(near, far) as members:
+        nearest = members.current
+        answer = await members.ask(RANGE, {})
+        assert answer.unanswered >= 2
+        assert members.current != nearest
+        assert far.asked == 1
