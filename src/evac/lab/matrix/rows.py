@@ -70,8 +70,8 @@ class Hazard:
     sync: Expected
     asynchronous: Expected
     by_agents: Expected | None = None
-    """What has to follow in asynchronous mode with an agent in every region, where that is another thing: only a
-    region's own agent may stop its primary.
+    """What has to follow in asynchronous mode with an agent in every region, where that is another thing: there the
+    primary is held under a lease, whose end is waited for.
     """
     parts: tuple[Part, ...] = ()
     crash: Crash | None = None
@@ -144,10 +144,10 @@ _TWO = (
 )
 
 
-def _one(name: str, sync: Expected, asynchronous: Expected, part: Part) -> Hazard:
+def _one(name: str, sync: Expected, asynchronous: Expected, part: Part, *, by_agents: Expected | None = None) -> Hazard:
     agents = part.what in (Target.AGENT, Target.STORE)
     forms: tuple[Form, ...] = ("distributed",) if agents else ("embedded", "distributed")
-    return Hazard(name=name, sync=sync, asynchronous=asynchronous, parts=(part,), forms=forms)
+    return Hazard(name=name, sync=sync, asynchronous=asynchronous, by_agents=by_agents, parts=(part,), forms=forms)
 
 
 HAZARDS: tuple[Hazard, ...] = (
@@ -155,28 +155,21 @@ HAZARDS: tuple[Hazard, ...] = (
     _one("loss", _S, _S, Part(kind=_K.LOSS, value=(0.02, 0.1))),
     _one("cut-link", _S, _S, Part(kind=_K.CUT, at=Place.LINK)),
     _one("standby-power", _S, _S, Part(kind=_K.POWER, at=Place.STANDBY)),
-    _one("freeze-agent", _S, _S, Part(kind=_K.FREEZE, what=Target.AGENT, at=Place.ANYWHERE)),
-    _one("kill-agent", _S, _S, Part(kind=_K.KILL, what=Target.AGENT, at=Place.ANYWHERE)),
+    _one("freeze-agent", _S, _C, Part(kind=_K.FREEZE, what=Target.AGENT, at=Place.ANYWHERE)),
+    _one("kill-agent", _S, _C, Part(kind=_K.KILL, what=Target.AGENT, at=Place.ANYWHERE)),
     _one("kill-store-member", _S, _S, Part(kind=_K.KILL, what=Target.STORE, at=Place.ANYWHERE)),
     _one("freeze-store-member", _S, _S, Part(kind=_K.FREEZE, what=Target.STORE, at=Place.ANYWHERE)),
-    Hazard(name="kill", sync=_M, asynchronous=_M, by_agents=_P, parts=(Part(kind=_K.KILL),)),
-    _one("power", _M, _P, Part(kind=_K.POWER)),
-    _one("cut", _M, _P, Part(kind=_K.CUT)),
-    _one("cut-in", _M, _P, Part(kind=_K.CUT_IN)),
-    _one("cut-out", _M, _P, Part(kind=_K.CUT_OUT)),
+    _one("kill", _M, _M, Part(kind=_K.KILL)),
+    _one("power", _M, _P, Part(kind=_K.POWER), by_agents=_M),
+    _one("cut", _M, _P, Part(kind=_K.CUT), by_agents=_M),
+    _one("cut-in", _M, _P, Part(kind=_K.CUT_IN), by_agents=_M),
+    _one("cut-out", _M, _P, Part(kind=_K.CUT_OUT), by_agents=_M),
     _one("freeze-database", _M, _M, Part(kind=_K.FREEZE)),
-    _one("freeze-all", _M, _P, Part(kind=_K.FREEZE, what=Target.ALL)),
+    _one("freeze-all", _M, _P, Part(kind=_K.FREEZE, what=Target.ALL), by_agents=_M),
     _one("loss-40", _M, _C, Part(kind=_K.LOSS, value=(0.4, 0.4))),
     _one("disk-full", _M, _M, Part(kind=_K.DISK_FULL)),
     Hazard(name="leader-switchover", sync=_C, asynchronous=_C, crash=Crash(entries_max=55)),
-    Hazard(
-        name="leader-failover",
-        sync=_M,
-        asynchronous=_M,
-        by_agents=_P,
-        parts=(Part(kind=_K.KILL),),
-        crash=Crash(entries_max=35),
-    ),
+    Hazard(name="leader-failover", sync=_M, asynchronous=_M, parts=(Part(kind=_K.KILL),), crash=Crash(entries_max=35)),
     Hazard(name="two", sync=_C, asynchronous=_C, parts=_TWO),
 )
 """What leaves a primary where it is comes first: one lab serves for all of that."""
