@@ -68,7 +68,7 @@ def test_a_lost_region_is_left_rebuilt_and_returned_to() -> None:
         await on.until(lambda s: calm(s) and not s.placements[0].awaiting_rejoin)
         assert on.world.systems.nodes[ORDERS_DB, EAST].upstream == WEST
         await on.until(lambda s: all(m.state and m.state.upstream != EAST for m in s.members))
-        await asyncio.sleep(on.world.estate.detection.interval.total_seconds())
+        await asyncio.sleep(3 * on.world.estate.detection.interval.total_seconds())  # every member was looked at since
         reply = await on.ask(Wish.FAILBACK)
         assert reply.refused == ()
         await on.until(at(EAST))
@@ -431,6 +431,7 @@ def entered(region: RegionId | None) -> Callable[[Snapshot], bool]:
 
 def test_a_person_sends_clients_in_by_another_door_and_back() -> None:
     async def play(on: Embedded) -> None:
+        await asyncio.sleep(2)  # by then every vantage point has tried every door
         assert (await on.ask(Wish.SHIFT, target=WEST)).refused == ()
         await on.until(entered(WEST))
         assert on.world.systems.nodes[SHOP_DNS, WEST].weights[WEST] == 100
