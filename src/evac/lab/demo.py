@@ -1,6 +1,8 @@
 """The demo: three regions on this machine, clients that write, a region that dies, and everything evac does about it.
 
-Nothing is staged: the lines are those `evac serve` prints, the writes are those real clients had acknowledged, and the
+evac's agents and the store run in the regions, and the agent that leads is in the one that dies.
+
+Nothing is staged: the lines are those the agents print, the writes are those real clients had acknowledged, and the
 end is a judgement over their record. A promise that was broken makes it fail.
 
 What this is not: a measurement; that is the bench, which plays many more scenarios, several times each.
@@ -12,7 +14,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -61,13 +63,15 @@ class Ending:
 async def play(folder: Path, screen: Screen) -> Ending:
     """Play the demo in a lab of its own in `folder`, which is emptied first. Raises `EvacError` if it cannot be."""
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    screen.headline("bringing up three regions: PostgreSQL, Valkey, HAProxy, DNS, a shop; a WAN in between")
-    async with stage(folder, mode="sync") as on, _following(on.evac.log, screen.line):
+    screen.headline(
+        "bringing up three regions: PostgreSQL, Valkey, HAProxy, DNS, a shop, etcd, an agent; a WAN in between"
+    )
+    async with stage(folder, mode="sync", form="distributed") as on, _following(on, screen.line):
         if not on.dns:
             screen.headline("knotd is not installed: the lab goes on without DNS, clients know the load balancers")
         if not await on.until(lambda s: serves_well(s, HOME), within_s=READY_WAIT_S):
             raise EvacError(
-                f"after {READY_WAIT_S:.0f} s evac does not see a lab that is well; its log: {folder}/evac.log"
+                f"after {READY_WAIT_S:.0f} s evac does not see a lab that is well; see {folder}/*/agent.log"
             )
         screen.state(await on.estate.health())
         outside = at_lab.outside(on.layout, dns=on.dns)
@@ -92,7 +96,9 @@ async def _acts(on: Stage, screen: Screen) -> Acts:
     await asyncio.sleep(CALM.total_seconds())
     fault = await on.lab.fault(FaultKind.POWER, HOME)
     assert fault.at_s is not None, "a fault that took effect has an instant"
-    screen.headline(f"{HOME} loses power")
+    leader = (await on.estate.health()).leader
+    leads = "; its agent leads" if leader is not None and leader.region == HOME else ""
+    screen.headline(f"{HOME} loses power{leads}")
     failover = await _run_of(on, RunKind.FAILOVER, within_s=MOVE_WAIT_S)
     await asyncio.sleep(CALM.total_seconds())
     screen.state(await on.estate.health())
@@ -101,7 +107,7 @@ async def _acts(on: Stage, screen: Screen) -> Acts:
     rejoin = await _run_of(on, RunKind.REJOIN, within_s=REJOIN_WAIT_S)
     target = failover.plan.target
     if not await on.until(lambda s: serves_well(s, target), within_s=REJOIN_WAIT_S):
-        raise EvacError(f"{HOME} was not a standby again after {REJOIN_WAIT_S:.0f} s; see evac.log")
+        raise EvacError(f"{HOME} was not a standby again after {REJOIN_WAIT_S:.0f} s; see its agent.log")
     screen.state(await on.estate.health())
     screen.headline(f"back home: a planned switch to {HOME}")
     failback = await on.estate.failback(reason="the demo goes home")
@@ -171,9 +177,17 @@ def _broken(store: str, verdict: Verdict) -> Sequence[str]:
 
 
 @asynccontextmanager
-async def _following(log: Path, line: Callable[[str], None]) -> AsyncIterator[None]:
-    """Pass on the lines of a growing file for as long as the context lives."""
-    async with _beside(_follow(log, line)):
+async def _following(on: Stage, line: Callable[[str], None]) -> AsyncIterator[None]:
+    """Pass on what the agents say for as long as the context lives, each line behind its region."""
+    width = max(map(len, on.layout.regions))
+
+    def from_region(region: str) -> Callable[[str], None]:
+        return lambda said: line(f"{region:<{width}} {said}")
+
+    async with AsyncExitStack() as stack:
+        for region in on.layout.regions:
+            log = on.lab.folder / region / "agent.log"
+            await stack.enter_async_context(_beside(_follow(log, from_region(region))))
         yield
 
 
