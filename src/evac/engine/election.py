@@ -127,9 +127,8 @@ class Candidate:
     def _pause(self) -> timedelta:
         """Return how long to wait until the lease is looked at again: a while, or until it is over if sooner."""
         pause: timedelta = self._timing.renew * self._chance.uniform(0.5, 1.0)
-        if self._awaited is None:
-            return pause
-        left = self._awaited.read_at + self._timing.wait - self._clock.now()
+        over_at = self._awaited.read_at + self._timing.wait if self._awaited else timedelta()
+        left = over_at - self._clock.now()
         return min(pause, left) if left > timedelta() else pause
 
     async def _take(self, record: Record | None) -> tuple[Leader, Held]:

@@ -130,6 +130,21 @@ def test_who_hears_of_no_renewal_reads_the_lease_before_it_takes_it() -> None:
     time.run(tell())
 
 
+def test_who_begins_while_the_store_is_away_leads_when_it_is_there() -> None:
+    async def tell() -> None:
+        reigns, line = Reigns(), Line(MemoryStore(), cut=True)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            assert reigns.now == set()
+            line.cut = False
+            await CLOCK.sleep(LEADING.renew)
+            assert reigns.now == {"a"}
+            task.cancel()
+
+    time.run(tell())
+
+
 def test_a_renewal_whose_reply_was_lost_is_still_a_renewal() -> None:
     async def tell() -> None:
         store, reigns = MemoryStore(), Reigns()
