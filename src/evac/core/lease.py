@@ -2,8 +2,8 @@
 
 Intuition: two machines do not share a clock, but each can count how long ago something was on its own. A lease is a
 record with a version that every renewal changes. The holder counts from the moment it *sent* the renewal that
-succeeded and lays the right down at an age of `hold`. Whoever wants it counts from the moment its own read of a
-version *returned*; when the version has not changed for `wait`, the holder's count, begun earlier, has run out. The
+succeeded and lays the right down at an age of `hold`. Whoever wants it counts from the moment it *heard* of a version,
+by a read or a watch; when the version has not changed for `wait`, the holder's count, begun earlier, has run out. The
 store's own time to live is not used.
 
 What this is not: the times and what they must satisfy (`core.timing`), or reading and writing the record
@@ -35,7 +35,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """Somebody else's lease as one who waits sees it: its version, and when the first read of that returned."""
+    """Somebody else's lease as one who waits sees it: its version, and when that was heard of first."""
 
     version: int
     read_at: Instant

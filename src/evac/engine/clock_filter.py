@@ -17,9 +17,9 @@ from datetime import timedelta
 from evac.core.estate import RegionId
 from evac.core.observation import Instant
 
-OF_LATE = timedelta(seconds=30)
-"""A record stays in the filter for this long at least, and twice as long at most. Two clocks that differ by 500 parts
-in a million, the most that NTP corrects, are then 30 ms apart from what the filter holds."""
+OF_LATE = timedelta(seconds=5)
+"""A record stays in the filter for this long at least, and twice as long at most: longer than a store takes to choose a
+leader, and soon over where a machine was paused and its clock with it, whose records seem late until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from evac.engine.clock_filter import OF_LATE, ClockFilter
 
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
 delays = st.timedeltas(timedelta(), timedelta(seconds=5))
+hours = st.timedeltas(timedelta(hours=-1), timedelta(hours=1))
 QUICK = timedelta(milliseconds=40)
 
 
@@ -19,7 +20,7 @@ def s(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-@given(st.lists(st.tuples(st.timedeltas(timedelta(), s(20)), delays), min_size=1, max_size=20), st.timedeltas())
+@given(st.lists(st.tuples(st.timedeltas(timedelta(), s(20)), delays), min_size=1, max_size=20), hours)
 def test_never_later_than_it_came_nor_earlier_than_it_was_sent(
     told: list[tuple[timedelta, timedelta]], ahead: timedelta
 ) -> None:
@@ -56,6 +57,18 @@ def test_clocks_that_drift_apart_are_followed() -> None:
         now = s(turn * 0.5)
         read = clocks.sent_at(HERE, life="a", sent=now * (1 - rate), now=now)
         assert now - read <= 2 * OF_LATE * rate
+
+
+def test_a_clock_that_stood_still_with_its_machine_is_believed_again_soon() -> None:
+    clocks, paused = ClockFilter(), s(3)
+    for turn in range(100):
+        clocks.sent_at(HERE, life="a", sent=s(turn * 0.5), now=s(turn * 0.5))
+    begins = 50.0
+    for turn in range(40):
+        sent = s(begins + turn * 0.5)
+        read = clocks.sent_at(HERE, life="a", sent=sent, now=sent + paused)
+        if turn * 0.5 >= 2 * OF_LATE.total_seconds():
+            assert read == sent + paused
 
 
 def test_after_a_long_silence_nothing_is_known() -> None:

@@ -10,7 +10,8 @@ The processes are found by their parent and by their working directory, which ev
 data directory: children whose postmaster died are found as well.
 
 On a full disk the marker takes the room of a file that a stopped server can do without, `postmaster.opts`: it is moved
-and written over in its place, which needs no block.
+and written over in its place, which needs no block (but where a file system copies on write). A marker that is there
+already is written over itself: terms only grow, so nothing of the old one stays.
 
 With nobody left, the lock file and the shared memory it names are removed: a dead postmaster that nobody has reaped yet
 still has its number, and PostgreSQL would take it for a living one.
@@ -64,10 +65,19 @@ find_tree() {
   done
 }
 """
-_MARK = """
+MARK = """
 mark() {
-  echo "$term" 1<> "$marker.new" && truncate -s "$((${#term} + 1))" "$marker.new" &&
-    sync "$marker.new" && chmod 644 "$marker.new" && mv "$marker.new" "$marker"
+  echo "$term" 1<> "$marker.new" && truncate -s "$((${#term} + 1))" "$marker.new" && chmod 644 "$marker.new" &&
+    sync "$marker.new" && mv "$marker.new" "$marker"
+}
+mark_somehow() {
+  [ "$(cat "$marker" 2>/dev/null)" = "$term" ] && return
+  mark && return
+  rm -f "$marker.new"
+  mark && return
+  rm -f "$marker.new"
+  mv "$data/postmaster.opts" "$marker.new" 2>/dev/null && mark && return
+  [ -s "$marker" ] && echo "$term" 1<> "$marker" && sync "$marker"
 }
 """
 _STOP = (
@@ -75,13 +85,13 @@ _STOP = (
 [ -d "$data" ] || exit 13
 """
     + _TERM
-    + _MARK
+    + MARK
     + _TREE
     + """
 stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
-mark || { rm -f "$marker.new"; mv "$data/postmaster.opts" "$marker.new" 2>/dev/null && mark; } || exit 1
+mark_somehow || exit 1
 sync "$(dirname "$marker")"
-: > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
+true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
 sync "$data/standby.signal" "$data"
 find_master
 if [ "$mode" = clean ] && [ -n "$master" ]; then

@@ -219,7 +219,7 @@ class Members:
         began = loop.time()
         try:
             reply = await self._signed_in(member, path, content)
-            self._strikes[member] = 0
+            self._strikes[member], self._struck_at[member] = 0, float("-inf")
             return reply
         except httpx.HTTPError as error:
             why = f"{member} {_say(error)}"
