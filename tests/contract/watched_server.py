@@ -93,9 +93,11 @@ class WatchdogProcess:
 
 
 @asynccontextmanager
-async def watched(member: postgresql.Member, folder: Path, **changes: object) -> AsyncIterator[WatchdogProcess]:
+async def watched(
+    member: postgresql.Member, folder: Path, *, within_s: float = WITHIN_S, extra: tuple[str, ...] = ()
+) -> AsyncIterator[WatchdogProcess]:
     """Run a watchdog for a server; it is killed at the end."""
-    watchdog = WatchdogProcess(member=member, path=folder / "w.sock", **changes)  # type: ignore[arg-type]
+    watchdog = WatchdogProcess(member=member, path=folder / "w.sock", within_s=within_s, extra=extra)
     try:
         assert await watchdog.start() == 0
         yield watchdog

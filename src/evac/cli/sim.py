@@ -11,7 +11,8 @@ from evac.cli.terminal import JsonOption, note, print_json_line
 from evac.core.estate import ReplicationMode
 from evac.sim import campaign
 from evac.sim.campaign import Choice, Tally
-from evac.sim.simulation import Result, simulate
+from evac.sim.setting import Result
+from evac.sim.simulation import simulate
 
 TOLD_EACH = 100
 """After so many seeds a person is told how far it is."""

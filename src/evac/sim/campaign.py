@@ -17,7 +17,8 @@ from functools import partial
 import structlog
 
 from evac.core.estate import ReplicationMode
-from evac.sim.simulation import Result, Rules, Setup, setup, simulate
+from evac.sim.setting import Result, Rules, Setup, setup
+from evac.sim.simulation import simulate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

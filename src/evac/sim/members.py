@@ -12,7 +12,7 @@ What this is not: the logs (`databases`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from evac.core.observation import Json, MemberRole, MemberState
 from evac.core.plan import Action, SyncSet, Verb
 from evac.core.run import Receipt
 from evac.ports import Finding, Holds, Truth
+from evac.sim import words
 from evac.sim.databases import Database, Databases, Saved
 
 SETTLE = 5.0
@@ -105,20 +106,20 @@ class Member:
 
     def _holds(self, action: Action) -> Receipt | None:
         """Return the receipt of what holds already by order of this term."""
-        node, args = self.node, _args(action)
+        node, args = self.node, words.args(action)
         if node.term != action.term:
             return None
         match action.verb:
             case Verb.REFUSE:
                 there = node.role is MemberRole.STANDBY and node.upstream is None
             case Verb.CATCH_UP:
-                there = node.role is MemberRole.STANDBY and _rank_of(node) >= _highest(args)[0]
+                there = node.role is MemberRole.STANDBY and words.rank_of(node) >= words.highest(args)[0]
             case Verb.PROMOTE:
-                there = node.role is MemberRole.PRIMARY and node.sync == _sync(args["sync"])
+                there = node.role is MemberRole.PRIMARY and node.sync == words.sync(args["sync"])
             case Verb.FOLLOW | Verb.REJOIN:
                 there = node.upstream == args["primary"] and node.streams_now()
             case Verb.PROTECT:
-                there = node.role is MemberRole.PRIMARY and node.sync == _sync(args) and node.enough(node.position)
+                there = node.role is MemberRole.PRIMARY and node.sync == words.sync(args) and node.enough(node.position)
             case Verb.PREPARE | Verb.VERIFY | Verb.SHIFT | Verb.STOP | Verb.EXPIRE | Verb.SWITCH_OFF:
                 there = False
         return self._receipt(action) if there else None
@@ -135,7 +136,7 @@ class Member:
                 return receipt
 
     async def _do(self, action: Action) -> Receipt:
-        node, args = self.node, _args(action)
+        node, args = self.node, words.args(action)
         must = MemberRole.PRIMARY if action.verb in (Verb.PROTECT, Verb.PREPARE, Verb.VERIFY) else MemberRole.STANDBY
         if action.verb is Verb.PROMOTE:
             must = node.role
@@ -152,7 +153,7 @@ class Member:
             case Verb.FOLLOW:
                 return await self._follow(action, must=must)
             case Verb.PROTECT:
-                return await self._protect(action, _sync(args), must=must)
+                return await self._protect(action, words.sync(args), must=must)
             case Verb.VERIFY:
                 self._obey(action, must=must, changes=False)
                 await self._until(lambda: node.enough(node.position), failing=Unavailable("its writes wait"))
@@ -177,11 +178,11 @@ class Member:
     async def _undo(self, action: Action) -> Receipt:
         node = self.node
         must = MemberRole.PRIMARY if action.verb is Verb.PROTECT else MemberRole.STANDBY
-        receipt = _args(action).get("receipt") or {}
+        receipt = words.args(action).get("receipt") or {}
         match action.verb:
             case Verb.REFUSE:
                 self._obey(action, must=must, undo=True)
-                node.turn_to(RegionId(_args(action)["old"]))
+                node.turn_to(RegionId(words.args(action)["old"]))
             case Verb.FOLLOW:
                 if "before" not in receipt:
                     raise Rejected(f"{node.where}: whom it followed before is not known")
@@ -190,7 +191,7 @@ class Member:
             case Verb.PROTECT:
                 if "before" not in receipt:
                     raise Rejected(f"{node.where}: whom it waited for before is not known")
-                return await self._protect(action, _sync(receipt["before"]), must=must, undo=True)
+                return await self._protect(action, words.sync(receipt["before"]), must=must, undo=True)
             case _:
                 raise Rejected(f"there is no undo of {action.verb}")
         return Receipt(kind=action.verb.value)
@@ -229,31 +230,31 @@ class Member:
     async def _catch_up(self, action: Action, *, must: MemberRole) -> Receipt:
         node = self.node
         self._obey(action, must=must)
-        rank, facts = _highest(_args(action))
-        if _rank_of(node) >= rank:
+        rank, facts = words.highest(words.args(action))
+        if words.rank_of(node) >= rank:
             return self._receipt(action)
         source = facts.get("region")
         if "clean" in facts or source is None or source == node.region:
-            await self._until(lambda: _rank_of(node) >= rank, failing=Unavailable("not all of it came"))
+            await self._until(lambda: words.rank_of(node) >= rank, failing=Unavailable("not all of it came"))
             return self._receipt(action)
         node.turn_to(RegionId(source))
         try:
-            await self._until(lambda: _rank_of(node) >= rank, failing=Unavailable(f"{source} did not send it"))
+            await self._until(lambda: words.rank_of(node) >= rank, failing=Unavailable(f"{source} did not send it"))
         finally:
             if node.upstream == source and node.role is MemberRole.STANDBY and node.term == action.term:
                 node.turn_to(None)
         return self._receipt(action)
 
     async def _promote(self, action: Action) -> Receipt:
-        node, args = self.node, _args(action)
+        node, args = self.node, words.args(action)
         self._look(action, must=node.role)
-        rank, facts = _highest(args)
+        rank, facts = words.highest(args)
         if "clean" in facts and node.role is MemberRole.STANDBY:
-            await self._until(lambda: _rank_of(node) >= rank, failing=Unavailable("not all of it came"))
+            await self._until(lambda: words.rank_of(node) >= rank, failing=Unavailable("not all of it came"))
             self._look(action, must=node.role)
         already = self._is_so(action)
         self._effect(action)
-        node.sync = _sync(args["sync"])
+        node.sync = words.sync(args["sync"])
         if already:
             node.release()
         else:
@@ -261,8 +262,8 @@ class Member:
         return self._receipt(action)
 
     async def _follow(self, action: Action, *, must: MemberRole) -> Receipt:
-        node, args = self.node, _args(action)
-        timeline, fork = _fork(args)
+        node, args = self.node, words.args(action)
+        timeline, fork = words.fork(args)
         if node.role is MemberRole.STANDBY and node.timeline < timeline and node.position > fork:
             self._look(action, must=must)
             raise Rejected(f"{node.where} has applied what the new primary never saw: rejoin it")
@@ -285,7 +286,7 @@ class Member:
         mark = node.position
         lacking_ = Indeterminate("not enough of them hold yet what was written before")
         await self._until(lambda: node.enough(mark), failing=lacking_)
-        return Receipt(kind="protect", facts={**_plain(sync), "before": _plain(before)})
+        return Receipt(kind="protect", facts={**words.plain(sync), "before": words.plain(before)})
 
     def _streaming(self, sync: SyncSet) -> int:
         """How many of a set stream from here now."""
@@ -297,7 +298,7 @@ class Member:
         node = self.node
         if self.obedience.looks_at_the_term and node.term > action.term:
             raise Rejected(f"{node.where} has seen term {node.term}")
-        source = self.world.node(node.component, RegionId(_args(action)["primary"]))
+        source = self.world.node(node.component, RegionId(words.args(action)["primary"]))
         role, term = await self._source_says(source)
         if role is not MemberRole.PRIMARY or term > action.term:
             raise Rejected(f"{source.where} is {role} at term {term}: nothing to follow")
@@ -348,14 +349,14 @@ class Member:
 
     def _is_so(self, action: Action) -> bool:
         """Whether a member is as an action wants it, whoever ordered that."""
-        node, args = self.node, _args(action)
+        node, args = self.node, words.args(action)
         match action.verb:
             case Verb.REFUSE:
                 return node.upstream is None
             case Verb.FOLLOW:
                 return bool(node.upstream == args["primary"])
             case Verb.PROTECT:
-                return node.sync == _sync(args)
+                return node.sync == words.sync(args)
             case Verb.STOP:
                 return node.role is MemberRole.STOPPED
             case Verb.CATCH_UP | Verb.REJOIN:
@@ -385,44 +386,8 @@ class Member:
                 fork = max((i for i, e in enumerate(node.log) if not e.name), default=0)
                 return Receipt(kind="promote", facts={**facts, "position": fork})
             case Verb.PROTECT:
-                return Receipt(kind="protect", facts={**_plain(node.sync), "before": _plain(node.sync)})
+                return Receipt(kind="protect", facts={**words.plain(node.sync), "before": words.plain(node.sync)})
             case Verb.FOLLOW:
                 return Receipt(kind="follow", facts={"timeline": node.timeline, "before": node.upstream})
             case _:
                 return Receipt(kind=action.verb.value, facts={"region": node.region})
-
-
-def _args(action: Action) -> Mapping[str, Any]:
-    return action.args
-
-
-def _rank_of(node: Database) -> tuple[int, int]:
-    return node.timeline, node.position
-
-
-def _highest(args: Mapping[str, Any]) -> tuple[tuple[int, int], Mapping[str, Any]]:
-    """The rank and the facts of the receipt whose member holds most."""
-    facts = [f for f in args.get("receipts", {}).values() if f.get("position") is not None]
-    unknown = [f for f in args.get("receipts", {}).values() if "clean" in f and f.get("position") is None]
-    if unknown and not facts:
-        raise Rejected("the old primary was stopped, but where its log ended is not known, and no standby refused it")
-    best: Mapping[str, Any] = max(facts, key=lambda f: (f.get("timeline") or 0, f["position"]), default={})
-    return ((best.get("timeline") or 0, best["position"]) if best else (0, 0)), best
-
-
-def _fork(args: Mapping[str, Any]) -> tuple[int, int]:
-    """The new timeline and where it began, by the promotion's receipt; zeros where there is none."""
-    for facts in args.get("receipts", {}).values():
-        if "timeline" in facts and isinstance(facts.get("position"), int) and "region" not in facts:
-            return facts["timeline"], facts["position"]
-    return 0, 0
-
-
-def _sync(args: Mapping[str, Any]) -> SyncSet | None:
-    if not args["acks"]:
-        return None
-    return SyncSet(acks=args["acks"], standbys=tuple(RegionId(r) for r in args["standbys"]))
-
-
-def _plain(sync: SyncSet | None) -> dict[str, Json]:
-    return {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}

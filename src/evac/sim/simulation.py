@@ -12,33 +12,32 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 from evac.core.decision import CallPerson, Hold
-from evac.core.estate import ComponentId, Detection, Estate, RegionId, ReplicationMode
+from evac.core.estate import ComponentId, Estate, RegionId, ReplicationMode
 from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
-from evac.core.timing import LeaseTiming
 from evac.engine.codec import encode
-from evac.engine.election import LEADING, Candidate
 from evac.engine.journal import read_runs
 from evac.ports import Change, Driver
-from evac.sim import faults, time
+from evac.sim import time
 from evac.sim.agents import AgentProcess, Wiring
 from evac.sim.breaking import Scene, break_
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
-from evac.sim.estates import FIVE, GROUP, ORDERS_DB, THREE, database_alone
-from evac.sim.faults import HEAL, Fault, Kind, Script
-from evac.sim.invariants import Violation, Watch
-from evac.sim.members import Effect, Member, Obedience
+from evac.sim.estates import GROUP, ORDERS_DB, database_alone
+from evac.sim.faults import HEAL, Fault, Kind
+from evac.sim.invariants import Watch
+from evac.sim.members import Effect, Member
 from evac.sim.network import Network
+from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace
 from evac.sim.writers import Acknowledged, Writer
 
@@ -61,78 +60,9 @@ STILL = 3.0
 """For so many seconds a state must hold to be rest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The rules of evac and of its drivers that a planted bug replaces."""
-
-    candidate: type[Candidate] = Candidate
-    timing: LeaseTiming = LEADING
-    obedience: Obedience = field(default_factory=Obedience)
-    detection: Detection = field(default_factory=Detection)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What is simulated."""
-
-    seed: int
-    regions: int
-    mode: ReplicationMode
-    acks: int
-    script: Script
-
-    def __str__(self) -> str:
-        how = f"any {self.acks} must acknowledge" if self.acks else "nobody must acknowledge"
-        return f"seed {self.seed}: {self.regions} regions, {self.mode}, {how}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of it."""
-
-    setup: Setup
-    violations: tuple[Violation, ...]
-    simulated_s: float
-    faults: Counter[str]
-    states: frozenset[int]
-    """Hashes of the states that were reached."""
-    acknowledged: int
-    runs: Counter[str]
-    """How its runs ended, by kind."""
-    trace: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """The trace in a few letters: two simulations are the same if this is."""
-        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:16]
-
-
-def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None = None) -> Setup:
-    """Return what a seed stands for; some of it may be given instead."""
-    random = Random(f"setup {seed}")
-    drawn_regions = random.choice((3, 3, 5))
-    drawn_mode = random.choice((ReplicationMode.SYNC, ReplicationMode.SYNC, ReplicationMode.ASYNC))
-    count, how = regions or drawn_regions, mode or drawn_mode
-    acks = 0 if how is ReplicationMode.ASYNC else random.choice((1, 2)) if count > THREE_REGIONS else 1
-    script = faults.write(Random(f"faults {seed}"), _regions(count))
-    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script)
-
-
-THREE_REGIONS = 3
-
-
-def _regions(count: int) -> tuple[RegionId, ...]:
-    return THREE if count == THREE_REGIONS else FIVE
-
-
 def simulate(what: Setup, *, rules: Rules | None = None, stop_when_broken: bool = False) -> Result:
     """Simulate from the beginning to rest, or until the first promise is broken."""
     return time.run(_Simulation(what, rules or Rules()).play(stop_when_broken=stop_when_broken))
-
-
-def _seconds() -> float:
-    """The time of the simulation."""
-    return asyncio.get_running_loop().time()
 
 
 class _Simulation:
@@ -142,7 +72,7 @@ class _Simulation:
         self.what = what
         self.rules = rules
         self.random = Random(f"world {what.seed}")
-        regions = _regions(what.regions)
+        regions = regions_of(what.regions)
         pairs = [frozenset((a, b)) for a in regions for b in regions if a < b]
         self.network = Network(
             regions=regions,
@@ -151,8 +81,8 @@ class _Simulation:
         )
         self.estate: Estate = database_alone(regions, mode=what.mode, acks=what.acks, detection=rules.detection)
         self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
-        self.watch = Watch(estate=self.estate, databases=self.databases, clock=lambda: _seconds())
-        self.trace = Trace(clock=lambda: _seconds())
+        self.watch = Watch(estate=self.estate, databases=self.databases, clock=time.seconds)
+        self.trace = Trace(clock=time.seconds)
         self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
         self.agents: dict[RegionId, AgentProcess] = {}
         self.stuck_told: set[RunId] = set()
@@ -244,7 +174,7 @@ class _Simulation:
             c: Member(
                 node=node,
                 world=self.databases,
-                changed=lambda effect, node=node: self._changed(node, effect),  # type: ignore[misc]
+                changed=partial(self._changed, node),
                 obedience=self.rules.obedience,
             )
             for c, node in self.databases.in_region(region).items()
@@ -275,7 +205,7 @@ class _Simulation:
             case VerdictNews(verdict=verdict):
                 self.trace.tell("verdict", f"{name}: {verdict.region} {verdict.diagnosis}")
                 if verdict.diagnosis == "unreachable":
-                    self.unreachable_told[verdict.region] = _seconds()
+                    self.unreachable_told[verdict.region] = time.seconds()
             case DecisionNews(decision=decision):
                 self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
                 if isinstance(decision, CallPerson):
@@ -287,7 +217,7 @@ class _Simulation:
                     self.stuck_told.add(run)
 
     def _elected(self, agent: AgentProcess, mine: Leader | None) -> None:
-        now = _seconds()
+        now = time.seconds()
         if mine is None:
             self.trace.tell("leader", f"{agent.name} leads no more")
             return
@@ -306,7 +236,7 @@ class _Simulation:
 
     def _has_resumed(self, agent: AgentProcess, name: str) -> None:
         """L3: a leader that could has gone on with what it found, by now."""
-        began = _seconds() - RESUMED_WITHIN
+        began = time.seconds() - RESUMED_WITHIN
         if not agent.leads or agent.name != name or self.on or self.changed_at > began:
             return
         for run in self.watch.active:
@@ -341,7 +271,7 @@ class _Simulation:
             self._wish(Wish.SWITCHOVER, target=fault.other)
             return
         self.on.append(fault)
-        self.changed_at = _seconds()
+        self.changed_at = time.seconds()
         led = next((a.region for a in self.agents.values() if a.leads), None)
         at_rest = not self._unrest()
         mend = break_(fault, self.scene)
@@ -352,7 +282,7 @@ class _Simulation:
         finally:
             mend()
             self.on.remove(fault)
-            self.changed_at = _seconds()
+            self.changed_at = time.seconds()
             self.trace.tell("mended", str(fault))
 
     def _expect_a_verdict(self, fault: Fault, *, led: RegionId | None, at_rest: bool) -> None:
@@ -375,14 +305,14 @@ class _Simulation:
     def _was_declared(self, fault: Fault) -> None:
         assert fault.region is not None, "a region dies by name"
         if self.unreachable_told.get(fault.region, 0.0) < fault.begins:
-            after = _seconds() - fault.begins
+            after = time.seconds() - fault.begins
             self.watch.broken("L1", f"{fault.region} died {after:.1f} s ago, and nobody has declared it")
 
     def _was_left(self, fault: Fault) -> None:
         """L2: by now a primary whose region died has been promoted elsewhere."""
         nodes = self.databases.nodes.values()
         if not any(n.role is MemberRole.PRIMARY and n.process is not None for n in nodes):
-            after = _seconds() - fault.begins
+            after = time.seconds() - fault.begins
             self.watch.broken("L2", f"{fault.region} died with the primary {after:.1f} s ago, and nobody was promoted")
 
     def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
@@ -455,7 +385,7 @@ class _Simulation:
         return Result(
             setup=self.what,
             violations=tuple(self.watch.found),
-            simulated_s=_seconds(),
+            simulated_s=time.seconds(),
             faults=self.met,
             states=frozenset(self.states),
             acknowledged=len(self.watch.acknowledged),

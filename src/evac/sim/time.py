@@ -134,7 +134,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         ready, scheduled = self._ready, self._scheduled
         if scheduled and (scheduled[0]._cancelled or self._timer_cancelled_count > CANCELLED_MAX):
             self._sweep()
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
+        if not ready and not self._stopping:  # type: ignore[attr-defined]  # the loop's own, which typeshed leaves out
             if not scheduled:
                 raise Deadlock("every task waits, and no timer is set")
             self._now = max(self._now, scheduled[0]._when)
@@ -154,7 +154,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _sweep(self) -> None:
         """Take cancelled timers out: from the front always, from the midst when there are many."""
         scheduled = self._scheduled
-        if self._timer_cancelled_count > CANCELLED_MAX:  # type: ignore[has-type]
+        if self._timer_cancelled_count > CANCELLED_MAX:  # type: ignore[has-type]  # likewise
             kept = [h for h in scheduled if not h._cancelled]
             for handle in scheduled:
                 handle._scheduled = not handle._cancelled
@@ -164,6 +164,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
             heappop(scheduled)._scheduled = False
+
+
+def seconds() -> float:
+    """Return the time of the simulation."""
+    return asyncio.get_running_loop().time()
 
 
 def outside() -> Context:

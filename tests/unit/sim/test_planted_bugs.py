@@ -14,7 +14,8 @@ from evac.sim import campaign
 from evac.sim.estates import EAST, EUROPE, WEST
 from evac.sim.faults import Fault, Kind, Script
 from evac.sim.members import Obedience
-from evac.sim.simulation import Result, Rules, Setup, simulate
+from evac.sim.setting import Result, Rules, Setup
+from evac.sim.simulation import simulate
 
 TRIES_MAX = 12
 

@@ -20,13 +20,15 @@ from evac.sim.estates import EAST, EUROPE, WEST, database_alone
 from evac.sim.faults import FIRST, HEAL, Script
 from evac.sim.invariants import Watch
 from evac.sim.network import Network
-from evac.sim.simulation import Setup, setup, simulate
+from evac.sim.setting import Setup, setup
+from evac.sim.simulation import simulate
 from evac.sim.writers import Acknowledged
 
 SEEDS = int(os.environ.get("EVAC_SIM_SEEDS", "40"))
 TELL = """
 from evac.sim import campaign
-from evac.sim.simulation import setup, simulate
+from evac.sim.setting import setup
+from evac.sim.simulation import simulate
 
 with campaign.silence():
     print("\\n".join(simulate(setup(2)).trace))
