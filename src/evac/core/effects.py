@@ -1,6 +1,7 @@
 """What a run does next: the rules by which it goes forward, turns back, or stops for a person.
 
-- a step starts when all it needs is done; a promotion starts only when the receipts prove the fence (`fence`);
+- a step starts when all it needs is done; a promotion starts only when the receipts prove the fence (`fence`); one that
+  is needless by then (`run.Run.needless`) is left out;
 - a step that was refused has failed; one that could not be reached is tried again while tries are left; one whose
   answer is unknown is tried again too, and when no try is left it is looked at, without acting, a few times more;
 - a run can turn back until something holds, or may hold, that cannot be undone: a promotion (the pivot), or a step
@@ -76,9 +77,13 @@ def _forward(run: Run) -> Iterator[Do]:
         if progress is not None:
             effect = _again(run, step, progress)
         else:
-            effect = Do(step=step.id, attempt=1) if run.ready(step) and not run.unfenced(step) else None
+            effect = Do(step=step.id, attempt=1) if _can_start(run, step) else None
         if effect:
             yield effect
+
+
+def _can_start(run: Run, step: Step) -> bool:
+    return run.ready(step) and not run.unfenced(step) and not run.needless(step)
 
 
 def _again(run: Run, step: Step, progress: Progress) -> Do | None:
@@ -189,7 +194,7 @@ def _say_undo(run: Run, step: Step) -> str:
 def _left(run: Run) -> tuple[str, ...]:
     """What a stuck run leaves behind: the steps that hold, and those that never started."""
     holding = [s.id for s in run.plan.steps if run.done(s)]
-    never = [s.id for s in run.plan.steps if s.id not in run.does and not run.spent(s)]
+    never = [s.id for s in run.plan.steps if s.id not in run.does and not (run.spent(s) or run.needless(s))]
     said = (
         ("these hold: " + ", ".join(holding)) if holding else "",
         "not started: " + ", ".join(never) if never else "",

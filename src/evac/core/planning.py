@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evac.core.afar import fence_from_afar, uncovered
+from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
@@ -128,7 +129,16 @@ def _failover_chain(component: Component, move: Move, situation: Situation, *, t
     """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
-    catch_up = step_of(component, move.target, Verb.CATCH_UP, Phase.PROMOTE, term=term, needs=receipts, undoable=False)
+    catch_up = step_of(
+        component,
+        move.target,
+        Verb.CATCH_UP,
+        Phase.PROMOTE,
+        term=term,
+        needs=receipts,
+        args={UNLESS_HIGHEST: True},
+        undoable=False,
+    )
     promote = _promotion(component, move, situation, term=term, needs=(*receipts, catch_up.id))
     once_led = () if component.relays else (promote.id,)
     after = {s.action.region: (s.id, *once_led) for s in fences if s.action.verb is Verb.REFUSE}

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from evac.core.catching_up import UNLESS_HIGHEST, holds_most
 from evac.core.fence import unfenced
 from evac.core.observation import Instant, Json
 from evac.core.plan import Phase, Plan, Step, StepId, Term, Verb
@@ -221,6 +222,14 @@ class Run:
         """Return whether a step has its receipt."""
         return self.receipt(step.id) is not None
 
+    def needless(self, step: Step) -> bool:
+        """Return whether a step is left out, because what it needs has shown that nothing is left for it to do."""
+        if not step.action.args.get(UNLESS_HIGHEST) or step.id in self.does:
+            return False
+        receipts = [self.receipt(n) for n in step.needs]
+        told = [receipt.facts for receipt in receipts if receipt is not None]
+        return len(told) == len(receipts) and holds_most(step.action.region, told)
+
     def spent(self, step: Step) -> bool:
         """Return whether a step has finally failed, or will never start: it will not be tried any more."""
         progress = self.does.get(step.id)
@@ -253,9 +262,13 @@ class Run:
         return any(not self.spent(s) if s.id in self.does else self.ready(s) for s in mine)
 
     def ready(self, step: Step) -> bool:
-        """Return whether all that a step needs is done; a required one goes on without what is optional and failed."""
+        """Return whether all that a step needs is done or needless; a required one goes on without what is optional
+        and failed.
+        """
         needed = [self.plan.step(n) for n in step.needs]
-        return all(self.done(n) or (not step.optional and n.optional and self.spent(n)) for n in needed)
+        return all(
+            self.done(n) or self.needless(n) or (not step.optional and n.optional and self.spent(n)) for n in needed
+        )
 
     @property
     def committed(self) -> bool:

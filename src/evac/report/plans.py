@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.objectives import Forecast
 from evac.core.plan import Phase, Plan, RunKind, Step, StepId, in_order
 from evac.report.words import span
@@ -38,6 +39,7 @@ def _step(step: Step, numbers: Mapping[StepId, int]) -> str:
     marks = [
         "pivot: no way back after this" if step.pivot else "",
         "may fail" if step.optional else "",
+        "left out if nothing is missing there" if action.args.get(UNLESS_HIGHEST) else "",
         "can be undone" if step.undoable and step.phase is not Phase.VERIFY else "",
     ]
     said = ", ".join(mark for mark in marks if mark)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.effects import Do, Settle, Undo, effects
 from evac.core.errors import IllegalEvent
 from evac.core.estate import ComponentId, GroupId, RegionId
@@ -96,9 +97,9 @@ def attempt(run: Run, name: str, *, undo: bool = False) -> int:
     return (run.undoes if undo else run.does)[StepId(name)].attempt
 
 
-def done(run: Run, name: str, *, undo: bool = False, kind: str = "x") -> Run:
+def done(run: Run, name: str, *, undo: bool = False, kind: str = "x", facts: dict[str, Json] | None = None) -> Run:
     run = start(run, name, undo=undo)
-    receipt = Receipt(kind=kind)
+    receipt = Receipt(kind=kind, facts=facts or {})
     return apply(
         run, Done(at=NOW, step=StepId(name), attempt=attempt(run, name, undo=undo), receipt=receipt, undo=undo)
     )
@@ -377,3 +378,48 @@ def test_nothing_follows_the_end_and_only_opened_begins() -> None:
         apply(None, Resumed(at=NOW, wall=WALL, term=Term(2), by="x"))
     with pytest.raises(IllegalEvent):
         apply(start(begin(step("one")), "one"), Done(at=NOW, step=StepId("one"), attempt=2, receipt=Receipt(kind="x")))
+
+
+def caught_up_after(here: int, there: int) -> Run:
+    """A run whose two fences have told of these positions, and whose catch-up in b comes next."""
+    fences = [step(f"refuse {r}", verb=Verb.REFUSE, region=r) for r in (B, C)]
+    needs = [s.id for s in fences]
+    catch_up = step("catch up", *needs, verb=Verb.CATCH_UP, region=B, args={UNLESS_HIGHEST: True}, undoable=False)
+    run = begin(
+        *fences,
+        catch_up,
+        step("promote", *needs, "catch up", verb=Verb.PROMOTE, region=B, undoable=False),
+        sync=(SyncSet(acks=1, standbys=(B, C)),),
+    )
+    for region, position in ((B, here), (C, there)):
+        run = done(run, f"refuse {region}", kind="starved", facts={"region": region, "position": position})
+    return run
+
+
+def test_a_catch_up_is_left_out_where_the_target_told_that_it_holds_most() -> None:
+    run = caught_up_after(here=8, there=7)
+    assert run.needless(run.plan.step(StepId("catch up")))
+    assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
+    assert effects(done(run, "promote")) == (Settle(outcome=Outcome.COMPLETED),)
+
+
+def test_a_catch_up_comes_first_where_another_holds_more() -> None:
+    run = caught_up_after(here=7, there=8)
+    assert effects(run) == (Do(step=StepId("catch up"), attempt=1),)
+    begun = start(run, "catch up")
+    assert not begun.needless(begun.plan.step(StepId("catch up")))
+
+
+def test_what_was_left_out_is_not_among_what_a_stuck_run_never_started() -> None:
+    run = fail(caught_up_after(here=8, there=7), "promote", UNKNOWN, *[UNKNOWN] * LOOKS_MAX)
+    (end,) = effects(run)
+    assert isinstance(end, Settle)
+    assert end.outcome is Outcome.STUCK
+    assert not any("catch up" in reason for reason in end.reasons)
+
+
+def test_nothing_is_needless_before_what_it_needs_has_told() -> None:
+    run = caught_up_after(here=8, there=7)
+    fresh = begin(*run.plan.steps, sync=run.plan.before.sync[DB])
+    assert not fresh.needless(fresh.plan.step(StepId("catch up")))
+    assert not fresh.needless(fresh.plan.step(StepId("promote")))
