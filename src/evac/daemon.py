@@ -34,6 +34,7 @@ from evac.engine.holding import Keeper
 from evac.engine.leadership import lead
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
+from evac.engine.recency import Recency
 from evac.engine.signing import Signer, make_known, open_signer
 from evac.engine.switching import Switch, SwitchingMember
 from evac.engine.watchdog import WatchdogLine
@@ -311,8 +312,10 @@ def _agent(world: World, region: RegionId, keepers: Mapping[ComponentId, Keeper]
         for component, member in world.members[region].items()
     }
 
+    recency = Recency()
+
     async def orders() -> None:
-        await obey(region, members=members, store=world.store, clock=world.clock, signer=world.signer)
+        await obey(region, members=members, store=world.store, clock=world.clock, signer=world.signer, recency=recency)
 
     return Agent(
         region,
@@ -323,4 +326,5 @@ def _agent(world: World, region: RegionId, keepers: Mapping[ComponentId, Keeper]
         probe_kinds=probe_kinds(),
         members=members,
         orders=orders,
+        recency=recency,
     )

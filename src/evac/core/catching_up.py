@@ -1,7 +1,7 @@
 """Whether anything is left to catch up: what the fences' receipts say about who holds most of the log.
 
-Intuition: each standby that refused the old primary said how far its log goes, and as it refuses, that is where it ends.
-If the target's own receipt is at or above all others, asking it to catch up would cost an order and an answer to hear
+Intuition: each standby that refused the old primary said how far its log goes; as it refuses, that is where it ends. If
+the target's own receipt is at or above all others, asking it to catch up would cost an order and an answer to hear
 what is known. Log of a newer timeline is worth more than any length of an older one.
 
 What this is not: the catching up itself, which is the drivers'.

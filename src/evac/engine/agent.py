@@ -24,6 +24,7 @@ from evac.core.errors import EvacError, StoreError
 from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.observation import Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
+from evac.engine.recency import Recency
 from evac.engine.views import encode_view, view_key
 from evac.ports import Clock, Driver, Place, ProbeKind, Store
 
@@ -49,14 +50,17 @@ class Agent:
         probe_kinds: Mapping[str, ProbeKind],
         members: Mapping[ComponentId, Driver],
         orders: Callable[[], Awaitable[None]] | None = None,
+        recency: Recency | None = None,
         chance: random.Random | None = None,
     ) -> None:
+        """`recency` is told of what this agent commits, for its other half."""
         self._region = region
         self._detection = estate.detection
         self._store = store
         self._place = place
         self._clock = clock
         self._orders = orders
+        self._recency = recency or Recency()
         self._seen: deque[Observation] = deque(maxlen=KEPT_MAX)
         self._bad_news = asyncio.Event()
         self._blind = ""
@@ -142,10 +146,12 @@ class Agent:
     async def _tell(self) -> None:
         """Publish what was seen since the last time; what the store did not take is told with the next."""
         telling, self._seen = self._seen, deque(maxlen=KEPT_MAX)
-        record = encode_view(self._region, telling, now=self._clock.now(), life=self._life)
+        sent = self._clock.now()
+        record = encode_view(self._region, telling, now=sent, life=self._life)
         try:
             async with asyncio.timeout(self._detection.timeout.total_seconds()):
-                await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
+                revision = await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
+            self._recency.committed(sent=sent, revision=revision)
         except (TimeoutError, StoreError) as error:
             _log.warning(
                 "store did not take the view: told again with the next",

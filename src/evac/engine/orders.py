@@ -26,6 +26,7 @@ from evac.core.evidence import Testimony
 from evac.core.plan import Action, StepId, Term, Verb
 from evac.core.run import Failure, Receipt, RunId, Signature
 from evac.engine.codec import decode, encode
+from evac.engine.recency import Recency
 from evac.engine.signing import Signer
 from evac.ports import Clock, Driver, Holds, Record, Store, Truth
 
@@ -35,6 +36,9 @@ LOOK_TIMEOUT = timedelta(seconds=3)
 """How long a look before an effect may take; then the effect counts as not seen."""
 HARMS_WHEN_LATE = frozenset({Verb.SWITCH_OFF, Verb.PROMOTE, Verb.PROTECT, Verb.REJOIN})
 """What could make a second writer, or lose writes, at a member that has not heard of a newer term."""
+FRESH_MAX = timedelta(seconds=1)
+"""An order that was written no longer ago than this counts as standing. It is less than a leader's lease lasts after
+its last renewal: hardly anybody can have taken the order back."""
 STORE_TRIES_MAX = 12
 """How often a store that does not answer is asked, about a minute in all."""
 RETRY_AFTER = timedelta(milliseconds=50)
@@ -93,16 +97,26 @@ async def obey(
     clock: Clock,
     chance: random.Random | None = None,
     signer: Signer | None = None,
+    recency: Recency | None = None,
 ) -> None:
     """Carry out the orders for a region, until cancelled. What an earlier agent left undone comes first.
 
-    Receipts are signed by `signer`; without one, as in a rehearsal, nobody vouches for them.
+    Receipts are signed by `signer`; without one, as in a rehearsal, nobody vouches for them. `recency` knows what the
+    same process has committed; without it every order that could do harm late is asked for in all copies of the store.
 
     A member does one thing at a time; members work side by side. While the store does not answer, nothing new is
     begun, and what was begun is told when it answers again.
     """
     chance = chance or random.Random()
-    desk = _Desk(region=region, store=store, members=members, clock=clock, chance=chance, signer=signer)
+    desk = _Desk(
+        region=region,
+        store=store,
+        members=members,
+        clock=clock,
+        chance=chance,
+        signer=signer,
+        recency=recency or Recency(),
+    )
     async with asyncio.TaskGroup() as tasks:
         while True:
             try:
@@ -123,6 +137,7 @@ class _Desk:
         clock: Clock,
         chance: random.Random,
         signer: Signer | None,
+        recency: Recency,
     ) -> None:
         self._region = region
         self._store = store
@@ -130,6 +145,7 @@ class _Desk:
         self._clock = clock
         self._chance = chance
         self._signer = signer
+        self._recency = recency
         self._taken: dict[str, int] = {}
         """Orders in hand or answered, by key, with the version taken."""
         self._busy = {component: asyncio.Lock() for component in members}
@@ -231,14 +247,19 @@ class _Desk:
         """Whether the order is still there, and unanswered: an earlier agent's answer may not be read yet.
 
         An agent that was frozen or cut off, together with the nearest copy of the store, would find an order there that
-        has long been taken back. Where that could do harm, all copies are asked: so is an undo, which lets the old
-        primary go.
+        has long been taken back. Where that could do harm, all copies are asked, unless the order is known to be young:
+        so is an undo, which lets the old primary go.
         """
         harmless = not order.undo and order.action.verb not in HARMS_WHEN_LATE
-        now = await self._patiently(lambda: self._store.get(order.key, near=harmless))
+        near = harmless or self._is_fresh(record)
+        now = await self._patiently(lambda: self._store.get(order.key, near=near))
         if now is None or now.version != record.version:
             return False
         return not order.doubt or await self._patiently(lambda: self._store.get(order.answer_key)) is None
+
+    def _is_fresh(self, record: Record) -> bool:
+        age_max = self._recency.age_max(record.version, now=self._clock.now())
+        return age_max is not None and age_max <= FRESH_MAX
 
     async def _admit(self, order: Order) -> Answer | None:
         """Refuse an order whose term is over: of lower term than one obeyed, or than the group's, which is raised by

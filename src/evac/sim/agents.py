@@ -24,6 +24,7 @@ from evac.engine.agent import Agent
 from evac.engine.controller import Controller
 from evac.engine.election import LEADING, Candidate
 from evac.engine.orders import obey
+from evac.engine.recency import Recency
 from evac.ports import Completed, Driver, Place, Prober, Store
 from evac.sim.databases import Database, Databases
 from evac.sim.network import INSIDE
@@ -151,7 +152,7 @@ class AgentProcess:
         candidate = wiring.candidate(
             name=name, region=region, store=store, clock=clock, timing=wiring.timing, chance=self._chance
         )
-        process = self.process
+        process, recency = self.process, Recency()
 
         async def lead(mine: Leader) -> None:
             controller.led_by = mine
@@ -165,7 +166,7 @@ class AgentProcess:
                     self._elected(self, None)
 
         async def orders() -> None:
-            await obey(region, store=store, members=members, clock=clock, chance=self._chance)
+            await obey(region, store=store, members=members, clock=clock, chance=self._chance, recency=recency)
 
         (component,) = wiring.estate.components
         agent = Agent(
@@ -177,6 +178,7 @@ class AgentProcess:
             probe_kinds={"model": Canaries(region, component, wiring.databases)},
             members=members,
             orders=orders,
+            recency=recency,
             chance=self._chance,
         )
         self.controller = controller

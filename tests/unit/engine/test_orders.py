@@ -15,7 +15,8 @@ from evac.core.observation import Json
 from evac.core.plan import Action, StepId, Term, Verb
 from evac.core.run import Failure, Receipt, RunId
 from evac.engine.codec import decode, encode
-from evac.engine.orders import STORE_TRIES_MAX, Answer, Order, obey
+from evac.engine.orders import FRESH_MAX, STORE_TRIES_MAX, Answer, Order, obey
+from evac.engine.recency import Recency
 from evac.ports import Change, Driver, Holds, Record, Store, Truth
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
@@ -396,3 +397,52 @@ def test_what_must_not_come_late_is_looked_for_in_all_copies(verb: Verb, undo: b
         return world.effects[DB, WEST, verb, undo]
 
     assert time.run(tell()) == done
+
+
+class Asked(MemoryStore):
+    """A store that notes which keys all its copies were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.far: list[str] = []
+
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        if not near:
+            self.far.append(key)
+        return await super().get(key)
+
+
+@pytest.mark.parametrize(
+    ("age", "later", "asks"),
+    [
+        (timedelta(), False, 0),
+        (FRESH_MAX, False, 0),
+        (FRESH_MAX + timedelta.resolution, False, 1),
+        (timedelta(), True, 1),
+        (None, False, 1),
+    ],
+)
+def test_an_order_known_to_be_young_is_not_looked_for_in_all_copies(
+    age: timedelta | None, later: bool, asks: int
+) -> None:
+    """It is younger than the agent's own last commit before it; one after it says nothing."""
+    args: dict[str, Json] = {"receipts": {}, "sync": {"acks": 0, "standbys": []}}
+    wanted = replace(order(), action=Action(component=DB, region=WEST, verb=Verb.PROMOTE, term=Term(3), args=args))
+
+    async def tell() -> list[str]:
+        store, recency, clock = Asked(), Recency(), time.VirtualClock()
+        async with asyncio.TaskGroup() as tasks:
+            agent = tasks.create_task(
+                obey(WEST, store=store, members=systems().members(WEST), clock=clock, recency=recency)
+            )
+            await asyncio.sleep(10)
+            revision = await store.commit(expect={}, put={"views/us-west-2": b""})
+            if age is not None:
+                recency.committed(sent=clock.now() - age, revision=revision + 5 if later else revision)
+            await store.commit(expect={}, put={wanted.key: encode(wanted)})
+            await asyncio.sleep(10)
+            agent.cancel()
+        assert await store.get(wanted.answer_key, near=True) is not None
+        return store.far
+
+    assert time.run(tell()) == [wanted.key] * asks
