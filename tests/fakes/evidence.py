@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evac.engine.codec import encode
 from evac.engine.executor import execute
-from evac.engine.journal import open_run
 from evac.engine.orders import obey
 from evac.engine.signing import Signer, make_known
 from evac.engine.verifying import RunRecord, read_record
 from evac.sim import time
 from evac.stores.memory import MemoryStore
+from fakes.opening import open_run
 from fakes.shapes import Shape
 
 ESTATE = "shop"

@@ -11,8 +11,8 @@ from evac.core.estate import RegionId
 from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Run, RunId
 from evac.engine.codec import decode, encode
-from evac.engine.executor import execute
-from evac.engine.journal import fold_journal, open_run, read_journal
+from evac.engine.executor import begin, execute
+from evac.engine.journal import entry_key, fold_journal, prepare_run, read_journal
 from evac.engine.orders import obey
 from evac.sim import time
 from evac.sim.stores import Crash, FailingStore, Moment
@@ -21,6 +21,7 @@ from evac.stores.memory import MemoryStore
 
 LIVES_MAX = 4
 """How often the process may die before a rehearsal gives up."""
+RUN = RunId("1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +78,16 @@ async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
     await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
     store = FailingStore(store=memory, trouble=death.at_commit)
     systems.around = death.at_effect
-    clock = time.VirtualClock()
-    run_id = await open_run(plan, store=memory, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={})
     regions = sorted({s.action.region for s in plan.steps})
     deaths = 0
     while True:
         try:
-            run = await _live(run_id, store, systems, regions, name=f"life {deaths}")
+            run = await _live(plan, store, systems, regions, name=f"life {deaths}")
             break
         except Crash:
             deaths += 1
             assert deaths < LIVES_MAX, "the process dies again and again"
-    events = await read_journal(run_id, store=memory)
+    events = await read_journal(RUN, store=memory)
     assert fold_journal(events) == run, "what was executed is what the journal says (S12)"
     record = await memory.get(f"placement/{plan.group}")
     assert record is not None, "a run leaves the record where it was"
@@ -104,18 +103,34 @@ async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
     )
 
 
-async def _live(run_id: RunId, store: FailingStore, systems: Systems, regions: list[RegionId], *, name: str) -> Run:
+async def _live(plan: Plan, store: FailingStore, systems: Systems, regions: list[RegionId], *, name: str) -> Run:
     """One life of the process: the executor and all agents in it."""
     clock = time.VirtualClock()
     try:
         async with asyncio.TaskGroup() as tasks:
             agents = [tasks.create_task(obey(r, store=store, members=systems.members(r), clock=clock)) for r in regions]
-            run = await execute(run_id, store=store, clock=clock, by=name)
+            run = await _see_through(plan, store, clock, name=name)
             for agent in agents:
                 agent.cancel()
     except BaseExceptionGroup as group:
         raise _first(group) from group
     return run
+
+
+async def _see_through(plan: Plan, store: FailingStore, clock: time.VirtualClock, *, name: str) -> Run:
+    """Open the run unless it was opened, and carry it on, as the controller does."""
+    for _ in range(LIVES_MAX):
+        if await store.get(entry_key(RUN, 1)) is not None:
+            break
+        opening = await prepare_run(
+            plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}
+        )
+        try:
+            begun = await begin(opening, clock=clock, by=name)
+        except StoreUnavailable:
+            continue
+        return await execute(RUN, store=store, clock=clock, by=name, begun=begun)
+    return await execute(RUN, store=store, clock=clock, by=name)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

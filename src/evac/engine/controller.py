@@ -28,7 +28,7 @@ from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
 from evac.core.rejoining import plan_rejoin
-from evac.core.run import RunId
+from evac.core.run import Run, RunId
 from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
@@ -36,8 +36,8 @@ from evac.core.verdict import Assessment, Diagnosis
 from evac.engine.bootstrap import first_placement
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
-from evac.engine.executor import Way, execute, open_run
-from evac.engine.journal import read_journal
+from evac.engine.executor import Execution, Way, begin, execute
+from evac.engine.journal import prepare_run, read_journal, read_run
 from evac.engine.knowledge import Knowledge
 from evac.engine.orders import Answer, Order
 from evac.engine.signing import Signer
@@ -89,6 +89,8 @@ class Controller:
         self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
         self._kept_free: set[GroupId] = set()
         """Groups for which a person's move is about to begin: meanwhile nothing else is."""
+        self._unsure: set[GroupId] = set()
+        """Groups for which a run may have been opened: the store did not say."""
         self.led_by: Leader | None = None
         """Its own record, where it was elected."""
         self.recalled = asyncio.Event()
@@ -125,6 +127,7 @@ class Controller:
         finally:
             self._runs = None
             self._under_way.clear()
+            self._unsure.clear()
             self.recalled.clear()
 
     async def _recall(self) -> None:
@@ -153,6 +156,7 @@ class Controller:
 
     async def evaluate(self) -> None:
         """Assess and decide once, and act on it."""
+        await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
         await self._place()
@@ -250,7 +254,7 @@ class Controller:
             self._announce(DecisionNews(at=assessment.at, decision=CallPerson(group=decision.group, reasons=reasons)))
             self._failed(decision)
         except (Conflict, StoreUnavailable):
-            # Nothing has been ordered; the next evaluation reads the store's newest and decides again.
+            # The next evaluation looks whether it was opened all the same, and decides again.
             self._changed.set()
 
     def _failed(self, decision: Act) -> None:
@@ -282,10 +286,11 @@ class Controller:
     async def start(self, decision: Act, assessment: Assessment, *, request: str | None = None) -> RunId:
         """Plan, journal and begin a run; the `request` that asked for it is answered by the same commit.
 
-        Raises `UnsafePlan`, `Conflict`, `StoreUnavailable`; then nothing was begun.
+        Raises `UnsafePlan` and `Conflict`: then nothing was begun; and `StoreUnavailable`: then it may have been, which
+        is looked for before anything else is decided.
         """
         plan = self.plan(decision, assessment)
-        run = await open_run(
+        opening = await prepare_run(
             plan,
             store=self._store,
             clock=self._clock,
@@ -294,15 +299,34 @@ class Controller:
             decision=to_plain(decision),
             request=request,
         )
+        way = Way()
+        try:
+            begun = await begin(
+                opening, clock=self._clock, by=self._name, announce=self._announce, way=way, signer=self._signer
+            )
+        except StoreUnavailable:
+            self._unsure.add(decision.group)
+            raise
+        run = begun.journal.run.id
         self.known.began(plan, run)
-        self._drive(decision.group, run)
+        self._drive(decision.group, run, way=way, begun=begun)
         return run
 
-    def _drive(self, group: GroupId, run: RunId) -> None:
-        """Let a run go on beside everything else."""
+    async def _look_for_runs(self) -> None:
+        """Take up runs whose opening the store took without our hearing of it. Raises `StoreUnavailable`."""
+        for group in tuple(self._unsure):
+            active = await self._store.get(f"active/{group}")
+            self._unsure.discard(group)
+            if active is not None and group not in self.known.active:
+                run = await read_run(RunId(active.value.decode()), store=self._store)
+                self.known.began(run.plan, run.id)
+                self._drive(group, run.id)
+
+    def _drive(self, group: GroupId, run: RunId, *, way: Way | None = None, begun: Execution | None = None) -> None:
+        """Let a run go on beside everything else; what was not `begun` just now is taken up from its journal."""
         assert self._runs is not None, "runs are driven by a controller that leads"
-        way = Way()
-        self._under_way[group] = (way, self._runs.create_task(self._see_through(group, run, way)))
+        way = way or Way()
+        self._under_way[group] = (way, self._runs.create_task(self._see_through(group, run, way, begun)))
 
     async def start_at_once(self, wished: Callable[[], Move], *, request: str) -> RunId:
         """Begin the move that a person wishes, once the group's run under way, if there is one, has given way to it.
@@ -331,16 +355,19 @@ class Controller:
                 await self._clock.sleep(STORE_AGAIN)
 
     async def _tell_opening(self, run: RunId) -> None:
-        """Tell a run's first entry: the executor tells those it writes itself."""
+        """Tell what a run's journal says: the executor tells the entries that it writes itself."""
         opened, *already = await read_journal(run, store=self._store, near=True)
         self._announce(RunNews(at=opened.at, run=run, event=opened, already=tuple(already)))
 
-    async def _see_through(self, group: GroupId, run_id: RunId, way: Way) -> None:
+    async def _see_through(self, group: GroupId, run_id: RunId, way: Way, begun: Execution | None) -> None:
         """See a run through to its settlement, and remember what came of it."""
-        await self._patiently(run_id, lambda: self._tell_opening(run_id))
-        run = await self._patiently(
-            run_id,
-            lambda: execute(
+        if begun is None:
+            await self._patiently(run_id, lambda: self._tell_opening(run_id))
+
+        def go_on() -> Awaitable[Run]:
+            nonlocal begun
+            mine, begun = begun, None  # after an interruption only the journal says how far it came
+            return execute(
                 run_id,
                 store=self._store,
                 clock=self._clock,
@@ -348,8 +375,10 @@ class Controller:
                 announce=self._announce,
                 way=way,
                 signer=self._signer,
-            ),
-        )
+                begun=mine,
+            )
+
+        run = await self._patiently(run_id, go_on)
         record = await self._store.get(f"placement/{group}", near=True)
         assert record is not None, "a run has a placement"
         self.known.placements[group] = decode(record.value, Placement)

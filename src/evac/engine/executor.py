@@ -13,7 +13,7 @@ What this is not: the agent's half (`engine.orders`), or when and why a run is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -25,12 +25,10 @@ from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
 from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
 from evac.engine.codec import decode, encode
-from evac.engine.journal import Journal, open_run, raised, take_journal
+from evac.engine.journal import Journal, Opening, raised, take_journal
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
 from evac.engine.signing import Signer, sealed
 from evac.ports import Clock, Record, Store
-
-__all__ = ["execute", "open_run"]
 
 ANSWER_GRACE = LOOK_TIMEOUT + timedelta(seconds=2)
 """How much longer than the step itself its answer is waited for: a look, and two ways through the store. An order that
@@ -55,6 +53,28 @@ class Way:
         self.asked.set()
 
 
+async def begin(
+    opening: Opening,
+    *,
+    clock: Clock,
+    by: str,
+    announce: Announce = silent,
+    way: Way | None = None,
+    signer: Signer | None = None,
+) -> Execution:
+    """Open a run together with its first orders, in one commit, and return what goes on with it; the arguments are
+    those of `execute`.
+
+    Raises `Conflict` when what the opening rests on has changed: nothing was written; and `StoreUnavailable`: then the
+    run may have been opened, and its orders may be carried out.
+    """
+    execution = Execution(
+        journal=opening.journal, clock=clock, by=by, announce=announce, way=way or Way(), signer=signer
+    )
+    await execution.begin(opening)
+    return execution
+
+
 async def execute(
     run_id: RunId,
     *,
@@ -64,9 +84,10 @@ async def execute(
     announce: Announce = silent,
     way: Way | None = None,
     signer: Signer | None = None,
+    begun: Execution | None = None,
 ) -> Run:
     """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process, and
-    `signer` seals the journal at its end.
+    `signer` seals the journal at its end. `begun` is what `begin` returned of this run: it is gone on with.
 
     Raises `Conflict` when another controller has taken the run over, and `StoreUnavailable` when the store stays away;
     the run then stands where its journal says, and whoever executes it next goes on from there.
@@ -74,13 +95,17 @@ async def execute(
     held: Term | None = None
     for interruption in range(INTERRUPTIONS_MAX):
         try:
+            if begun is not None and interruption == 0:
+                held = begun.journal.run.term
+                return await begun.drive()
             journal = await take_journal(run_id, store=store, near=interruption == 0)
             if held is not None and journal.run.term > held and journal.run.resumed[-1].by != by:
                 raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
             held = journal.run.term
-            execution = _Execution(
+            execution = Execution(
                 journal=journal, clock=clock, by=by, announce=announce, way=way or Way(), signer=signer
             )
+            await execution.take_up()
             return await execution.drive()
         except Superseded:
             raise
@@ -97,7 +122,7 @@ class Superseded(Conflict):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Execution:
+class Execution:
     """One stretch of a run between two interruptions."""
 
     journal: Journal
@@ -113,19 +138,27 @@ class _Execution:
     answered: list[Order] = field(default_factory=list)
     """Orders whose answer, or the lack of one, was noted: they are taken away with the next write."""
 
+    async def begin(self, opening: Opening) -> None:
+        """Go round for the first time: the write that opens the run gives its first orders."""
+        await self._proceed(expect=opening.expect, put=opening.put, delete=opening.delete)
+
+    async def take_up(self) -> None:
+        """Go round for the first time with a run that was opened before."""
+        run = self.journal.run
+        if run.settled is None:
+            await self._go_on(await self._resume() if run.entries > 1 else {})
+
     async def drive(self) -> Run:
         """Go round the circle until the run is settled."""
-        put: Mapping[str, bytes] = {}
-        if self.journal.run.settled is None and self.journal.run.entries > 1:
-            put = await self._resume()
         while self.journal.run.settled is None:
-            if self._gives_way:
-                self._give_way()
-            await self._proceed(put)
-            put = {}
-            if self.journal.run.settled is None:
-                await self._hear()
+            await self._hear()
+            await self._go_on({})
         return self.journal.run
+
+    async def _go_on(self, put: Mapping[str, bytes]) -> None:
+        if self._gives_way:
+            self._give_way()
+        await self._proceed(put=put)
 
     async def _resume(self) -> Mapping[str, bytes]:
         """Raise the term, and note the answers that came while nobody listened."""
@@ -144,7 +177,9 @@ class _Execution:
                 self._note_answer(order, answer)
         return put
 
-    async def _proceed(self, put: Mapping[str, bytes]) -> None:
+    async def _proceed(
+        self, *, put: Mapping[str, bytes], expect: Mapping[str, int] | None = None, delete: Collection[str] = ()
+    ) -> None:
         """Write what was noted, what follows from it, and the orders, in one commit."""
         orders: list[Order] = []
         for effect in effects(self.journal.run):
@@ -154,9 +189,9 @@ class _Execution:
                 case Settle():  # pragma: no branch (the union is closed)
                     self._settle(effect)
         written = await self.journal.write(
-            expect=self.expect,
+            expect={**self.expect, **(expect or {})},
             put={**put, **{o.key: encode(o) for o in orders}},
-            delete=[key for o in self.answered for key in (o.key, o.answer_key)],
+            delete=[*delete, *(key for o in self.answered for key in (o.key, o.answer_key))],
         )
         self.waiting.update({o.answer_key: o for o in orders})
         self.expect, self.answered = {}, []

@@ -1,10 +1,10 @@
 """Runs' journals in the store: opened, appended to, read back and folded.
 
-Intuition: a journal is a row of keys `runs/<run>/<seq>`, each written once. Every append is one commit that only
-succeeds if nobody else wrote that entry and the group's term is still the writer's own; orders, the placement's record
-and what is cleaned away go with it, all or nothing. So what an order rests on is durable before the order can be seen,
-and a controller that was replaced cannot write another word. Each entry holds the digest of the one before
-(`engine.chain`), so none can be changed afterwards without a trace.
+Intuition: a journal is a row of keys `runs/<run>/<seq>`, each written once. Every append, the first one too, is one
+commit that only succeeds if nobody else wrote that entry and the group's term is still the writer's own; orders, the
+placement's record and what is cleaned away go with it, all or nothing. So what an order rests on is durable before the
+order can be seen, and a controller that was replaced cannot write another word. Each entry holds the digest of the one
+before (`engine.chain`), so none can be changed afterwards without a trace.
 
     runs/<run>/<seq:06d>   entries          terms/<group>    the group's term, only growing
     runs-opened            how many runs    active/<group>   the group's unsettled run, at most one
@@ -33,7 +33,7 @@ from evac.ports import Clock, Record, Store
 COUNTER = "runs-opened"
 
 
-async def open_run(
+async def prepare_run(
     plan: Plan,
     *,
     store: Store,
@@ -42,13 +42,14 @@ async def open_run(
     symptom_at: Instant,
     decision: Mapping[str, Json],
     request: str | None = None,
-) -> RunId:
-    """Pin a plan as a run, at the group's next free term when its own was used. Nothing is ordered yet.
+) -> Opening:
+    """Make ready to pin a plan as a run, at the group's next free term when its own was used. Nothing is written yet.
 
-    A person's `request` is answered by the same commit, so that it is carried out once, whoever dies in between.
+    A person's `request` is answered by the write that opens the run, so that it is carried out once, whoever dies in
+    between.
 
-    Raises `UnsafePlan` when another run of the group is under way or the group is not where the plan says,
-    `Conflict` when that changed just now, and `StoreUnavailable`.
+    Raises `UnsafePlan` when another run of the group is under way or the group is not where the plan says, and
+    `StoreUnavailable`.
     """
     group = plan.group
     try:
@@ -68,10 +69,23 @@ async def open_run(
         symptom_at=symptom_at,
         decision=decision,
     )
-    await store.commit(
-        expect={entry_key(run, 1): 0, **{key: record.version if record else 0 for key, record in rests_on.items()}},
+    first = link(opened, before="")
+    versions = {key: record.version if record else 0 for key, record in rests_on.items()}
+    journal = Journal(
+        store=store,
+        run=apply(None, opened),
+        placement=plan.before,
+        placement_version=versions.pop(f"placement/{group}"),
+        term_version=versions.pop(f"terms/{group}"),
+        position=0,
+        head=digest(first),
+        tail=[opened],
+        links=[first],
+    )
+    return Opening(
+        journal=journal,
+        expect=versions,
         put={
-            entry_key(run, 1): link(opened, before=""),
             COUNTER: encode(int(run)),
             f"terms/{group}": encode(plan.term),
             f"active/{group}": run.encode(),
@@ -79,7 +93,6 @@ async def open_run(
         },
         delete=(asked,) if asked else (),
     )
-    return run
 
 
 async def _grounds(plan: Plan, request: str | None, *, store: Store, near: bool) -> Mapping[str, Record | None]:
@@ -121,7 +134,9 @@ class Journal:
     placement_version: int
     term_version: int
     position: int
-    """A revision of the store: what was written after it may be news, and no answer was read before it."""
+    """A revision of the store: what was written after it may be news, and no answer was read before it. 0 before the
+    run's first entry is written.
+    """
     head: str
     """The digest of the newest entry, noted ones included."""
     tail: list[Event] = field(default_factory=list)
@@ -167,9 +182,22 @@ class Journal:
         )
         written, self.tail, self.links = self.tail, [], []
         self.placement_version = revision
+        self.position = self.position or revision
         if put and terms in put:
             self.term_version = revision
         return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A run that is about to be opened: its journal, of which nothing is written yet, and what its first write has to
+    expect, put and delete beside the entries.
+    """
+
+    journal: Journal
+    expect: Mapping[str, int]
+    put: Mapping[str, bytes]
+    delete: Collection[str]
 
 
 async def read_journal(run: RunId, *, store: Store, near: bool = False) -> tuple[Event, ...]:
@@ -215,8 +243,7 @@ def fold_journal(events: Sequence[Event]) -> Run:
 async def take_journal(run: RunId, *, store: Store, near: bool = False) -> Journal:
     """Return a run's journal for writing; `near` is the store's. Reading alone takes nothing over: see `raised`."""
     records = await _entries(run, store=store, near=near)
-    just_opened = near and len(records) == 1
-    position = records[0].version if just_opened else await store.revision()
+    position = await store.revision()
     state = fold_journal([unlink(r.value).event for r in records])
     group = state.plan.group
     term, placement = await asyncio.gather(*[store.get(f"{w}/{group}", near=near) for w in ("terms", "placement")])

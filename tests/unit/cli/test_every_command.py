@@ -20,7 +20,7 @@ from evac.config import load
 from evac.daemon import open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import encode
-from evac.engine.journal import open_run
+from fakes.opening import open_run
 from fakes.shapes import shapes
 
 EVAC = str(Path(sys.executable).parent / "evac")

@@ -403,10 +403,32 @@ def test_a_store_that_fails_a_while_ends_nothing_that_was_begun(trouble: type[Ex
     assert outcomes(played(play, world=World(store=failing(opening, later)))) == [(RunKind.FAILOVER, Outcome.COMPLETED)]
 
 
-def failing(opening: list[Exception], later: list[Exception]) -> FailingStore:
-    """A store that fails to take a run's first entry, or its later ones, for as long as there are reasons."""
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_whose_opening_the_store_took_without_a_word_is_taken_up(asked: bool) -> None:
+    opening: list[Exception] = [StoreUnavailable("told to be away")]
+
+    async def play(on: Embedded) -> None:
+        if asked:
+            await on.ask(Wish.SWITCHOVER)
+        else:
+            on.world.lose(EAST)
+        await on.until(at(WEST))
+
+    world = played(play, world=World(store=failing(opening, [], heard=Moment.AFTER)))
+    assert not opening
+    (first, *_) = outcomes(world)
+    assert first == (RunKind.SWITCHOVER if asked else RunKind.FAILOVER, Outcome.COMPLETED)
+    assert not [n for n in world.told if isinstance(n, DecisionNews) and isinstance(n.decision, CallPerson)]
+
+
+def failing(opening: list[Exception], later: list[Exception], *, heard: Moment = Moment.BEFORE) -> FailingStore:
+    """A store that fails to take a run's first entry, or its later ones, for as long as there are reasons; or, with
+    `heard` after, takes it and fails to say so.
+    """
 
     def trouble(number: int, moment: Moment) -> Exception | None:
+        if moment is not heard:
+            return None
         entries = [key for key in store.commits[-1] if key.startswith("runs/")]
         reasons = opening if any(key.endswith("/000001") for key in entries) else later if entries else []
         return reasons.pop() if reasons else None

@@ -16,13 +16,14 @@ from evac.core.plan import Placement, Plan, StepId, Term, Verb
 from evac.core.run import Event, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
-from evac.engine.journal import at_term, fold_journal, open_run, raised, read_journal, read_run, read_runs, take_journal
+from evac.engine.journal import at_term, fold_journal, raised, read_journal, read_run, read_runs, take_journal
 from evac.engine.leadership import lead
 from evac.engine.orders import Answer, Order, obey
 from evac.ports import Store
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
 from evac.stores.memory import MemoryStore
+from fakes.opening import open_run
 from fakes.rehearsal import Death, away, play
 from fakes.shapes import shapes
 

@@ -11,11 +11,11 @@ from evac.core.detector import Detector
 from evac.core.estate import Detection, Guard
 from evac.core.run import Outcome, Run
 from evac.engine.codec import encode
-from evac.engine.journal import open_run
 from evac.engine.knowledge import Knowledge
 from evac.sim import time
 from evac.sim.estates import GROUP
 from evac.stores.memory import MemoryStore
+from fakes.opening import open_run
 from fakes.rehearsal import play
 from fakes.shapes import shapes
 

@@ -19,12 +19,12 @@ from evac.core.snapshot import Reply, Request, Wish
 from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
-from evac.engine.journal import open_run
 from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act, wished_degrading, wished_rejoin
 from evac.sim import time
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from evac.stores.memory import MemoryStore
 from fakes.estates import all_well, member, members, move, sweep
+from fakes.opening import open_run
 from fakes.shapes import shapes
 
 PLAN = shapes()[0].plan

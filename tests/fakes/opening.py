@@ -1,0 +1,35 @@
+"""A run that was opened and not gone on with: nothing is ordered yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evac.core.observation import Instant, Json
+from evac.core.plan import Plan
+from evac.core.run import RunId
+from evac.engine.journal import prepare_run
+from evac.ports import Clock, Store
+
+
+async def open_run(
+    plan: Plan,
+    *,
+    store: Store,
+    clock: Clock,
+    decided_by: str,
+    symptom_at: Instant,
+    decision: Mapping[str, Json],
+    request: str | None = None,
+) -> RunId:
+    """Write a run's first entry alone. Raises like `prepare_run`, and `Conflict`."""
+    opening = await prepare_run(
+        plan,
+        store=store,
+        clock=clock,
+        decided_by=decided_by,
+        symptom_at=symptom_at,
+        decision=decision,
+        request=request,
+    )
+    await opening.journal.write(expect=opening.expect, put=opening.put, delete=opening.delete)
+    return opening.journal.run.id
