@@ -106,6 +106,30 @@ async def test_a_frozen_primary_is_starved_and_nothing_acknowledged_is_lost(tmp_
         await west.do(order(Verb.PROTECT, WEST, acks=1, standbys=[EAST, EU]))
 
 
+async def test_one_that_refuses_turns_to_the_next_primary_with_that_and_comes_back_when_it_is_undone(
+    tmp_path: Path,
+) -> None:
+    async with raised(tmp_path) as cluster:
+        east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]
+        await west.observe()  # keeps the slots that others follow it by
+        refusal = order(Verb.REFUSE, EU, old=EAST, next=WEST)
+        async with writing(cluster, EAST) as acknowledged:
+            while len(acknowledged) < 10:
+                await asyncio.sleep(0.01)
+            refused = await eu.do(refusal)
+        again = await eu.do(refusal)
+        assert (refused.kind, again.kind) == ("starved", "starved")
+        assert int(str(again.facts["position"])) >= int(str(refused.facts["position"])), "what it has it keeps"
+        followed = await eu.do(order(Verb.FOLLOW, EU, primary=WEST))
+        state = await eu.observe()
+        assert (state.role, state.upstream, state.streaming) == (MemberRole.STANDBY, WEST, True)
+        await eu.undo(order(Verb.FOLLOW, EU, primary=WEST, receipt=dict(followed.facts)))
+        await eu.undo(order(Verb.REFUSE, EU, old=EAST, next=WEST, receipt=dict(refused.facts)))
+        await eu.do(order(Verb.FOLLOW, EU, primary=EAST))
+        await east.do(order(Verb.PROTECT, EAST, acks=1, standbys=[WEST, EU]))
+        assert (await eu.observe()).upstream == EAST
+
+
 async def test_what_a_cut_off_asynchronous_primary_acknowledged_is_listed_exactly(tmp_path: Path) -> None:
     async with raised(tmp_path, acks=0) as cluster:
         east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]

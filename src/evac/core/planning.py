@@ -124,8 +124,8 @@ def _followers(component: Component, move: Move, situation: Situation) -> list[R
 def _failover_chain(component: Component, move: Move, situation: Situation, *, term: Term) -> Chain:
     """Refuse (and stop what still answers), catch up, promote; the others turn to the target meanwhile.
 
-    Where standbys relay, they follow it as soon as they refuse the old primary, while the target is still a standby: a
-    stream over a long link takes longer to open than a promotion takes, and goes on across it.
+    Where standbys relay, they turn to it with the refusal itself, while the target is still a standby: a stream over a
+    long link takes longer to open than a promotion takes, and goes on across it.
     """
     fences = _fences(component, move, situation, term=term)
     receipts = tuple(s.id for s in fences if not s.optional)
@@ -159,8 +159,16 @@ def _fences(component: Component, move: Move, situation: Situation, *, term: Ter
     afar = from_afar(component, move.source)
     if lost and not person and (keeps or not (alive or afar)):
         raise UnsafePlan((lost,))
+    onward = _followers(component, move, situation) if component.relays else []
     refusals = [
-        step_of(component, r, Verb.REFUSE, Phase.FENCE, term=term, args={"old": move.source})
+        step_of(
+            component,
+            r,
+            Verb.REFUSE,
+            Phase.FENCE,
+            term=term,
+            args={"old": move.source} | ({"next": move.target} if r in onward else {}),
+        )
         for r in situation.standbys(component, move.source)
     ]
     if not alive:

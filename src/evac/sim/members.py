@@ -143,9 +143,12 @@ class Member:
         match action.verb:
             case Verb.REFUSE:
                 self._obey(action, must=must)
-                self.before[Verb.REFUSE] = node.upstream or args["old"]
+                onward = RegionId(args["next"]) if "next" in args else None
+                self.before[Verb.REFUSE] = node.upstream if node.upstream not in (None, onward) else args["old"]
                 node.turn_to(None)
-                return self._receipt(action)
+                receipt = self._receipt(action)
+                node.turn_to(onward)
+                return receipt
             case Verb.CATCH_UP:
                 return await self._catch_up(action, must=must)
             case Verb.PROMOTE:

@@ -8,6 +8,9 @@ Traps: a receiver that is still connecting is not in `pg_stat_wal_receiver`, so 
 times in a row; `pg_last_wal_receive_lsn()` is null after a restart, and then replay has to reach the end of the local
 log before its position says how much is durable here.
 
+With `next` it turns to another standby right after that, the one to be promoted: a stream over a long link takes five
+round trips to open and three more to begin, longer than the promotion takes that it can open beside.
+
 What this is not: a fence by itself. How many refusals starve a primary is the plan's arithmetic.
 """
 
@@ -36,8 +39,11 @@ _REFUSING = f"""SELECT pg_is_in_recovery(), coalesce({file_setting("primary_conn
 
 
 async def refuse(member: Member, action: Action) -> Receipt:
-    """Turn the receiver off for good and return what is durable here."""
+    """Turn the receiver off for good and return what is durable here; then turn to `next`, if there is one."""
     member.peer(action, "old")
+    onward: tuple[sql.Composable | str, ...] = ()
+    if "next" in action.args:
+        onward = (*member.following(member.peer(action, "next")), RELOAD)
     within = member.settings.settle_timeout
     answers = await member.session.change(
         guard(action.term, Must.STANDBY),
@@ -49,14 +55,17 @@ async def refuse(member: Member, action: Action) -> Receipt:
         receiver_gone(member),
         wait_until(_LOG_KNOWN, within=within, failing="it has not read its own log to the end yet"),
         WHERE,
+        *onward,
         within=2 * within + GRACE,
     )
-    [[position, timeline, term]] = answers[-1]
+    [[position, timeline, term]] = answers[-1 - len(onward)]
     return _receipt(member, position, timeline, term, armed=answers[1][0][0])
 
 
 async def refusing(member: Member, action: Action) -> Holds:
-    """Look whether it refuses at this order's term."""
+    """Look whether it refuses at this order's term. One that has turned to `next` already is not told from one that
+    has not refused: doing it again is quicker than being sure.
+    """
     refused, where = await member.session.look(_REFUSING, _IF_STANDBY, within=member.settings.answer_timeout)
     [[standby, empty, term, gone]] = refused
     if not (standby and empty and gone and term is not None and term == action.term):
