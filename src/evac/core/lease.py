@@ -3,8 +3,8 @@
 Intuition: two machines do not share a clock, but each can count how long ago something was on its own. A lease is a
 record with a version that every renewal changes. The holder counts from the moment it *sent* the renewal that
 succeeded and lays the right down at an age of `hold`. Whoever wants it counts from the moment it *heard* of a version,
-by a read or a watch; when the version has not changed for `wait`, the holder's count, begun earlier, has run out. The
-store's own time to live is not used.
+by a read or a watch, or, where it knows the holder's clock, from when that was sent at the latest; when the version has
+not changed for `wait`, the holder's count, begun earlier, has run out. The store's own time to live is not used.
 
 What this is not: the times and what they must satisfy (`core.timing`), or reading and writing the record
 (`engine.election`, `engine.holding`).
@@ -12,7 +12,7 @@ What this is not: the times and what they must satisfy (`core.timing`), or readi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from evac.core.estate import RegionId
@@ -43,6 +43,10 @@ class Awaited:
     def seen(self, version: int, now: Instant) -> Awaited:
         """Return what is known after another read, which returned `now`."""
         return self if version == self.version else Awaited(version=version, read_at=now)
+
+    def sent(self, at: Instant) -> Awaited:
+        """Return what is known where, by its holder's clock, the version was sent at `at` at the latest."""
+        return replace(self, read_at=min(self.read_at, at))
 
     def over(self, now: Instant, timing: LeaseTiming) -> bool:
         """Return whether its holder has certainly laid it down."""

@@ -18,8 +18,8 @@ from evac.core.estate import RegionId
 from evac.core.observation import Instant
 
 OF_LATE = timedelta(seconds=5)
-"""A record stays in the filter for this long at least, and twice as long at most: longer than a store takes to choose a
-leader, and soon over where a machine was paused and its clock with it, whose records seem late until then."""
+"""A record of a view stays in the filter for this long at least, and twice as long at most: longer than a store takes
+to choose a leader, and soon over where a machine was paused with its clock, whose records seem late until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,10 @@ class _Known:
 
 
 class ClockFilter:
-    """What one reader knows of the clocks of all agents."""
+    """What one reader knows of the clocks of all agents, by their records of `of_late` to twice as long."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_late: timedelta = OF_LATE) -> None:
+        self._of_late = of_late
         self._known: dict[RegionId, _Known] = {}
 
     def sent_at(self, region: RegionId, *, life: str, sent: Instant, now: Instant) -> Instant:
@@ -45,9 +46,9 @@ class ClockFilter:
         """
         gap = now - sent
         known = self._known.get(region)
-        if known is None or known.life != life or now - known.since >= 2 * OF_LATE:
+        if known is None or known.life != life or now - known.since >= 2 * self._of_late:
             known = _Known(life=life, since=now, least=gap, before=gap)
-        elif now - known.since >= OF_LATE:
+        elif now - known.since >= self._of_late:
             known = _Known(life=life, since=now, least=gap, before=known.least)
         else:
             known = _Known(life=life, since=known.since, least=min(known.least, gap), before=known.before)

@@ -5,6 +5,10 @@ its version has stood still for long enough on their own clocks they read it, an
 several that try one succeeds. A watch hears of each renewal as soon as the nearest copy has it; whoever only read it
 now and then might hear of the last one when the store has chosen a new leader of its own, and begin to wait then.
 
+A renewal that was under way when the store lost its own leader is heard of when it has chosen another one, seconds
+later, and the wait would begin then. So each renewal carries when it was sent, by its holder's clock; the clock filter
+knows how that clock stands to one's own, and the wait begins when it was sent, at the latest.
+
 A leader that cannot renew stops leading before anybody else may begin. It need not wait for itself: when it reaches the
 store again before anybody took the lease, it takes it again at once.
 
@@ -20,21 +24,40 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from evac.core.errors import Conflict, StoreError, StoreUnavailable
 from evac.core.estate import RegionId
 from evac.core.lease import Awaited, Held, Leader
+from evac.core.observation import Instant
 from evac.core.timing import LeaseTiming
+from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Record, Store
 
 KEY = "leader"
+SENT = "leader/sent"
+"""When the lease was renewed last, by its holder's own clock: written with every renewal."""
 
 LEADING = LeaseTiming(renew=timedelta(seconds=0.4), hold=timedelta(seconds=1.6), wait=timedelta(seconds=1.8))
 """The leader's own lease. It can be short: a change of leader costs nothing but a read of the journal, and two that
 take themselves for leaders are kept apart by the terms."""
+
+
+OF_LATE = timedelta(seconds=2)
+"""What is known of a holder's clock is at most twice as old: the two may have drifted apart meanwhile."""
+DRIFTED_MAX = 2 * OF_LATE * 2 * 0.02
+"""By how much, if both clocks go wrong by one part in fifty, twenty times what the lease's times allow for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """When a renewal was sent, by the clock of the process in `region` that `life` names."""
+
+    region: RegionId
+    life: str
+    at: Instant
 
 
 async def leader(store: Store) -> Leader | None:
@@ -69,6 +92,8 @@ class Candidate:
         self._favoured = favoured or _always
         self._awaited: Awaited | None = None
         """The newest version heard of, whoever wrote it."""
+        self._life = f"{self._chance.getrandbits(32):08x}"
+        self._clocks = ClockFilter(of_late=OF_LATE)
 
     async def stand(self, lead: Callable[[Leader], Awaitable[None]]) -> None:
         """Wait for the lead, hold it while `lead` runs, and stand again when it is lost, until cancelled.
@@ -93,8 +118,11 @@ class Candidate:
                 after = await self._store.revision()
                 async with aclosing(self._store.watch(KEY, after=after)) as changes:
                     async for change in changes:
+                        version = change.record.version if change.record else 0
                         if change.key == KEY:
-                            self._heard(change.record.version if change.record else 0)
+                            self._heard(version)
+                        elif change.key == SENT and change.record is not None:
+                            self._heard_when(version, decode(change.record.value, Sent))
             except StoreUnavailable:
                 await self._clock.sleep(self._timing.renew)
 
@@ -103,6 +131,12 @@ class Candidate:
         now = self._clock.now()
         self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
         return self._awaited
+
+    def _heard_when(self, version: int, told: Sent) -> None:
+        """Note when the renewal that made a version was sent, which was heard of just now."""
+        sent_at = self._clocks.sent_at(told.region, life=told.life, sent=told.at, now=self._clock.now())
+        if self._awaited is not None and self._awaited.version == version:
+            self._awaited = self._awaited.sent(sent_at + DRIFTED_MAX)
 
     async def _won(self, lapsed: Leader | None) -> tuple[Leader, Held]:
         """Return once the lease is ours; `lapsed` is our own that we have laid down."""
@@ -144,7 +178,8 @@ class Candidate:
 
     async def _write(self, mine: Leader, version: int) -> Held:
         sent_at = self._clock.now()
-        written = await self._store.commit(expect={KEY: version}, put={KEY: encode(mine)})
+        sent = Sent(region=self.region, life=self._life, at=sent_at)
+        written = await self._store.commit(expect={KEY: version}, put={KEY: encode(mine), SENT: encode(sent)})
         return Held(version=written, sent_at=sent_at)
 
     async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> bool:
