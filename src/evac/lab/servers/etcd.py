@@ -21,9 +21,9 @@ ELECTION_MS = 600
 """etcd advises ten round trips for the election, 1,300 ms here, for the sake of distances that vary; these do not. An
 election too many costs a commit a fifth of a second, one too late costs every recovery that time."""
 PRE_VOTE = "false"
-"""Of two survivors that miss the leader within a round trip and a half of one another, both are granted the pre-vote, and
-then neither the vote: more than half of all elections here, and each such one costs another time-out. Without it the
-window is half a round trip. What it costs is an election when a member comes back that was cut off."""
+"""Of two survivors that miss the leader within a round trip and a half of one another, both are granted the pre-vote,
+and then neither the vote: more than half of all elections here, and each such one costs another time-out. Without it
+the window is half a round trip. What it costs is an election when a member comes back that was cut off."""
 QUOTA_BYTES = 256 * 1024 * 1024
 
 
