@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from evac.config.build import holding
+from evac.config.schema import LeaseSection
 from evac.core.plan import RunKind
 from evac.lab.faults import Fault, FaultKind, Target
 from evac.lab.layout import Form, Mode
@@ -43,7 +45,8 @@ class Figure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One line of the table. `median_max_s` is the limit of its figure's median, None if it has none.
+    """One line of the table. `median_max_s` is the limit of its figure's median, None if it has none, and `because`
+    says what it is made of, where that is not a bare aim.
 
     In asynchronous mode acknowledged writes may be missing, if they are exactly those that the run reports.
     """
@@ -53,6 +56,13 @@ class Case:
     store: str
     figure: Figure
     median_max_s: float | None
+    because: str = ""
+
+
+LEASE_WAIT_S = holding(LeaseSection()).timing.wait.total_seconds()
+"""How long the lab's asynchronous primary's last renewal must have stood still before another region takes over."""
+BESIDE_THE_WAIT_S = 2.0
+"""All else that a failover of such a primary may take."""
 
 
 def _fault(kind: FaultKind, *, value: float = 0.0, what: Target = Target.DATABASE) -> Fault:
@@ -66,6 +76,18 @@ def _lost(kind: FaultKind, *, form: Form, median_max_s: float) -> Case:
         store="orders",
         figure=Figure.RTO,
         median_max_s=median_max_s,
+    )
+
+
+def _leased(kind: FaultKind) -> Case:
+    """A region whose asynchronous primary is held under a lease. Clients inside write to it whatever happens around."""
+    return Case(
+        name=f"rto/async/{kind}/distributed",
+        scenario=Scenario(mode="async", fault=_fault(kind), form="distributed", inside=True),
+        store="orders",
+        figure=Figure.RTO,
+        median_max_s=LEASE_WAIT_S + BESIDE_THE_WAIT_S,
+        because=f"the lease's wait {LEASE_WAIT_S:g} s + {BESIDE_THE_WAIT_S:g} s",
     )
 
 
@@ -109,6 +131,7 @@ CASES: tuple[Case, ...] = (
         median_max_s=None,
     ),
     *(_lost(kind, form="distributed", median_max_s=5.0) for kind in _LOST),
+    *(_leased(kind) for kind in _LOST),
     *_switches("distributed", median_max_s=0.5),
     _gray("distributed", median_max_s=15.0),
 )

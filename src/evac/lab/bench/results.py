@@ -104,6 +104,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "rejoined": sum(trial.rejoined for trial in trials),
         "outcomes": [trial.outcome for trial in trials],
         "median_max_s": result.case.median_max_s,
+        "because": result.case.because,
         "met": not result.failures,
         "failures": list(result.failures),
         "errors": list(result.errors),

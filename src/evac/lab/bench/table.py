@@ -24,7 +24,7 @@ def as_table(results: Sequence[Result]) -> Table:
             str(len(result.trials)),
             f"{values['median']:.2f}" if values else "-",
             f"{values['min']:.2f}-{values['max']:.2f}" if values else "-",
-            f"{limit:g}" if limit is not None else "-",
+            f"{limit:g}" + (f" ({result.case.because})" if result.case.because else "") if limit is not None else "-",
             str(sum(len(verdict.lost) for verdict in verdicts)),
             str(sum(trial.orphans_reported for trial in result.trials)),
             str(sum(len(verdict.two_owners) for verdict in verdicts)),
