@@ -42,6 +42,7 @@ from evac.cli import (
     sim,
     status,
     verify,
+    what_if,
 )
 from evac.cli.logs import speak_plainly
 from evac.cli.streams import secure_streams
@@ -90,6 +91,7 @@ serve.add_to(app)
 agent.add_to(app)
 status.add_to(app)
 explain.add_to(app)
+what_if.add_to(app)
 plan.add_to(app)
 move.add_to(app)
 shift.add_to(app)

@@ -32,6 +32,7 @@ from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
 from evac.core.verdict import Diagnosis
+from evac.engine.outlook import Thought
 from evac.opened import SNAPSHOT_FRESH
 from evac.opening import read_estate, state_folder
 from evac.report.plans import rpo
@@ -70,6 +71,8 @@ class Known:
     forecasts: Mapping[GroupId, Forecast]
     targets: Mapping[GroupId, Objectives]
     past: Mapping[str, Sequence[Point]]
+    blocked: Mapping[GroupId, tuple[str, ...]]
+    """Why nothing could be done for a group if its primary region were lost."""
 
     def rto_trend(self, group: GroupId) -> Trend:
         """Return where a group's time to recover is going."""
@@ -94,7 +97,13 @@ class Known:
                 }
                 for group, forecast in self.forecasts.items()
             },
+            "blocked_if_lost": self.blocked,
         }
+
+
+def blocked(thoughts: Sequence[Thought]) -> dict[GroupId, tuple[str, ...]]:
+    """Return why nothing could be done for a group if its primary region were lost, where nothing could."""
+    return {e.group: e.blocks for thought in thoughts for e in thought.each if e.serves and e.blocks}
 
 
 async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> tuple[Known, bool]:
@@ -105,6 +114,7 @@ async def _read(path: Path, environment: str | None, state: Path | None, store: 
             forecasts=await opened.objectives(),
             targets={g: opened.loaded.estate.promised(g) for g in opened.loaded.estate.home},
             past=await opened.past_objectives(),
+            blocked=blocked(await opened.what_ifs()),
         )
         return known, await opened.is_watched(state_folder(path, state))
 
@@ -136,6 +146,8 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
         rto = f"RTO {span(forecast.rto)} (p95 {span(forecast.rto_p95)}, target {span(target.rto)}{going})"
         loss = f"RPO {rpo(forecast)}, target {span(target.rpo)}{_going(known.rpo_trend(group))}"
         said.append(f"if {group}'s primary region were lost now: {rto}   {loss}")
+    for group, reasons in known.blocked.items():
+        said.append(f"if {group}'s primary region were lost now, evac would not move it: {'; '.join(reasons)}")
     return said
 
 

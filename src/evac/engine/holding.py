@@ -137,15 +137,21 @@ class Keeper:
                 with suppress(Conflict):  # renewed in the last moment: it is read again
                     await self._claim(record, term, waited=True)
                     return now - since
-            await self._clock.sleep(self.timing.renew / LOOKS)
+            pause, left = self.timing.renew / LOOKS, since + self.timing.wait - self._clock.now()
+            await self._clock.sleep(min(pause, left) if left > timedelta() else pause)
             record, awaited = await self._read(near=True)
 
     async def claim(self, *, term: Term) -> None:
         """Have the lease by order of a run whose receipts prove that nobody else can write: no wait is needed.
 
+        One that was taken at this term just now, by `expire`, and is held, is not taken again: three ways to the store
+        and back, while nobody can write.
+
         Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
         `StoreUnavailable`.
         """
+        if self._holds_at(term):
+            return None
         for _ in range(CLAIMS_MAX):
             record, _ = await self._read()
             tenure = decode(record.value, Tenure) if record else None
@@ -155,6 +161,13 @@ class Keeper:
             with suppress(Conflict):  # its old holder renewed it meanwhile
                 return await self._claim(record, term, waited=waited)
         raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
+
+    def _holds_at(self, term: Term) -> bool:
+        """Whether the lease is ours at this term, young enough to act on, and a watchdog has answered for it."""
+        held, tenure = self._held, self._tenure
+        if held is None or tenure is None or not self._watched or self._resting:
+            return False
+        return tenure.term == term and held.lasts(self._clock.now(), self.timing)
 
     async def resume(self) -> None:
         """Hold the member again that an order had stopped, before it runs again.

@@ -1,17 +1,24 @@
-"""Keeps beside the journal, once a minute, what the loss of each primary region would cost: what trends are seen in.
+"""Keeps beside the journal what the loss of each region would come to, thought through all the time by who leads; and
+once a minute, how much it would cost to lose each group's primary region: what trends are seen in.
 
-What this is not: something that is acted on. A minute that is missed is a point that is missing.
+    what-if/<region>   what would be decided, planned, taken and lost
+    outlook            by group, a point a minute for an hour
+
+What this is not: something that is acted on. A look that is missed is one that is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from evac.core.errors import StoreError, UnsafePlan
-from evac.core.outlook import Point, if_lost_now, remember
+from evac.core.errors import StoreError
+from evac.core.estate import RegionId
+from evac.core.objectives import Durations
+from evac.core.outlook import Point, remember
+from evac.core.what_if import WhatIf, what_if
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.engine.durations import durations_of
@@ -19,7 +26,12 @@ from evac.engine.journal import read_runs
 from evac.ports import Clock, Store
 
 KEY = "outlook"
-EVERY = timedelta(minutes=1)
+WHAT_IF = "what-if/"
+LOOK_EVERY = timedelta(seconds=30)
+LOOKS_A_POINT = 2
+"""A point is added with every so many looks."""
+RECORD_MAX = 256 * 1024
+"""A record with plans that are larger than so many bytes is kept without the plans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +41,74 @@ class Outlook:
     past: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """What the loss of one region would come to, as it was thought through at `wall`. `whole` is False where the plans
+    were too large to keep.
+    """
+
+    region: RegionId
+    wall: datetime
+    each: tuple[WhatIf, ...]
+    whole: bool = True
+
+
 async def read_outlook(store: Store) -> Outlook:
     """Return what is kept; nothing, before the first minute."""
     record = await store.get(KEY)
     return Outlook() if record is None else decode(record.value, Outlook)
 
 
+async def read_thoughts(store: Store) -> tuple[Thought, ...]:
+    """Return what is kept of what the loss of each region would come to, in the order of their names."""
+    return tuple(decode(record.value, Thought) for record in await store.list(WHAT_IF))
+
+
 async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) -> None:
-    """Add a point for every group each `EVERY`, without end. A group that no plan can move gets none."""
+    """Think each region's loss through each `LOOK_EVERY`, without end."""
     await controller.recalled.wait()
+    looks = 0
+    durations: Durations = {}
     while True:
-        await clock.sleep(EVERY)
         with suppress(StoreError):
-            await _add(controller, store=store, wall=clock.wall())
+            if looks % LOOKS_A_POINT == 0:
+                durations = durations_of(await read_runs(store), controller.estate)
+            thoughts = _think(controller, durations, wall=clock.wall())
+            put = {f"{WHAT_IF}{thought.region}": record_of(thought) for thought in thoughts}
+            if looks and looks % LOOKS_A_POINT == 0:
+                put[KEY] = encode(_with_points(await read_outlook(store), thoughts))
+            await store.commit(expect={}, put=put, lasting=False)
+        looks += 1
+        await clock.sleep(LOOK_EVERY)
 
 
-async def _add(controller: Controller, *, store: Store, wall: datetime) -> None:
-    durations = durations_of(await read_runs(store), controller.estate)
+def _think(controller: Controller, durations: Durations, *, wall: datetime) -> tuple[Thought, ...]:
     assessment = controller.assess()
-    past = dict((await read_outlook(store)).past)
-    for group in controller.known.placements:
-        with suppress(UnsafePlan):
-            said = if_lost_now(controller.situation(group, assessment), durations)
-            past[group] = remember(past.get(group, ()), Point(wall=wall, rto=said.rto, rpo=said.rpo))
-    await store.commit(expect={}, put={KEY: encode(Outlook(past=past))}, lasting=False)
+    view, detector = controller.view(assessment), controller.known.detector
+    return tuple(
+        Thought(
+            region=region,
+            wall=wall,
+            each=what_if(region, detector=detector, view=view, now=assessment.at, durations=durations),
+        )
+        for region in controller.estate.regions
+    )
+
+
+def record_of(thought: Thought) -> bytes:
+    """Return what is kept of a thought: without the plans, where they are too large."""
+    record = encode(thought)
+    if len(record) <= RECORD_MAX:
+        return record
+    return encode(replace(thought, each=tuple(replace(each, plan=None) for each in thought.each), whole=False))
+
+
+def _with_points(before: Outlook, thoughts: Iterable[Thought]) -> Outlook:
+    """The past with a point more for every group that something can be done for."""
+    past = dict(before.past)
+    for thought in thoughts:
+        for each in thought.each:
+            if each.serves and each.forecast is not None:
+                point = Point(wall=thought.wall, rto=each.forecast.rto, rpo=each.forecast.rpo)
+                past[each.group] = remember(past.get(each.group, ()), point)
+    return Outlook(past=past)

@@ -24,7 +24,9 @@ CHANGE = SetChange(
 )
 
 
-def said(standing: SetStanding, *, leader: Leader | None = None, led: bool = True) -> list[str]:
+def said(
+    standing: SetStanding, *, leader: Leader | None = None, led: bool = True, blocked: tuple[str, ...] = ()
+) -> list[str]:
     assessment = judged(shop())
     snapshot = Snapshot(
         estate="shop",
@@ -41,7 +43,11 @@ def said(standing: SetStanding, *, leader: Leader | None = None, led: bool = Tru
         sets=(standing,),
         leader=leader,
     )
-    return lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}), led=led, wall=WALL)
+    return lines(
+        Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={GROUP: blocked} if blocked else {}),
+        led=led,
+        wall=WALL,
+    )
 
 
 def test_a_whole_set_is_fine() -> None:
@@ -78,3 +84,9 @@ def test_who_leads_is_said_where_agents_elect_one() -> None:
     ]
     assert "start evac agent" in said(WHOLE, leader=leader, led=False)[0]
     assert "start evac serve" in said(WHOLE, led=False)[0]
+
+
+def test_what_would_keep_evac_from_moving_is_said_while_all_is_well() -> None:
+    told = said(WHOLE, blocked=("orders-db is asynchronous and us-east-1 cannot be reached",))
+    assert told[0] == "shop: fine. Nothing is needed from you"
+    assert told[-1].startswith("if shop's primary region were lost now, evac would not move it: orders-db is asynchro")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,15 +18,17 @@ from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.verdict import Diagnosis
+from evac.engine.codec import decode
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
-from evac.engine.outlook import read_outlook
+from evac.engine.outlook import LOOK_EVERY, Thought, read_outlook, read_thoughts, record_of
 from evac.sim import time
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP_DNS, WEST, shop
 from evac.sim.stores import FailingStore, Moment
 from evac.sim.systems import Fault
 from evac.stores.memory import MemoryStore
 from fakes.embedded import Embedded, World, calm, embedded
+from fakes.thoughts import thought
 
 Play = Callable[[Embedded], Awaitable[None]]
 
@@ -593,3 +595,28 @@ def test_each_minute_it_is_remembered_what_a_loss_would_cost() -> None:
         assert (await read_outlook(on.world.store)).past[GROUP] == past
 
     played(play)
+
+
+def test_what_each_regions_loss_would_come_to_is_thought_through_all_the_time() -> None:
+    async def play(on: Embedded) -> None:
+        await asyncio.sleep(LOOK_EVERY.total_seconds() + 1)
+        thoughts = {t.region: t for t in await read_thoughts(on.world.store)}
+        assert set(thoughts) == {EAST, WEST, EUROPE}
+        (mine,) = thoughts[EAST].each
+        assert mine.serves
+        assert mine.plan is not None
+        assert (await on.ask(Wish.PAUSE, reason="lunch")).refused == ()
+        await asyncio.sleep(LOOK_EVERY.total_seconds() + 1)
+        (paused,) = {t.region: t for t in await read_thoughts(on.world.store)}[EAST].each
+        assert paused.plan is None
+        assert any("lunch" in reason for reason in paused.blocks)
+
+    played(play)
+
+
+def test_plans_that_are_too_large_to_keep_are_left_out_and_that_is_said() -> None:
+    large = Thought(region=EAST, wall=datetime(2026, 11, 23, tzinfo=UTC), each=(thought(),) * 300)
+    kept = decode(record_of(large), Thought)
+    assert (kept.whole, [each.plan for each in kept.each]) == (False, [None] * 300)
+    assert kept.each[0].forecast == large.each[0].forecast
+    assert decode(record_of(replace(large, each=large.each[:1])), Thought).whole

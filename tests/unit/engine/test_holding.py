@@ -199,6 +199,20 @@ def test_cut_off_it_dies_before_another_takes_over_and_stays_dead() -> None:
     told(story)
 
 
+def test_a_lease_that_was_taken_by_waiting_is_not_taken_again_for_the_promotion() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        slow = here.west.line.slow = s(1)
+        asked_at = CLOCK.now()
+        await here.west.keeper.claim(term=Term(2))
+        assert CLOCK.now() == asked_at, "the store was not asked"
+        await here.west.keeper.claim(term=Term(3))
+        assert CLOCK.now() >= asked_at + slow, "of another term it is taken anew"
+
+    told(story)
+
+
 def test_what_was_waited_before_it_was_asked_for_counts() -> None:
     async def story(here: World) -> None:
         here.east.line.cut = True

@@ -1,0 +1,103 @@
+"""`evac what-if [REGION]`: if that region died now, what evac would do, how long it would take, what would be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evac.cli.opening import Chosen
+from evac.cli.terminal import (
+    ESTATE_DEFAULT,
+    EnvironmentOption,
+    EstateOption,
+    JsonOption,
+    StateOption,
+    StoreOption,
+    console,
+    print_json,
+)
+from evac.core.errors import EvacError
+from evac.core.news import DecisionNews
+from evac.core.what_if import WhatIf
+from evac.engine.outlook import Thought
+from evac.opening import read_estate
+from evac.report.lines import decision_line
+from evac.report.plans import plan_lines
+from evac.report.words import span
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("what-if")
+    def what_if(
+        region: Annotated[str | None, typer.Argument(help="The region that would die. Default: each of them.")] = None,
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        store: StoreOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Show what the loss of a region would come to now.
+
+        For each group: the decision, the plan, its forecast, what would be lost, what blocks. Exits with 1 when
+        primaries would be left where they are.
+        """
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
+        if region is not None:
+            chosen.named(region)
+        thoughts = asyncio.run(_read(region, estate, environment, state, store))
+        if as_json:
+            print_json({"regions": thoughts})
+        else:
+            out = console()
+            for line in lines(thoughts, wall=datetime.now(UTC), whole=region is not None):
+                out.print(line, markup=False)
+        if any(each.serves and each.plan is None and each.blocks for thought in thoughts for each in thought.each):
+            raise typer.Exit(1)
+
+
+async def _read(
+    region: str | None, path: Path, environment: str | None, state: Path | None, store: str | None
+) -> tuple[Thought, ...]:
+    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+        thoughts = tuple(t for t in await opened.what_ifs() if region in (None, t.region))
+    if not thoughts:
+        raise EvacError(
+            "nothing has been thought through yet: it is, some seconds after evac serve (or most of the agents) started"
+        )
+    return thoughts
+
+
+def lines(thoughts: Sequence[Thought], *, wall: datetime, whole: bool) -> list[str]:
+    """Return what a person reads; with `whole` also the plans' steps."""
+    said: list[str] = []
+    for thought in thoughts:
+        said.append(f"if {thought.region} died now (as thought through {span(wall - thought.wall)} ago)")
+        said += [f"  {line}".rstrip() for each in thought.each for line in _each(each, whole=whole)]
+        said += ["  nobody there belongs to a group"] if not thought.each else []
+        said += ["  the plans are too large to be kept: evac plan failover shows one"] if not thought.whole else []
+    return said
+
+
+def _each(each: WhatIf, *, whole: bool) -> Iterator[str]:
+    role = "its primaries are there" if each.serves else "it stands by there"
+    news = DecisionNews(at=timedelta(), decision=each.decision)
+    yield f"{each.group}, {role}: {decision_line(news, since=timedelta()).text}"
+    if each.forecast is not None:
+        path = " → ".join(each.forecast.critical_path) or "nothing"
+        yield f"  RTO {span(each.forecast.rto)} (p95 {span(each.forecast.rto_p95)}), critical path: {path}"
+    for loss in each.losses:
+        lost = "unknown" if loss.time is None else "nothing" if not loss.time else f"the last {span(loss.time)}"
+        size = "" if not loss.size else f", {loss.size:,} bytes"
+        yield f"  lost of {loss.component}: {lost}{size} ({loss.why})"
+    if each.blocks != each.decision.reasons:
+        yield from (f"  blocks: {reason}" for reason in each.blocks)
+    if whole and each.plan is not None and each.forecast is not None:
+        yield ""
+        yield from (f"  {line}".rstrip() for line in plan_lines(each.plan, each.forecast))

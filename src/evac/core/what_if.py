@@ -1,0 +1,164 @@
+"""If a region died now: what evac would decide, how it would go, what it would cost, and what stands in the way.
+
+Intuition: let it die in thought. From what is seen now, every answer from that region and of it turns into a failure,
+everything else goes on as it is, for as long as it takes to be sure; and what then is seen is judged, decided on and
+planned by the very functions that would do so in earnest. So whatever would hold evac back then (a pause, a hold-down,
+a primary that nobody can fence, nobody to go to) shows now, while there is time to mend it.
+
+What this is not: a promise. What else fails together with the region is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeAlias
+
+from evac.core.assessment import assess
+from evac.core.deciding import decide
+from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
+from evac.core.detector import Detector, fold
+from evac.core.errors import UnsafePlan
+from evac.core.estate import GroupId, RegionId
+from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
+from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
+from evac.core.plan import Plan, Term
+from evac.core.planning import plan_move
+from evac.core.protection import Protect
+from evac.core.shifting import plan_shift
+from evac.core.steps import Situation
+from evac.core.traffic import Shift
+
+SILENT = "lost, in thought"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """What the loss of a region would come to for one group. `serves` says whether the group's primaries are there.
+
+    `plan` and `forecast` are those of the move that would be made, with or without a person's approval; where there is
+    none, `blocks` says why. `losses` is what would be lost of each component, whatever is done.
+    """
+
+    region: RegionId
+    group: GroupId
+    serves: bool
+    decision: Decision
+    plan: Plan | None = None
+    forecast: Forecast | None = None
+    blocks: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+
+Planner: TypeAlias = Callable[[Move | Shift, Situation], Plan]
+"""Returns the plan of a move, or raises `UnsafePlan`."""
+
+
+def plan_of(move: Move | Shift, situation: Situation) -> Plan:
+    """Return the plan that the move would have. Raises `UnsafePlan`."""
+    term = Term(situation.placement.term + 1)
+    if isinstance(move, Move):
+        return plan_move(move, situation, term=term)
+    return plan_shift(move, situation, term=term)
+
+
+def what_if(
+    region: RegionId,
+    *,
+    detector: Detector,
+    view: View,
+    now: Instant,
+    durations: Durations,
+    planner: Planner = plan_of,
+) -> tuple[WhatIf, ...]:
+    """Return what would come of a region's loss for each group that has somebody there; `view` is what evac sees."""
+    later = _be_sure_at(detector, now)
+    lost = fold(detector, *_death(region, detector, now=now, until=later))
+    assessment = assess(lost, now=later, estate=view.estate)
+    then = replace(
+        view, assessment=assessment, members=lost.members, streams=lost.streams, heard_since=lost.fresh_since
+    )
+    here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
+    return tuple(
+        _consequence(region, decision, view=view, then=then, planner=planner, durations=durations)
+        for decision in decide(then, now=later)
+        if decision.group in here
+    )
+
+
+def _be_sure_at(detector: Detector, now: Instant) -> Instant:
+    """When at the latest it would be certain; a round later, so that a dwell which ends there has ended."""
+    return now + detection_bound(detector.policy) + detector.policy.interval
+
+
+def _death(region: RegionId, detector: Detector, *, now: Instant, until: Instant) -> Iterator[Observation]:
+    """What would be seen from now on, in as many rounds as make it certain: nothing of the region, and of all else what
+    was seen last.
+    """
+    policy = detector.policy
+    rounds = max(policy.failures, math.ceil(2 * (until - now) / policy.heartbeat_stale))
+    for at in (now + (until - now) * n / rounds for n in range(1, rounds + 1)):
+        for other in detector.heartbeats.keys() - {region}:
+            if now - detector.heartbeats[other] <= policy.heartbeat_stale:
+                yield Heartbeat(at=at, region=other)
+        for sight, cell in detector.cells.items():
+            dead = sight.region == region
+            if sight.vantage == region or not (dead or cell.up is not None):
+                continue
+            yield Probed(
+                at=at,
+                vantage=sight.vantage,
+                service=sight.service,
+                region=sight.region,
+                ok=bool(cell.up) and not dead,
+                took=timedelta() if dead else cell.took,
+                reason=SILENT if dead else cell.reason,
+                as_client=sight.as_client,
+            )
+    for seen in detector.members.values():
+        yield _after(region, seen, at=until)
+
+
+def _after(region: RegionId, seen: MemberSeen, *, at: Instant) -> MemberSeen:
+    """What a member would say then: nothing, if it is in the region; else as now, its stream from there cut."""
+    if seen.region == region:
+        return replace(seen, at=at, state=None, reason=SILENT)
+    if seen.state is not None and seen.state.upstream == region:
+        return replace(seen, at=at, state=replace(seen.state, streaming=False))
+    return replace(seen, at=at)
+
+
+def _consequence(
+    region: RegionId, decision: Decision, *, view: View, then: View, planner: Planner, durations: Durations
+) -> WhatIf:
+    serves = view.placements[decision.group].primary == region
+    found = WhatIf(
+        region=region,
+        group=decision.group,
+        serves=serves,
+        decision=decision,
+        losses=_losses(view, decision.group) if serves else (),
+    )
+    match decision:
+        case Move() | Shift():
+            move: Move | Shift = decision
+        case Ask():
+            move = decision.move
+        case CallPerson():
+            return replace(found, blocks=decision.reasons)
+        case Hold() | Rejoin() | Protect():
+            return replace(found, blocks=decision.reasons if serves else ())
+    placement = then.placements[move.group]
+    situation = Situation(estate=then.estate, assessment=then.assessment, members=then.members, placement=placement)
+    try:
+        plan = planner(move, situation)
+    except UnsafePlan as refusal:
+        return replace(found, blocks=refusal.reasons)
+    said = forecast(plan, estate=view.estate, assessment=view.assessment, members=view.members, durations=durations)
+    return replace(found, plan=plan, forecast=said)
+
+
+def _losses(view: View, group: GroupId) -> tuple[Loss, ...]:
+    return losses_now(view.placements[group], estate=view.estate, assessment=view.assessment, members=view.members)
