@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
+from evac.core.making import maker
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
@@ -85,6 +86,9 @@ class Detector:
     """Since when a region's heartbeat has come without a stale gap."""
     members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
     streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
+
+
+_make_cell = maker(Cell)
 
 
 def fold(detector: Detector, *observations: Observation) -> Detector:
@@ -161,7 +165,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         up = True
     started = seen.at - seen.took
     drop = _dropped(cell.recent, seen.at - policy.gray_window)
-    return Cell(
+    return _make_cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
         first_failure=None if seen.ok else (cell.first_failure if cell.failures else started),
@@ -171,7 +175,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         took=seen.took,
         reason=seen.reason,
         recent=(*cell.recent[drop:], (seen.at, seen.ok)),
-        failed=cell.failed - sum(not ok for _, ok in cell.recent[:drop]) + (not seen.ok),
+        failed=(cell.failed and cell.failed - sum(not ok for _, ok in cell.recent[:drop])) + (not seen.ok),
     )
 
 
