@@ -13,7 +13,7 @@ phi-accrual: `docs/design/safety.md` 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -114,8 +114,13 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
                 if (known := members.get(where)) is None or known.at <= seen.at:
                     members[where] = seen
                     streams[where] = _flow(streams.get(where), seen, newest=_newest(members, seen.component))
-    return replace(
-        detector, cells=cells, heartbeats=heartbeats, fresh_since=fresh_since, members=members, streams=streams
+    return Detector(
+        policy=detector.policy,
+        cells=cells,
+        heartbeats=heartbeats,
+        fresh_since=fresh_since,
+        members=members,
+        streams=streams,
     )
 
 
