@@ -31,6 +31,7 @@ from math import inf
 from evac.core.detector import Cell, Detector, Sight
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import clients_fail, lately, one_outage
+from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
 
@@ -106,6 +107,9 @@ def _stale_after(detector: Detector) -> timedelta:
     """A view older than this is no view: three asks could have ended since."""
     return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
 
+
+_make_evidence = maker(Evidence)
+_make_verdict = maker(Verdict)
 
 Pair = tuple[RegionId, RegionId]
 """A vantage point and the region it looks at."""
@@ -188,7 +192,7 @@ def _hear(scene: _Scene, region: RegionId) -> _Bench:
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
         why = scene.voiceless.get(vantage) or _say(views, failing)
-        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
+        evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
         cells += views.values()
@@ -240,7 +244,7 @@ def _judge(scene: _Scene, region: RegionId) -> Verdict:
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
-    return Verdict(
+    return _make_verdict(
         region=region,
         diagnosis=diagnosis,
         status=status_of(availability),

@@ -13,11 +13,12 @@ phi-accrual: `docs/design/safety.md` 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
+from evac.core.making import maker
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
@@ -87,6 +88,9 @@ class Detector:
     streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
 
 
+_make_cell = maker(Cell)
+
+
 def fold(detector: Detector, *observations: Observation) -> Detector:
     """Return the detector after these observations, in this order.
 
@@ -110,8 +114,13 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
                 if (known := members.get(where)) is None or known.at <= seen.at:
                     members[where] = seen
                     streams[where] = _flow(streams.get(where), seen, newest=_newest(members, seen.component))
-    return replace(
-        detector, cells=cells, heartbeats=heartbeats, fresh_since=fresh_since, members=members, streams=streams
+    return Detector(
+        policy=detector.policy,
+        cells=cells,
+        heartbeats=heartbeats,
+        fresh_since=fresh_since,
+        members=members,
+        streams=streams,
     )
 
 
@@ -161,7 +170,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         up = True
     started = seen.at - seen.took
     drop = _dropped(cell.recent, seen.at - policy.gray_window)
-    return Cell(
+    return _make_cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
         first_failure=None if seen.ok else (cell.first_failure if cell.failures else started),
@@ -171,7 +180,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         took=seen.took,
         reason=seen.reason,
         recent=(*cell.recent[drop:], (seen.at, seen.ok)),
-        failed=cell.failed - sum(not ok for _, ok in cell.recent[:drop]) + (not seen.ok),
+        failed=(cell.failed and cell.failed - sum(not ok for _, ok in cell.recent[:drop])) + (not seen.ok),
     )
 
 

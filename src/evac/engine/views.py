@@ -17,15 +17,20 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from evac.core.errors import EvacError
-from evac.core.estate import ComponentId, RegionId, ServiceId
+from evac.core.estate import RegionId
+from evac.core.making import maker
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.clock_filter import ClockFilter
 
 FORMAT = 2
 PREFIX = "views/"
+_MICROSECOND = timedelta(microseconds=1)
+_FIELDS = fields(MemberState)
+_make_probed = maker(Probed)
+_make_member = maker(MemberSeen)
 
 
 def view_key(region: RegionId) -> str:
@@ -76,11 +81,11 @@ def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Ob
 
 def _probed(vantage: RegionId, row: list[Any], sent_at: Instant) -> Probed:
     service, region, age, took, ok, as_client, reason = row
-    return Probed(
+    return _make_probed(
         at=sent_at - _span(age),
         vantage=vantage,
-        service=ServiceId(service),
-        region=RegionId(region),
+        service=service,
+        region=region,
         ok=ok,
         took=_span(took),
         reason=reason,
@@ -90,10 +95,10 @@ def _probed(vantage: RegionId, row: list[Any], sent_at: Instant) -> Probed:
 
 def _member(row: list[Any], sent_at: Instant) -> MemberSeen:
     component, region, age, reason, state = row
-    return MemberSeen(
+    return _make_member(
         at=sent_at - _span(age),
-        component=ComponentId(component),
-        region=RegionId(region),
+        component=component,
+        region=region,
         state=None if state is None else _state(state),
         reason=reason,
     )
@@ -102,7 +107,7 @@ def _member(row: list[Any], sent_at: Instant) -> MemberSeen:
 def _plain(state: MemberState) -> dict[str, object]:
     """Return a member's state as JSON holds it, without what is as by default."""
     plain: dict[str, object] = {}
-    for field in fields(MemberState):
+    for field in _FIELDS:
         value = getattr(state, field.name)
         if value != field.default:
             plain[field.name] = _us(value) if isinstance(value, timedelta) else value
@@ -121,8 +126,8 @@ def _state(plain: Mapping[str, Any]) -> MemberState:
 
 
 def _us(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+    return span // _MICROSECOND
 
 
-def _span(us: object) -> timedelta:
-    return timedelta(microseconds=cast(int, us))
+def _span(us: int) -> timedelta:
+    return timedelta(0, 0, us)

@@ -5,6 +5,7 @@ What this is not: a simulation (`simulation`). A seed is the same here and alone
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import time
@@ -19,6 +20,9 @@ import structlog
 from evac.core.estate import ReplicationMode
 from evac.sim.setting import Result, Rules, Setup, setup
 from evac.sim.simulation import simulate
+
+SWEPT_AFTER = 50_000
+"""Python looks for rubbish in rings after so many more objects were made than let go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +110,19 @@ def _results(seeds: range, *, choice: Choice, jobs: int, rules: Rules | None) ->
 
 
 def _one(seed: int, *, choice: Choice, rules: Rules | None) -> Result:
-    with silence():
+    with silence(), _little_sweeping():
         return simulate(choice.setup(seed), rules=rules)
+
+
+@contextmanager
+def _little_sweeping() -> Iterator[None]:
+    """Let Python look for rubbish in rings rarely: a simulation makes much, and keeps almost none of it."""
+    before = gc.get_threshold()
+    gc.set_threshold(SWEPT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
-from collections.abc import Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
-from heapq import heapify, heappop
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from evac.core.observation import Instant
@@ -29,8 +30,6 @@ from evac.core.observation import Instant
 T = TypeVar("T")
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-CANCELLED_MAX = 200
-"""So many timers that were cancelled wait among the others before they are taken out."""
 
 
 class Deadlock(AssertionError):
@@ -47,7 +46,7 @@ class Process:
         """When it was thawed last, in the loop's seconds."""
         self.context = copy_context()
         self.context.run(_PROCESS.set, self)
-        self.parked: list[asyncio.Handle] = []
+        self.parked: list[_Due] = []
         """What it would have done while it was frozen."""
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
@@ -99,17 +98,42 @@ class _Task(asyncio.Task[T]):
         return self._number
 
 
+class _Due(list[Any]):
+    """What is to be called, and when: when, a number, what (None once it is cancelled), its arguments, its context.
+
+    Takes the place of `asyncio.Handle`, of which a simulation makes millions: a list is made and compared without
+    a line of Python, and the number keeps in their order those that are due at one moment.
+    """
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Let it not be called."""
+        self[2] = None
+        self[3] = ()
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return self[2] is None
+
+    def when(self) -> float:
+        """Return when it is due, in the loop's seconds."""
+        when: float = self[0]
+        return when
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time. The first moment is 0."""
-
-    _ready: Any
-    _scheduled: list[Any]
 
     def __init__(self) -> None:
         self._now = 0.0
         self.frozen: dict[Process, None] = {}
         self.failures: list[BaseException] = []
         """What processes died of that nobody killed."""
+        self._due: deque[_Due] = deque()
+        """What is called next, in this order."""
+        self._timers: list[_Due] = []
+        self._numbers = itertools.count()
         super().__init__(selectors.SelectSelector())
         numbers = itertools.count()
 
@@ -123,47 +147,66 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
-    def take_up(self, handles: list[asyncio.Handle]) -> None:
+    def take_up(self, due: list[_Due]) -> None:
         """Run these next, after what is due already."""
-        self._ready.extend(handles)
+        self._due.extend(due)
+
+    # These return a `_Due` for a `Handle`: it can be cancelled, which is all that anybody does with one.
+
+    def call_soon(  # type: ignore[override]  # see above
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> _Due:
+        due = _Due((0.0, 0, callback, args, copy_context() if context is None else context))
+        self._due.append(due)
+        return due
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # see above
+    """Nothing comes from another thread: none lives in virtual time."""
+
+    def call_at(  # type: ignore[override]  # see above
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> _Due:
+        due = _Due((when, next(self._numbers), callback, args, copy_context() if context is None else context))
+        heappush(self._timers, due)
+        return due
+
+    def call_later(  # type: ignore[override]  # see above
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> _Due:
+        when = self._now + delay
+        due = _Due((when, next(self._numbers), callback, args, copy_context() if context is None else context))
+        heappush(self._timers, due)
+        return due
 
     def _run_once(self) -> None:
-        """Run all that is due, after jumping to the next deadline if nothing is. Takes the place of asyncio's own,
-        which asks the operating system each time round.
+        """Run all that is due, jumping to the next deadline whenever nothing is, until the loop is to stop. Takes the
+        place of asyncio's own, which asks the operating system each time round.
         """
-        ready, scheduled = self._ready, self._scheduled
-        if scheduled and (scheduled[0]._cancelled or self._timer_cancelled_count > CANCELLED_MAX):
-            self._sweep()
-        if not ready and not self._stopping:  # type: ignore[attr-defined]  # the loop's own, which typeshed leaves out
-            if not scheduled:
-                raise Deadlock("every task waits, and no timer is set")
-            self._now = max(self._now, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self._now:
-            handle = heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            if self.frozen and (process := handle._context.get(_PROCESS)) is not None and process.frozen:
-                process.parked.append(handle)
-                continue
-            handle._run()
-
-    def _sweep(self) -> None:
-        """Take cancelled timers out: from the front always, from the midst when there are many."""
-        scheduled = self._scheduled
-        if self._timer_cancelled_count > CANCELLED_MAX:  # type: ignore[has-type]  # likewise
-            kept = [h for h in scheduled if not h._cancelled]
-            for handle in scheduled:
-                handle._scheduled = not handle._cancelled
-            heapify(kept)
-            scheduled[:] = kept
-            self._timer_cancelled_count = 0
-        while scheduled and scheduled[0]._cancelled:
-            self._timer_cancelled_count -= 1
-            heappop(scheduled)._scheduled = False
+        due, timers, frozen = self._due, self._timers, self.frozen
+        while not self._stopping:  # type: ignore[attr-defined]  # the loop's own, which typeshed leaves out
+            while timers and timers[0][2] is None:
+                heappop(timers)
+            if not due:
+                if not timers:
+                    raise Deadlock("every task waits, and no timer is set")
+                self._now = max(self._now, timers[0][0])
+            now = self._now
+            while timers and timers[0][0] <= now:
+                due.append(heappop(timers))
+            for _ in range(len(due)):
+                _, _, callback, args, context = one = due.popleft()
+                if callback is None:
+                    continue
+                if frozen and (process := context.get(_PROCESS)) is not None and process.frozen:
+                    process.parked.append(one)
+                    continue
+                try:
+                    context.run(callback, *args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    what = {"message": f"{callback!r} failed", "exception": error}
+                    self.call_exception_handler(what)
 
 
 def seconds() -> float:
@@ -194,9 +237,14 @@ class VirtualClock:
 
     def __init__(self, *, rate: float = 1.0) -> None:
         self._rate = rate
+        self._asked_at = -1.0
+        self._now: Instant = timedelta()
 
     def now(self) -> Instant:
-        return timedelta(seconds=asyncio.get_running_loop().time() * self._rate)
+        at = asyncio.get_running_loop().time()
+        if at != self._asked_at:
+            self._asked_at, self._now = at, timedelta(seconds=at * self._rate)
+        return self._now
 
     def wall(self) -> datetime:
         return BEGIN + self.now()

@@ -1,7 +1,8 @@
-"""The newest changes of a store, in order, and a bell that rings at each: what a watch reads from.
+"""The newest changes of a store, in order, and who waits for which: what a watch reads from.
 
 Intuition: watchers come at their own pace, but they all read the same short list, which is kept once. Whoever falls
-further behind than the list reaches must read the store anew, and is told so.
+further behind than the list reaches must read the store anew, and is told so. Whoever waits is woken only by a change
+that he watches for; past all others he is carried asleep.
 
 What this is not: durable, or shared between processes; a store fills it.
 """
@@ -32,7 +33,7 @@ class Feed:
         self._changes: deque[Change] = deque(maxlen=KEPT_MAX)
         self._from = revision
         """Every change after this revision is kept."""
-        self._bell = asyncio.Event()
+        self._asleep: dict[_Watch, None] = {}
         self._ended = ""
         """Why every watch has ended; empty while they go on."""
 
@@ -44,41 +45,56 @@ class Feed:
         """Add the changes up to a revision; what is known already is left out."""
         if revision <= self.revision:
             return
-        for change in (c for c in changes if c.revision > self.revision):
+        new = [c for c in changes if c.revision > self.revision]
+        for change in new:
             if len(self._changes) == KEPT_MAX:
                 self._from = self._changes[0].revision
             self._changes.append(change)
         self.revision = revision
-        self._ring()
+        for watch in tuple(self._asleep):
+            if any(change.key.startswith(watch.prefix) for change in new):
+                self._wake(watch)
+            else:
+                watch.after = max(watch.after, revision)
 
     def skip(self, revision: int) -> None:
         """Go on from a revision, leaving out what came before: watchers that needed it are told so."""
         self._changes.clear()
         self.revision = self._from = revision
-        self._ring()
+        self._wake_all()
 
     def close(self, why: str = "the store is closed") -> None:
         """End every watch with `StoreUnavailable`, which says why; what was said first holds."""
         self._ended = self._ended or why
-        self._ring()
+        self._wake_all()
 
     async def follow(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         """Yield every change under a prefix after a revision, without end.
 
         Raises `StoreUnavailable` when the feed is closed, or no longer reaches back that far.
         """
+        watch = _Watch(prefix, after)
         while True:
             if self._ended:
                 raise StoreUnavailable(self._ended)
-            if not self.reaches(after):
-                raise StoreUnavailable(no_longer_kept(after))
-            bell = self._bell
+            if not self.reaches(watch.after):
+                raise StoreUnavailable(no_longer_kept(watch.after))
             upto = self.revision
-            for change in self._since(after):
+            ended = self._ended
+            for change in self._since(watch.after):
                 if change.key.startswith(prefix):
                     yield change
-            after = max(after, upto)
-            await bell.wait()
+            watch.after = max(watch.after, upto)
+            if (upto, ended) == (self.revision, self._ended):
+                await self._sleep(watch)
+
+    async def _sleep(self, watch: _Watch) -> None:
+        watch.woken = asyncio.get_running_loop().create_future()
+        self._asleep[watch] = None
+        try:
+            await watch.woken
+        finally:
+            self._asleep.pop(watch, None)
 
     def _since(self, after: int) -> list[Change]:
         """The kept changes after a revision, the newest looked at first: watchers are rarely far behind."""
@@ -90,6 +106,23 @@ class Feed:
         found.reverse()
         return found
 
-    def _ring(self) -> None:
-        self._bell.set()
-        self._bell = asyncio.Event()
+    def _wake_all(self) -> None:
+        for watch in tuple(self._asleep):
+            self._wake(watch)
+
+    def _wake(self, watch: _Watch) -> None:
+        del self._asleep[watch]
+        if not watch.woken.done():  # what was cancelled needs no waking
+            watch.woken.set_result(None)
+
+
+class _Watch:
+    """One watcher: what it watches for, after which revision, and how it is woken."""
+
+    __slots__ = ("after", "prefix", "woken")
+
+    woken: asyncio.Future[None]
+
+    def __init__(self, prefix: str, after: int) -> None:
+        self.prefix = prefix
+        self.after = after
