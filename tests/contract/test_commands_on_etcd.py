@@ -27,6 +27,18 @@ def evac(*words: str | Path) -> tuple[int, str]:
     return done.returncode, said
 
 
+async def test_check_warns_of_a_store_that_is_asked_in_plain_text_and_asks_for_nobody(tmp_path: Path) -> None:
+    members = etcd.laid_out(tmp_path / "etcd")
+    async with etcd.running(members):
+        await leader(members)
+        url = f"etcd://{','.join(address(members).endpoints)}"
+        (tmp_path / "estate.yaml").write_text(STARTER.read_text())
+        _, said = await asyncio.to_thread(evac, "check", "--estate", tmp_path / "estate.yaml", "--store", url, "--json")
+    assert "is asked in plain text" in said
+    assert "asks for no user" in said
+    assert "3 of 3 members answer" in said
+
+
 async def test_whoever_names_the_store_sees_and_tells_the_controller_from_anywhere(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):

@@ -449,6 +449,7 @@ async def test_tls_trusts_its_own_authority_only_and_shows_a_certificate(tmp_pat
     authority = Authority.found(tmp_path / "ca")
     shown, client = authority.sign("etcd", address="127.0.0.1"), authority.sign("evac", address="127.0.0.1")
     stranger = Authority.found(tmp_path / "stranger").sign("evac", address="127.0.0.1")
+    expired = authority.sign("expired", address="127.0.0.1", valid=timedelta(minutes=-5))
     members = etcd.laid_out(tmp_path, regions=["region-1"], certificate=shown)
     async with etcd.running(members):
         plain = address(members)
@@ -463,8 +464,9 @@ async def test_tls_trusts_its_own_authority_only_and_shows_a_certificate(tmp_pat
         hasty = replace(QUICK, whole=timedelta(seconds=1))
         for tls, why in (
             (Tls(ca=stranger.ca, certificate=client.file, key=client.key), "CERTIFICATE_VERIFY_FAILED"),
-            (Tls(ca=client.ca, certificate=stranger.file, key=stranger.key), "did not answer"),
-            (Tls(ca=client.ca), "did not answer"),
+            (Tls(ca=client.ca, certificate=stranger.file, key=stranger.key), "refuses .*look at cert and key"),
+            (Tls(ca=client.ca, certificate=expired.file, key=expired.key), "refuses .*expired"),
+            (Tls(ca=client.ca), "refuses .*whether they are named"),
         ):
             store = EtcdStore(replace(plain, tls=tls), patience=hasty)
             with pytest.raises(StoreUnavailable, match=why):

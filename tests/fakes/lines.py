@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -61,9 +62,18 @@ class Line:
         return revision
 
     def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
-        return self.store.watch(prefix, after=after)
+        return self._watched(prefix, after=after)
+
+    async def _watched(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        """Break off when it is cut; `slow` is not for it, which the nearest copy tells."""
+        self._uncut()
+        async with aclosing(self.store.watch(prefix, after=after)) as changes:
+            async for change in changes:
+                self._uncut()
+                yield change
 
     async def revision(self) -> int:
+        self._uncut()
         return await self.store.revision()
 
     async def incarnation(self) -> str:
@@ -74,5 +84,8 @@ class Line:
 
     async def _reach(self) -> None:
         await CLOCK.sleep(self.slow)
+        self._uncut()
+
+    def _uncut(self) -> None:
         if self.cut:
             raise StoreUnavailable("cut off")

@@ -111,6 +111,20 @@ async def _try_store(store: EtcdStore) -> AsyncIterator[Finding]:
     megabytes = f"{now.on_disk_bytes / 1024**2:.1f} MB on the disk, {now.in_use_bytes / 1024**2:.1f} in use"
     what = f"{store.members.address}: {now.answered} of {now.members} members answer; {megabytes}"
     yield Finding(ok=now.answered == now.members, what=what, remedy="start the members that are missing")
+    address = store.members.address
+    if address.tls is None and now.members > 1:
+        what = (
+            f"{address} is asked in plain text: whoever is on the way between regions reads and changes what evac does"
+        )
+        yield Finding(
+            ok=True, warning=True, what=what, remedy="write etcds:// with ca, cert and key, and give etcd TLS"
+        )
+    elif address.tls is not None and address.tls.certificate is None:
+        what = f"{address} lets in whoever shows no certificate"
+        yield Finding(ok=True, warning=True, what=what, remedy="--client-cert-auth in etcd; cert and key in the URL")
+    if address.user is None and now.members > 1:
+        what = f"{address} asks for no user: whoever reaches it may change everything in it"
+        yield Finding(ok=True, warning=True, what=what, remedy="`etcdctl auth enable`, and user@ with a password-file")
 
 
 async def _try_place(world: World, region: str) -> AsyncIterator[Finding]:

@@ -101,15 +101,12 @@ class Candidate:
         `lead` is cancelled when the lease can no longer be renewed in time. When it ends by itself, or by a failing
         store, the lease is left to run out, so that others may do better.
         """
-        following = asyncio.create_task(self._follow(), name=f"lease of {KEY} followed")
         lapsed: Leader | None = None
-        try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._follow(), name=f"lease of {KEY} followed")
             while True:
                 mine, held = await self._won(lapsed)
                 lapsed = mine if await self._reign(mine, held, lead) else None
-        finally:
-            following.cancel()
-            await asyncio.wait([following])
 
     async def _follow(self) -> None:
         """Note each renewal when it is heard of, without end."""

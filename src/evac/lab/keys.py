@@ -1,4 +1,4 @@
-"""What a lab's parts recognise each other by: ssh keys, passwords, a TSIG key; made anew for each lab."""
+"""What a lab's parts recognise each other by: ssh keys, certificates, passwords, a TSIG key; made anew for each lab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import asyncssh
 
-from evac.lab.layout import SSH_PORT, Layout
+from evac.lab.layout import OPERATOR, SSH_PORT, Layout
+from evac.lab.servers.authority import Authority, Certificate
 
 _KEY = "ssh-ed25519"
 
@@ -22,6 +23,7 @@ class Passwords:
     postgresql: str
     valkey: str
     tsig: str
+    etcd: str
 
 
 def make(layout: Layout) -> Passwords:
@@ -32,6 +34,7 @@ def make(layout: Layout) -> Passwords:
     client = asyncssh.generate_private_key(_KEY, comment="evac")
     _write(layout.keys / "evac", client.export_private_key())
     (layout.keys / "authorized").write_bytes(client.export_public_key())
+    _sign(layout)
     known = []
     for region in layout.regions:
         host = asyncssh.generate_private_key(_KEY, comment=region)
@@ -42,8 +45,14 @@ def make(layout: Layout) -> Passwords:
         postgresql=secrets.token_urlsafe(18),
         valkey=secrets.token_urlsafe(18),
         tsig=base64.b64encode(secrets.token_bytes(32)).decode(),
+        etcd=secrets.token_urlsafe(18),
     )
-    for name, secret in (("pg", passwords.postgresql), ("valkey", passwords.valkey), ("tsig", passwords.tsig)):
+    for name, secret in (
+        ("pg", passwords.postgresql),
+        ("valkey", passwords.valkey),
+        ("tsig", passwords.tsig),
+        ("etcd", passwords.etcd),
+    ):
         _write(layout.secrets / name, secret.encode())
     return passwords
 
@@ -51,6 +60,21 @@ def make(layout: Layout) -> Passwords:
 def host_key(layout: Layout, region: str) -> Path:
     """Return the file of a region's ssh host key."""
     return layout.keys / f"{region}_host"
+
+
+def certificate(layout: Layout, name: str) -> Certificate:
+    """Return what a region's store member (`etcd-REGION`), its agent (`agent-REGION`) or an operator shows."""
+    folder = layout.certificates
+    return Certificate(file=folder / f"{name}.pem", key=folder / f"{name}.key", ca=folder / "ca.pem")
+
+
+def _sign(layout: Layout) -> None:
+    """Found the lab's authority, and have it sign for everybody who speaks to the store or is it."""
+    authority = Authority.found(layout.certificates)
+    for region in layout.regions:
+        for part in ("etcd", "agent"):
+            authority.sign(f"{part}-{region}", address=layout.address(region))
+    authority.sign(OPERATOR, address="127.0.0.1")
 
 
 def _write(path: Path, secret: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlencode
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -28,6 +29,10 @@ DNS_PORT = 5353
 SHOP_PORT = 8000
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
+STORE_USER = "evac"
+"""As whom everybody asks the store; who asks is known by the certificate."""
+OPERATOR = "operator"
+"""The certificate of commands that are typed, in whichever region."""
 
 Mode = Literal["sync", "async"]
 Form = Literal["embedded", "distributed"]
@@ -97,10 +102,22 @@ class Layout:
         return self.folder / region
 
     def store(self, *, nearest: str | None = None) -> str | None:
-        """Return the URL of the store that the regions share, one region's member first; None in the embedded form."""
+        """Return the URL of the store that the regions share, None in the embedded form.
+
+        For the agent of the region `nearest`: that region's member first, and the agent's own certificate. For all else
+        the operator's.
+        """
         if self.form == "embedded":
             return None
-        return "etcd://" + ",".join(self.store_members(nearest=nearest))
+        shown = f"agent-{nearest}" if nearest else OPERATOR
+        files = {
+            "password-file": self.secrets / "etcd",
+            "ca": self.certificates / "ca.pem",
+            "cert": self.certificates / f"{shown}.pem",
+            "key": self.certificates / f"{shown}.key",
+        }
+        members = ",".join(self.store_members(nearest=nearest))
+        return f"etcds://{STORE_USER}@{members}?{urlencode(files, safe='/')}"
 
     def store_members(self, *, nearest: str | None = None) -> tuple[str, ...]:
         """Return where the members of that store answer, one region's first."""
@@ -115,6 +132,11 @@ class Layout:
     @property
     def keys(self) -> Path:
         return self.folder / "keys"
+
+    @property
+    def certificates(self) -> Path:
+        """The lab's authority, and what the store's members and those who ask them show each other."""
+        return self.keys / "store"
 
     @property
     def secrets(self) -> Path:

@@ -94,6 +94,7 @@ class Region:
         self.etcd = etcd.Member(
             region=name, folder=folder / "etcd", address=address, port=layout.ETCD_PORT, within=within,
             peers={r: (layout_.address(r), layout.ETCD_PEER_PORT) for r in layout_.regions},
+            certificate=keys.certificate(layout_, f"etcd-{name}"),
         )  # fmt: skip
         self.agent = AgentServer(
             region=name, folder=folder, estate=layout_.folder / "estate.yaml", within=within,

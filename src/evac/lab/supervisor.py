@@ -24,7 +24,7 @@ from evac.core.errors import EvacError
 from evac.lab import control, keys, layout, namespaces
 from evac.lab.estate import write_estate
 from evac.lab.faults import Fault, FaultKind, Target, boot_s
-from evac.lab.layout import Layout
+from evac.lab.layout import STORE_USER, Layout
 from evac.lab.ledger import CREATE
 from evac.lab.regions import Region
 from evac.lab.servers import knot, postgresql, process
@@ -41,6 +41,7 @@ class Supervisor:
     def __init__(self, lab: Layout) -> None:
         self.lab = lab
         passwords = keys.make(lab)
+        self._store_password = passwords.etcd
         self.regions = {name: Region(lab, name, passwords) for name in lab.regions}
         self.wan = Wan()
         self.faults: list[Fault] = []
@@ -68,10 +69,20 @@ class Supervisor:
         problems = [problem for boot in boots for problem in boot.result()]
         if problems:
             raise process.ServerError("\n".join(problems))
+        self._timings_s["servers"] = time.monotonic() - began
+        if self.lab.form == "distributed":
+            await self._ask_for_users()
+            self._timings_s["store"] = time.monotonic() - began
         await self.wan.set(links)
         if self.lab.form == "distributed":
             await self._elect()
         self._timings_s["all"] = time.monotonic() - began
+
+    async def _ask_for_users(self) -> None:
+        """Let the store ask who comes, before the first agent does and while it has no distances."""
+        first = next(iter(self.regions.values())).etcd
+        prefix = f"evac/{self.lab.spec.name}/"
+        await first.ask_for_users(user=STORE_USER, password=self._store_password, prefix=prefix)
 
     async def _elect(self) -> None:
         """Start the agents, the home's first, so that the leader is in the region that the faults are for."""

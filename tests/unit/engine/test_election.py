@@ -130,6 +130,19 @@ def test_who_hears_of_no_renewal_reads_the_lease_before_it_takes_it() -> None:
     time.run(tell())
 
 
+def test_a_lease_that_can_no_longer_be_followed_ends_the_candidate() -> None:
+    class Broken(Line):
+        async def revision(self) -> int:
+            raise ValueError("no number")
+
+    async def tell() -> None:
+        with pytest.raises(ExceptionGroup) as ended:
+            await candidate("a", Broken(MemoryStore())).stand(Reigns().lead)
+        assert ended.group_contains(ValueError, match="no number")
+
+    time.run(tell())
+
+
 def test_who_begins_while_the_store_is_away_leads_when_it_is_there() -> None:
     async def tell() -> None:
         reigns, line = Reigns(), Line(MemoryStore(), cut=True)

@@ -49,14 +49,19 @@ class Authority:
         (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(folder=folder, _key=key, _certificate=certificate)
 
-    def sign(self, name: str, *, address: str) -> Certificate:
-        """Return a new certificate for a name and an IP address."""
+    def sign(self, name: str, *, address: str, valid: timedelta = VALID) -> Certificate:
+        """Return a new certificate for a name, an IP address and this machine itself, valid from now on for a while.
+
+        This machine itself: a lab's members are also reached by a gateway on loopback. A negative `valid`, down to an
+        hour, makes one that has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
+        addresses = dict.fromkeys(ipaddress.ip_address(each) for each in (address, "127.0.0.1"))
+        names = [x509.DNSName(name), *(x509.IPAddress(each) for each in addresses)]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
             # Without a name of its own: etcd's gateway refuses clients' names, and so its own.
-            _unsigned(x509.Name([]), key)
+            _unsigned(x509.Name([]), key, valid)
             .issuer_name(self._certificate.subject)
             .add_extension(x509.SubjectAlternativeName(names), True)
             .add_extension(x509.ExtendedKeyUsage(usages), False)
@@ -72,7 +77,7 @@ class Authority:
         return made
 
 
-def _unsigned(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _unsigned(subject: x509.Name, key: ec.EllipticCurvePrivateKey, valid: timedelta = VALID) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -80,5 +85,5 @@ def _unsigned(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Certi
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + VALID)
+        .not_valid_after(now + valid)
     )

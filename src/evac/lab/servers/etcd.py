@@ -45,7 +45,7 @@ class Member:
     port: int
     peers: Mapping[str, tuple[str, int]]
     certificate: Certificate | None = None
-    """With it, clients are served over TLS and must show a certificate of the same authority."""
+    """With it, clients and the other members are served over TLS and must show a certificate of the same authority."""
     flags: Sequence[str] = ()
     within: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,9 +68,10 @@ class Member:
         await self._process.start(ready=lambda pid: process.listening(pid, self.port))
 
     def _arguments(self) -> list[str]:
-        client = f"{'https' if self.certificate else 'http'}://{self.endpoint}"
+        scheme = "https" if self.certificate else "http"
+        client = f"{scheme}://{self.endpoint}"
         address, port = self.peers[self.region]
-        peer = f"http://{address}:{port}"
+        peer = f"{scheme}://{address}:{port}"
         arguments = {
             "name": self.region,
             "data-dir": str(self.folder / "data"),
@@ -78,7 +79,7 @@ class Member:
             "advertise-client-urls": client,
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
-            "initial-cluster": ",".join(f"{r}=http://{a}:{p}" for r, (a, p) in self.peers.items()),
+            "initial-cluster": ",".join(f"{r}={scheme}://{a}:{p}" for r, (a, p) in self.peers.items()),
             "heartbeat-interval": str(HEARTBEAT_MS),
             "election-timeout": str(ELECTION_MS),
             "pre-vote": PRE_VOTE,
@@ -90,9 +91,33 @@ class Member:
                 "cert-file": str(self.certificate.file),
                 "key-file": str(self.certificate.key),
                 "trusted-ca-file": str(self.certificate.ca),
+                "peer-cert-file": str(self.certificate.file),
+                "peer-key-file": str(self.certificate.key),
+                "peer-trusted-ca-file": str(self.certificate.ca),
             }
-        secure = ["--client-cert-auth"] if self.certificate is not None else []
+        secure = ["--client-cert-auth", "--peer-client-cert-auth"] if self.certificate is not None else []
         return [*(f"--{name}={value}" for name, value in arguments.items()), *secure, *self.flags]
+
+    async def ask_for_users(self, *, user: str, password: str, prefix: str) -> None:
+        """Let the cluster, which has a leader or is about to, ask for users: `user` may use the keys under a prefix.
+
+        In the words of the how-to; only root has no password here, so nobody can come as root.
+        """
+        for words, given in (
+            ("user add root --no-password", ""),
+            ("user grant-role root root", ""),
+            (f"role add {user}", ""),
+            (f"role grant-permission {user} readwrite --prefix=true {prefix}", ""),
+            (f"user add {user} --interactive=false", f"{password}\n"),
+            (f"user grant-role {user} {user}", ""),
+            ("auth enable", ""),
+        ):
+            await process.run((*self.within, *self._etcdctl(), *words.split()), given=given.encode())
+
+    def _etcdctl(self) -> tuple[str, ...]:
+        shown = self.certificate
+        files = (f"--cacert={shown.ca}", f"--cert={shown.file}", f"--key={shown.key}") if shown else ()
+        return (str(binary("etcdctl")), f"--endpoints={'https' if shown else 'http'}://{self.endpoint}", *files)
 
     def reap(self) -> None:
         """Take note of its end, if it has ended: until then the kernel still shows it, as a zombie."""

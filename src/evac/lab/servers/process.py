@@ -170,16 +170,19 @@ async def until(holds: Callable[[], bool], *, what: str, within_s: float = READY
         raise ServerError(f"waited {within_s:.0f} s in vain for {what}") from None
 
 
-async def run(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> bytes:
-    """Run a command to its end and return what it printed. Raises `ServerError` with its words when it fails."""
+async def run(argv: Sequence[str], *, environment: Mapping[str, str] | None = None, given: bytes = b"") -> bytes:
+    """Run a command to its end, `given` something to read, and return what it printed.
+
+    Raises `ServerError` with its words when it fails.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if given else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **(environment or {})},
     )
-    out, err = await process.communicate()
+    out, err = await process.communicate(given or None)
     if process.returncode != 0:
         raise ServerError(f"{argv[0]} failed ({process.returncode}): {' '.join(argv)}\n{err.decode(errors='replace')}")
     return out

@@ -378,7 +378,15 @@ def _say(error: httpx.HTTPError) -> str:
     """Return what became of a question that was not answered."""
     if isinstance(error, httpx.TimeoutException):
         return "is silent"
-    return f"cannot be reached: {str(error) or type(error).__name__}"
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"shows a certificate that is not trusted: {text}; look at ca in the store's URL"
+    if "_ALERT_" in text and any(word in text for word in ("CERTIFICATE", "UNKNOWN_CA")):
+        return (
+            f"refuses what it is shown: {text}; look at cert and key in the store's URL: whether they are named, have"
+            " not expired, and come from an authority that the members trust"
+        )
+    return f"cannot be reached: {text}"
 
 
 def _trust(tls: Tls) -> ssl.SSLContext:
