@@ -26,6 +26,8 @@ from evac.lab.matrix.rows import HAZARDS, HOLD_S, PAUSE, ROWS, Expected, draw, s
 PRIMARY, STANDBYS = "us-east-1", ("us-west-2", "eu-west-1")
 VERDICT = Verdict(acknowledged=100, failed=1, unknown=2, unknown_present=1)
 MOVED = Ended(id="1", kind=RunKind.FAILOVER, outcome=Outcome.COMPLETED)
+STUCK_REBUILD = Ended(id="2", kind=RunKind.REJOIN, outcome=Outcome.STUCK)
+REBUILT = Ended(id="3", kind=RunKind.REJOIN, outcome=Outcome.COMPLETED)
 SEEN = Seen(
     runs=(MOVED,),
     called=False,
@@ -98,6 +100,7 @@ def test_a_script_says_what_it_does() -> None:
 @pytest.mark.parametrize(
     ("expected", "seen"),
     [
+        (Expected.MOVES, replace(SEEN, runs=(MOVED, STUCK_REBUILD, REBUILT))),
         (Expected.MOVES, SEEN),
         (Expected.STAYS, STAYED),
         (Expected.STAYS, replace(STAYED, runs=(replace(MOVED, kind=RunKind.PROTECT),))),
@@ -126,6 +129,8 @@ TWO = TwoOwners(write="a", owner=Owner(node="x", term=1), other=Owner(node="y", 
         (Expected.CALLS, STAYED, "nobody was called (L2)"),
         (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=None),)), "has not ended"),
         (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=Outcome.STUCK),)), "is stuck, and nobody"),
+        (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=Outcome.STUCK), MOVED)), "is stuck, and nobody"),
+        (Expected.MOVES, replace(SEEN, runs=(MOVED, STUCK_REBUILD)), "is stuck, and nobody"),
         (Expected.CLEAR, replace(SEEN, whole=False), "not whole again"),
         (
             Expected.CLEAR,
