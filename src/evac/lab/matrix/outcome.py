@@ -65,13 +65,11 @@ def violations(expected: Expected, seen: Seen) -> tuple[str, ...]:
 
 
 def _begun_anew(stuck: Ended, runs: Sequence[Ended]) -> bool:
-    """Return whether a rebuild that got stuck was begun anew by evac itself, and completed: on a disk that was full, say.
-    A move that is stuck waits for a person.
+    """Return whether a rebuild that got stuck, on a full disk say, was begun anew by evac itself, and completed. A move
+    that is stuck waits for a person.
     """
-    later = runs[runs.index(stuck) + 1 :]
-    return stuck.kind is RunKind.REJOIN and any(
-        r.kind is RunKind.REJOIN and r.outcome is Outcome.COMPLETED for r in later
-    )
+    later = [run.outcome for run in runs[runs.index(stuck) + 1 :] if run.kind is RunKind.REJOIN]
+    return stuck.kind is RunKind.REJOIN and Outcome.COMPLETED in later
 
 
 def _writes(store: str, verdict: Verdict) -> list[str]:
