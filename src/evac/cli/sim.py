@@ -11,7 +11,8 @@ from evac.cli.terminal import JsonOption, note, print_json_line
 from evac.core.estate import ReplicationMode
 from evac.sim import campaign
 from evac.sim.campaign import Choice, Tally
-from evac.sim.setting import Result
+from evac.sim.historic import SCENARIOS
+from evac.sim.setting import Result, Setup
 from evac.sim.simulation import simulate
 
 TOLD_EACH = 100
@@ -25,6 +26,10 @@ def add_to(app: typer.Typer) -> None:
     def sim(
         seed: Annotated[int | None, typer.Option("--seed", help="Simulate this one and show its trace.")] = None,
         seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Simulate so many.")] = None,
+        scenario: Annotated[
+            str | None,
+            typer.Option("--scenario", help=f"Simulate what has happened to others: {', '.join(SCENARIOS)}."),
+        ] = None,
         first: Annotated[int, typer.Option("--from", help="The first one of many.")] = 0,
         regions: Annotated[int | None, typer.Option("--regions", help="3 or 5. Default: by the seed.")] = None,
         mode: Annotated[
@@ -40,13 +45,19 @@ def add_to(app: typer.Typer) -> None:
         Agents, elections and runs are real; store and databases are models. The same seed is the same simulation.
         Exits with 1 if a promise was broken.
         """
-        if (seed is None) == (seeds is None):
-            raise typer.BadParameter("name one: --seed N to see a simulation, --seeds N to run many")
+        if sum(said is not None for said in (seed, seeds, scenario)) != 1:
+            hint = "name one: --seed N or --scenario NAME to see a simulation, --seeds N to run many"
+            raise typer.BadParameter(hint)
         if regions not in (None, 3, 5):
             raise typer.BadParameter("3 or 5", param_hint="--regions")
         choice = Choice(regions=regions, mode=mode)
-        if seed is not None:
-            broken = _show(seed, choice, as_json=as_json)
+        if scenario is not None:
+            if scenario not in SCENARIOS:
+                raise typer.BadParameter(f"one of {', '.join(SCENARIOS)}", param_hint="--scenario")
+            chosen = SCENARIOS[scenario]
+            broken = _show(chosen.setup, f"{chosen.name}: {chosen.about}", as_json=as_json)
+        elif seed is not None:
+            broken = _show(choice.setup(seed), "", as_json=as_json)
         else:
             assert seeds is not None, "one of the two is given"
             broken = _many(range(first, first + seeds), choice, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
@@ -54,13 +65,13 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _show(seed: int, choice: Choice, *, as_json: bool) -> bool:
+def _show(setup: Setup, named: str, *, as_json: bool) -> bool:
     with campaign.silence():
-        result = simulate(choice.setup(seed))
+        result = simulate(setup)
     if as_json:
         print_json_line(
             {
-                "setup": str(result.setup),
+                "setup": named or str(result.setup),
                 "digest": result.digest,
                 "simulated_s": round(result.simulated_s, 3),
                 "violations": [{"rule": v.rule, "at_s": v.at_s, "what": v.what} for v in result.violations],
