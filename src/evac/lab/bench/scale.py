@@ -260,7 +260,7 @@ def figures(sizes: Sequence[tuple[int, int]], steps: Sequence[int], rounds: int)
         of("lost", "assess and decide, a region lost, p99", "s", bound=1.0, slope=1.05),
         of("folding", f"fold {RATE} observations/s", "core", bound=0.5),
         of("rss", "memory, resident", "MB", bound=300.0),
-        of("rss_peak", "memory, at its peak", "MB"),
+        of("rss_peak", "memory, at its peak, a region lost", "MB", bound=300.0),
         of("view", "one agent's view", "bytes"),
         of("snapshot", "snapshot, without health and sets", "bytes"),
         of_plan("plan", "plan", "s", bound=1.0, slope=1.05),
