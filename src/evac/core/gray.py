@@ -41,7 +41,8 @@ def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
     failures = [at for at, ok in answers if not ok]
     if not failures or max(failures) < now - policy.lossy_window / 3:
         return True
-    between = [ok for at, ok in answers if min(failures) <= at <= max(failures)]
+    first, last = min(failures), max(failures)
+    between = [ok for at, ok in answers if first <= at <= last]
     return between.count(False) > OUTAGE_FAILING * len(between)
 
 

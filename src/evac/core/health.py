@@ -9,7 +9,7 @@ What this is not: a verdict (`assessment`), or a reason to move: a slow service 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
@@ -45,8 +45,9 @@ class ServiceHealth:
 
 def health(detector: Detector, assessment: Assessment, *, estate: Estate) -> tuple[ServiceHealth, ...]:
     """Return each service's health in each of its regions at the assessment's moment, in the estate's order."""
+    cells = _cells(detector, assessment)
     return tuple(
-        _health(region, service.id, _cells(detector, assessment, service.id, region), detector, estate, assessment.at)
+        _health(region, service.id, cells.get((service.id, region), ()), detector, estate, assessment.at)
         for region in estate.regions
         for service in estate.services.values()
         if region in service.regions
@@ -59,19 +60,17 @@ def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _cells(detector: Detector, assessment: Assessment, service: ServiceId, region: RegionId) -> list[Cell]:
-    """What the voters outside a region see of a service there; clients' probes are among it."""
-    return [
-        cell
-        for sight, cell in detector.cells.items()
-        if (sight.service, sight.region) == (service, region)
-        and sight.vantage != region
-        and sight.vantage not in assessment.voiceless
-    ]
+def _cells(detector: Detector, assessment: Assessment) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
+    """What the voters outside see of each service in each region; clients' probes are among it."""
+    cells: dict[tuple[ServiceId, RegionId], list[Cell]] = {}
+    for sight, cell in detector.cells.items():
+        if sight.vantage != sight.region and sight.vantage not in assessment.voiceless:
+            cells.setdefault((sight.service, sight.region), []).append(cell)
+    return cells
 
 
 def _health(
-    region: RegionId, service: ServiceId, cells: list[Cell], detector: Detector, estate: Estate, now: Instant
+    region: RegionId, service: ServiceId, cells: Sequence[Cell], detector: Detector, estate: Estate, now: Instant
 ) -> ServiceHealth:
     oldest = now - detector.policy.gray_window
     answers = [ok for cell in cells for at, ok in cell.recent if at > oldest]
@@ -93,8 +92,8 @@ def _health(
 def _throughput(detector: Detector, estate: Estate, service: ServiceId, region: RegionId) -> float | None:
     """What the service's routers in the region say they carry, all together; None where none says it."""
     said: list[float] = []
-    for component in estate.components.values():
-        seen = detector.members.get((component.id, region)) if component.service == service else None
+    for component in estate.service_components(service):
+        seen = detector.members.get((component.id, region))
         rate = seen.state.detail.get(THROUGHPUT) if seen is not None and seen.state is not None else None
         if isinstance(rate, int | float):
             said.append(float(rate))
