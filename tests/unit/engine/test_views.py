@@ -107,12 +107,12 @@ def test_what_the_store_held_up_is_read_as_old_as_it_is_and_what_follows_comes_a
         (b"[]", "cannot be read"),
         (b"{}", "cannot be read"),
         (b'{"format":1}', "format 1"),
-        (b'{"format":2,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
+        (b'{"format":3,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
         (
-            b'{"format":2,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
+            b'{"format":3,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
             "read",
         ),
-        (b'{"format":2,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
+        (b'{"format":3,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
     ],
 )
 def test_another_format_is_refused(record: bytes, says: str) -> None:
