@@ -276,10 +276,23 @@ class Sighted:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What an observer counted of real clients sent to one target since its last answer, `window` ago: so many requests
+    ended, so many of them badly.
+    """
+
+    service: ServiceId
+    region: RegionId
+    window: timedelta
+    requests: int
+    failed: int
+
+
 class Watching(Protocol):
     """Something that already watches many targets, asked for all of them at once."""
 
-    async def ask(self) -> Sequence[Sighted]:
+    async def ask(self) -> Sequence[Sighted | Counted]:
         """Return what is new since the last answer. A target it knows nothing fresh of is left out: it is unknown.
 
         The caller sets the time limit. Raises a driver's errors when there is no answer, and then nothing is known.
@@ -296,6 +309,8 @@ class ObserverKind(Protocol):
 
     name: str
     settings: type[Any]
+    counts: bool
+    """Whether it counts real clients, instead of telling whether targets are well."""
 
     def witnesses(self, settings: Any) -> frozenset[str]:
         """Return whom it listens to, as far as the same name is the same one everywhere (a loopback address is not).

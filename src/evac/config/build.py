@@ -201,9 +201,13 @@ def _probes(file: EstateFile, members: Members) -> Iterator[Probe]:
             )
 
 
-def observed(file: EstateFile, name: str) -> tuple[str, ...]:
-    """Return the services an observer tells of: declared, else all that no probe asks in the same way."""
+def observed(file: EstateFile, name: str, *, counts: bool) -> tuple[str, ...]:
+    """Return the services an observer tells of: declared, else all that no probe asks in the same way. What counts real
+    clients asks nobody, and so is in no probe's way.
+    """
     section = file.observers[name]
+    if counts:
+        return section.services or tuple(file.services)
     asked = {s for s, service in file.services.items() if any(p.as_client == section.as_client for p in service.probes)}
     return section.services or tuple(s for s in file.services if s not in asked)
 
@@ -212,7 +216,9 @@ def _observers(file: EstateFile, members: Members) -> Iterator[Observer]:
     for name, by_region in members.observers.items():
         section = file.observers[name]
         targets = frozenset(
-            (ServiceId(s), RegionId(r)) for s in observed(file, name) for r in service_regions(file, file.services[s])
+            (ServiceId(s), RegionId(r))
+            for s in observed(file, name, counts=members.observer_kinds[name].counts)
+            for r in service_regions(file, file.services[s])
         )
         for vantage, settings in by_region.items():
             yield Observer(

@@ -194,7 +194,8 @@ def places_differ(scene: Scene) -> Iterator[Found]:
 
 def services_are_looked_at(scene: Scene) -> Iterator[Found]:
     """A service without probes that nothing observes fails unseen, as long as its region answers."""
-    seen = {service for observer in scene.file.observers for service in observed(scene.file, observer)}
+    observers = [name for name, kind in scene.members.observer_kinds.items() if not kind.counts]
+    seen = {service for name in observers for service in observed(scene.file, name, counts=False)}
     for name, service in scene.file.services.items():
         if not service.probes and name not in seen:
             reason = "has no probes: that it fails while its region is well would not be seen; add one"

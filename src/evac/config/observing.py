@@ -13,17 +13,18 @@ def targets_have_one_look(scene: Scene) -> Iterator[Found]:
 
     Answers of two kinds in one row would break each other's: neither would ever fail so often one after the other.
     """
-    first: dict[tuple[str, str, bool], str] = {}
-    for name, observer in scene.file.observers.items():
+    first: dict[tuple[str, str, bool | None], str] = {}
+    for name, kind in scene.members.observer_kinds.items():
+        observer = scene.file.observers[name]
+        how = None if kind.counts else observer.as_client
         for position, service in enumerate(observer.services):
             section = scene.file.services.get(service)
-            if section and any(p.as_client == observer.as_client for p in section.probes):
+            if section and not kind.counts and any(p.as_client == observer.as_client for p in section.probes):
                 reason = f"{service} has probes of its own; take them out, or take it out here"
                 yield Found(path=("observers", name, "services", position), reason=reason)
+        services = observed(scene.file, name, counts=kind.counts)
         for vantage in observer.vantages:
-            taken = {
-                first.setdefault((vantage, service, observer.as_client), name) for service in observed(scene.file, name)
-            }
+            taken = {first.setdefault((vantage, service, how), name) for service in services}
             for other in sorted(taken - {name}):
                 reason = (
                     f"tells of services that {other} tells of from there too; name in `services` who tells of which"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
 from evac.core.making import maker
-from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
@@ -86,6 +86,8 @@ class Detector:
     """Since when a region's heartbeat has come without a stale gap."""
     members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
     streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
+    carried: Mapping[tuple[RegionId, ServiceId, RegionId], tuple[Carried, ...]] = field(default_factory=dict)
+    """What load balancers at a vantage point counted of a service in a region within the gray window, oldest first."""
 
 
 _make_cell = maker(Cell)
@@ -98,12 +100,15 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
     cells, members, streams = dict(detector.cells), dict(detector.members), dict(detector.streams)
-    heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
+    heartbeats, fresh_since, carried = dict(detector.heartbeats), dict(detector.fresh_since), dict(detector.carried)
     for seen in observations:
         match seen:
             case Probed():
                 sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
                 cells[sight] = _look(cells.get(sight), seen, detector.policy)
+            case Carried():
+                road = seen.vantage, seen.service, seen.region
+                carried[road] = _counted(carried.get(road, ()), seen, detector.policy)
             case Heartbeat():
                 last = heartbeats.get(seen.region)
                 if last is None or seen.at - last > detector.policy.heartbeat_stale:
@@ -121,7 +126,15 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
         fresh_since=fresh_since,
         members=members,
         streams=streams,
+        carried=carried,
     )
+
+
+def _counted(before: tuple[Carried, ...], seen: Carried, policy: Detection) -> tuple[Carried, ...]:
+    """Fold one count in; one that is not newer than the last changes nothing."""
+    if before and seen.at <= before[-1].at:
+        return before
+    return (*(c for c in before if c.at > seen.at - policy.gray_window), seen)
 
 
 def _newest(members: Mapping[tuple[ComponentId, RegionId], MemberSeen], component: ComponentId) -> int:

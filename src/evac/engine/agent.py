@@ -22,7 +22,7 @@ import structlog
 
 from evac.core.errors import EvacError, StoreError
 from evac.core.estate import ComponentId, Estate, RegionId
-from evac.core.observation import Instant, MemberSeen, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
 from evac.engine.recency import Recency
 from evac.engine.views import encode_view, view_key
@@ -107,7 +107,13 @@ class Agent:
 
     def _was_seeing(self, seen: Observation) -> bool:
         """Whether a look began when the place was there: a question that spans a blindness fails for its sake."""
-        began = seen.at - seen.took if isinstance(seen, Probed) else seen.at
+        match seen:
+            case Probed():
+                began = seen.at - seen.took
+            case Carried():
+                began = seen.at - seen.window
+            case MemberSeen() | Heartbeat():  # pragma: no branch (the union is closed)
+                began = seen.at
         return began >= self._seeing_since
 
     async def _tell_for_ever(self) -> None:

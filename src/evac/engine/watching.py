@@ -17,9 +17,9 @@ import structlog
 
 from evac.core.errors import EvacError
 from evac.core.estate import Observer
-from evac.core.observation import Instant, Observation, Probed
+from evac.core.observation import Carried, Instant, Observation, Probed
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
-from evac.ports import Clock, ObserverKind, Place, Sighted, Watching
+from evac.ports import Clock, Counted, ObserverKind, Place, Sighted, Watching
 
 TOLD_TO = timedelta(milliseconds=100)
 """Times are rounded down to this, so that what was seen at about the same time can be told together."""
@@ -67,7 +67,7 @@ class _Asked:
         self._blind = ""
         """Why nothing is known at present; empty when something is."""
 
-    async def ask(self) -> Sequence[Sighted] | str:
+    async def ask(self) -> Sequence[Sighted | Counted] | str:
         """Return what is new, or why nothing is known."""
         self._asked = self._clock.now()
         try:
@@ -80,28 +80,40 @@ class _Asked:
             _log.exception("observer broke: all it tells of is unknown", observer=self._observer.name)
             return f"the observer has a bug: {error!r}"
 
-    def hear(self, heard: Answered[Sequence[Sighted] | str] | Missed) -> None:
+    def hear(self, heard: Answered[Sequence[Sighted | Counted] | str] | Missed) -> None:
         """Tell what was answered. What was true at some age is taken to be that much older than the question."""
         if isinstance(heard, Missed):
             return self._know_nothing(f"no answer in {heard.after.total_seconds():.1f} s")
         if isinstance(heard.value, str):
             return self._know_nothing(heard.value)
         self._blind = ""
-        for sighted in heard.value:
-            at = self._asked - sighted.age
-            self._seen(
-                Probed(
-                    at=at - at % TOLD_TO,
-                    vantage=self._observer.vantage,
-                    service=sighted.service,
-                    region=sighted.region,
-                    ok=sighted.ok,
-                    took=timedelta(),
-                    reason=sighted.reason,
-                    as_client=self._observer.as_client,
-                )
-            )
+        for told in heard.value:
+            self._seen(self._carried(told) if isinstance(told, Counted) else self._probed(told))
         return None
+
+    def _probed(self, sighted: Sighted) -> Probed:
+        at = self._asked - sighted.age
+        return Probed(
+            at=at - at % TOLD_TO,
+            vantage=self._observer.vantage,
+            service=sighted.service,
+            region=sighted.region,
+            ok=sighted.ok,
+            took=timedelta(),
+            reason=sighted.reason,
+            as_client=self._observer.as_client,
+        )
+
+    def _carried(self, counted: Counted) -> Carried:
+        return Carried(
+            at=self._asked,
+            vantage=self._observer.vantage,
+            service=counted.service,
+            region=counted.region,
+            window=counted.window,
+            requests=counted.requests,
+            failed=counted.failed,
+        )
 
     def _know_nothing(self, why: str) -> None:
         if why != self._blind:

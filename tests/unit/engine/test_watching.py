@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from evac.core.errors import Rejected
-from evac.core.estate import Observer, RegionId, ServiceId
-from evac.core.observation import Observation, Probed
+from evac.core.estate import Estate, Observer, RegionId, ServiceId
+from evac.core.observation import Carried, Observation, Probed
 from evac.engine.agent import KEPT_MAX, Agent
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, view_key
 from evac.engine.watching import TOLD_TO, keep_watching
-from evac.ports import Finding, Place, Sighted, Watching
+from evac.ports import Counted, Finding, Place, Sighted, Watching
 from evac.sim import time
 from evac.sim.estates import EAST, EUROPE, ORDERS, WEST, shop
 from fakes.standing import NotingStore, ScriptedPlace
 
-Answer = Sequence[Sighted] | Exception | None
+Answer = Sequence[Sighted | Counted] | Exception | None
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class ScriptedObserver:
     answer: Callable[[int], Answer]
     opens: Callable[[int], Exception | None] = lambda n: None
     name: str = "scripted"
+    counts: bool = False
     settings: type = dict
     asked: int = 0
     opened: int = 0
@@ -50,7 +51,7 @@ class ScriptedObserver:
             raise error
         return self
 
-    async def ask(self) -> Sequence[Sighted]:
+    async def ask(self) -> Sequence[Sighted | Counted]:
         self.asked += 1
         said = self.answer(self.asked)
         if said is None:
@@ -100,6 +101,33 @@ def heard(kind: ScriptedObserver, *, seconds: float, as_client: bool = False) ->
     return probed
 
 
+def told_of(
+    estate: Estate, kind: ScriptedObserver, *, seconds: float, store: NotingStore | None = None
+) -> list[Observation]:
+    """What the agent of WEST tells within so long."""
+    store = store or NotingStore()
+
+    async def play() -> None:
+        agent = Agent(
+            WEST,
+            estate=estate,
+            store=store,
+            place=ScriptedPlace(),
+            clock=time.VirtualClock(),
+            probe_kinds={},
+            members={},
+            observer_kinds={"scripted": kind},
+            chance=random.Random(1),
+        )
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await agent.run()
+
+    time.run(play())
+    records = [put[view_key(WEST)] for put in store.written]
+    return [o for r in records for o in decode_view(r, now=timedelta(hours=1), clocks=ClockFilter())]
+
+
 def test_what_is_told_is_as_old_as_it_was() -> None:
     kind = ScriptedObserver(lambda n: [well(ORDERS, age_s=0.25)])
     seen = heard(kind, seconds=10, as_client=True)
@@ -136,34 +164,26 @@ def test_what_cannot_be_opened_yet_is_tried_again() -> None:
     assert never.closed == 0
 
 
+def test_what_was_counted_of_real_clients_is_told_with_its_window() -> None:
+    window = timedelta(seconds=1)
+    counted = Counted(service=ORDERS, region=EAST, window=window, requests=40, failed=3)
+    estate = replace(shop(), probes=(), observers=(observer(),))
+    (*_, told) = [
+        o for o in told_of(estate, ScriptedObserver(lambda n: [counted]), seconds=6) if isinstance(o, Carried)
+    ]
+    assert (told.service, told.region, told.vantage, told.window) == (ORDERS, EAST, WEST, window)
+    assert (told.requests, told.failed) == (40, 3)
+
+
 def test_an_agent_listens_to_its_own_observers_and_keeps_an_answer_of_any_size() -> None:
     many = 2 * KEPT_MAX
     kind = ScriptedObserver(lambda n: [well(ServiceId(f"s{i}"), ok=bool(i), age_s=i / 1e6) for i in range(many)])
     observers = (observer(count=many), observer(EUROPE, count=many))
-    estate = replace(shop(), probes=(), observers=observers)
     store = NotingStore()
-
-    async def play() -> None:
-        agent = Agent(
-            WEST,
-            estate=estate,
-            store=store,
-            place=ScriptedPlace(),
-            clock=time.VirtualClock(),
-            probe_kinds={},
-            members={},
-            observer_kinds={"scripted": kind},
-            chance=random.Random(1),
-        )
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(3):
-                await agent.run()
-
-    time.run(play())
+    told = told_of(replace(shop(), probes=(), observers=observers), kind, seconds=3, store=store)
     assert kind.vantages == [WEST]
-    records = [put[view_key(WEST)] for put in store.written]
-    told = [o for r in records for o in decode_view(r, now=timedelta(hours=1), clocks=ClockFilter())]
     probed = [o for o in told if isinstance(o, Probed)]
     assert len(probed) == kind.asked * many
     assert {p.service for p in probed if not p.ok} == {"s0"}
+    records = [put[view_key(WEST)] for put in store.written]
     assert max(len(r) for r in records) < 12 * many, "names, and little else"

@@ -45,6 +45,7 @@ class PrometheusKind:
 
     name = "prometheus"
     settings = PrometheusSettings
+    counts = False
 
     def witnesses(self, settings: PrometheusSettings) -> frozenset[str]:
         return frozenset() if _is_here(urlsplit(settings.url).hostname or "") else frozenset({settings.url})
