@@ -15,15 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
 from evac.core.layered import updated
 from evac.core.making import maker
-from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
+
+
+Road: TypeAlias = tuple[RegionId, ServiceId, RegionId]
+"""Which traffic is counted: by the load balancers at a vantage point, of a service, to a region."""
 
 
 class Sight(NamedTuple):
@@ -89,6 +93,8 @@ class Detector:
     streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
     hosts: Mapping[ComponentId, tuple[RegionId, ...]] = field(default_factory=dict)
     """The regions of `members`, by component."""
+    carried: Mapping[Road, tuple[Carried, ...]] = field(default_factory=dict)
+    """What load balancers at a vantage point counted of a service in a region within the gray window, oldest first."""
 
 
 _make_cell = maker(Cell)
@@ -102,12 +108,17 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     """
     cells: dict[Sight, Cell] = {}
     told: list[MemberSeen] = []
+    carried: dict[Road, tuple[Carried, ...]] = {}
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
     for seen in observations:
         match seen:
             case Probed():
                 sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
                 cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, detector.policy)
+            case Carried():
+                road = seen.vantage, seen.service, seen.region
+                before = carried.get(road) or detector.carried.get(road, ())
+                carried[road] = _counted(before, seen, detector.policy)
             case Heartbeat():
                 last = heartbeats.get(seen.region)
                 if last is None or seen.at - last > detector.policy.heartbeat_stale:
@@ -124,6 +135,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
             members=detector.members,
             streams=detector.streams,
             hosts=detector.hosts,
+            carried=updated(detector.carried, carried),
         ),
         told,
     )
@@ -151,6 +163,13 @@ def _hear(detector: Detector, told: Sequence[MemberSeen]) -> Detector:
         streams=updated(detector.streams, streams),
         hosts=updated(detector.hosts, hosts),
     )
+
+
+def _counted(before: tuple[Carried, ...], seen: Carried, policy: Detection) -> tuple[Carried, ...]:
+    """Fold one count in; one that is not newer than the last changes nothing."""
+    if before and seen.at <= before[-1].at:
+        return before
+    return (*(c for c in before if c.at > seen.at - policy.gray_window), seen)
 
 
 def _newest(members: Iterable[MemberSeen | None]) -> int:

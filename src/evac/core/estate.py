@@ -185,6 +185,24 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Something that already watches many services, asked by one region's agent for all of them at once.
+
+    `vantage` is where it watches from, and so whose word it is; `settings` is a frozen value only its kind understands.
+    It is asked every `every`, and what it has not answered `within` is unknown. `targets` is all it may tell of.
+    """
+
+    name: str
+    kind: str
+    vantage: RegionId
+    settings: object
+    targets: frozenset[tuple[ServiceId, RegionId]]
+    every: timedelta = timedelta(seconds=1)
+    within: timedelta = timedelta(seconds=2)
+    as_client: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A unit that is promised to its users. `regions` are those it can run in, in order of preference."""
 
@@ -284,6 +302,7 @@ class Estate:
     guard: Guard = Guard()
     round_trips: Mapping[tuple[RegionId, RegionId], timedelta] = field(default_factory=dict)
     """Expected round trips between regions, where declared; used to choose and to forecast."""
+    observers: tuple[Observer, ...] = ()
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
     _lookup: _Lookup = field(init=False, repr=False, compare=False)

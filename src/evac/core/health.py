@@ -30,8 +30,8 @@ class ServiceHealth:
     """One service in one region, as it was served within the detection's gray window. None: nobody could say.
 
     `score` is 0 to 1: the part of the questions that were answered well, less where the answers are slow. `response` is
-    the median of the newest answers. `error_rate` is 0 to 1, over so many `answers`. `throughput` is requests a second
-    that the region's routers carry for it.
+    the median of the newest answers whose time was measured. `error_rate` is 0 to 1, over so many `answers`.
+    `throughput` is requests a second that the region's routers carry for it.
     """
 
     region: RegionId
@@ -74,7 +74,7 @@ def _health(
 ) -> ServiceHealth:
     oldest = now - detector.policy.gray_window
     answers = [ok for cell in cells for at, ok in cell.recent if at > oldest]
-    took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures]
+    took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures and cell.took]
     passing = answers.count(True) / len(answers) if answers else None
     response = timedelta(seconds=median(took)) if took else None
     slow = RESPONSE_MAX / max(RESPONSE_MAX, response) if response is not None else 1.0
