@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from evac.core.estate import Estate, GroupId, RegionId, ReplicationMode
+from evac.core.estate import ComponentId, Estate, GroupId, RegionId, ReplicationMode
 from evac.core.fold import apply
 from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
@@ -121,13 +121,16 @@ class Watch:
                 what, term = f"the recorded term of {rest}", decode(change.record.value, Placement).term
                 self._placed = self._grows("S2", what, self._placed, term, strictly=False)
             elif kind == "leases":
-                self._leased(decode(change.record.value, Tenure).region)
+                self._leased(ComponentId(rest), decode(change.record.value, Tenure))
         return entries
 
-    def _leased(self, region: RegionId) -> None:
-        """Note whose the primary's lease is, and since when."""
-        now = self.clock()
+    def _leased(self, component: ComponentId, tenure: Tenure) -> None:
+        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, and since when."""
+        now, region = self.clock(), tenure.region
         self.taken.pop(region, None)
+        for node in self.databases.siblings(self.databases.node(component, region)):
+            if tenure.waited and self.could_acknowledge(node):
+                self.broken("S5", f"{region} has waited the lease of {node.where} out, which could acknowledge a write")
         for other in self.renewed:
             if other != region:
                 self.taken.setdefault(other, now)
