@@ -125,7 +125,7 @@ class Watch:
         return entries
 
     def _leased(self, component: ComponentId, tenure: Tenure) -> None:
-        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, and since when."""
+        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, since when."""
         now, region = self.clock(), tenure.region
         self.taken.pop(region, None)
         for node in self.databases.siblings(self.databases.node(component, region)):
