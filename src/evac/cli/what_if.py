@@ -58,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
             out = console()
             for line in lines(thoughts, wall=datetime.now(UTC), whole=region is not None):
                 out.print(line, markup=False)
-        if any(each.serves and each.plan is None and each.blocks for thought in thoughts for each in thought.each):
+        if any(each.stays for thought in thoughts for each in thought.each):
             raise typer.Exit(1)
 
 
@@ -91,7 +91,8 @@ def _each(each: WhatIf, *, whole: bool) -> Iterator[str]:
     yield f"{each.group}, {role}: {decision_line(news, since=timedelta()).text}"
     if each.forecast is not None:
         path = " → ".join(each.forecast.critical_path) or "nothing"
-        yield f"  RTO {span(each.forecast.rto)} (p95 {span(each.forecast.rto_p95)}), critical path: {path}"
+        who = f"by hand (evac failover {each.region}): " if each.stays else ""
+        yield f"  {who}RTO {span(each.forecast.rto)} (p95 {span(each.forecast.rto_p95)}), critical path: {path}"
     for loss in each.losses:
         lost = "unknown" if loss.time is None else "nothing" if not loss.time else f"the last {span(loss.time)}"
         size = "" if not loss.size else f", {loss.size:,} bytes"

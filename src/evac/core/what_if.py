@@ -24,11 +24,10 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
 from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
-from evac.core.plan import Plan, Term
-from evac.core.planning import plan_move
+from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
-from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
+from evac.core.targets import choose
 from evac.core.traffic import Shift
 
 SILENT = "lost, in thought"
@@ -38,8 +37,9 @@ SILENT = "lost, in thought"
 class WhatIf:
     """What the loss of a region would come to for one group. `serves` says whether the group's primaries are there.
 
-    `plan` and `forecast` are those of the move that would be made, with or without a person's approval; where there is
-    none, `blocks` says why. `losses` is what would be lost of each component, whatever is done.
+    `plan` and `forecast` are those of the move that would be made, with or without a person's approval. Where evac
+    would not move the primaries by itself `blocks` says why, and they are those of a failover by a person's hand; none
+    where nothing can be planned. `losses` is what would be lost of each component, whatever is done.
     """
 
     region: RegionId
@@ -51,17 +51,14 @@ class WhatIf:
     blocks: tuple[str, ...] = ()
     losses: tuple[Loss, ...] = ()
 
+    @property
+    def stays(self) -> bool:
+        """Return whether primaries would be left in the lost region until a person acts."""
+        return self.serves and (self.plan is None or isinstance(self.decision, Hold | CallPerson))
+
 
 Planner: TypeAlias = Callable[[Move | Shift, Situation], Plan]
 """Returns the plan of a move, or raises `UnsafePlan`."""
-
-
-def plan_of(move: Move | Shift, situation: Situation) -> Plan:
-    """Return the plan that the move would have. Raises `UnsafePlan`."""
-    term = Term(situation.placement.term + 1)
-    if isinstance(move, Move):
-        return plan_move(move, situation, term=term)
-    return plan_shift(move, situation, term=term)
 
 
 def what_if(
@@ -71,7 +68,7 @@ def what_if(
     view: View,
     now: Instant,
     durations: Durations,
-    planner: Planner = plan_of,
+    planner: Planner,
 ) -> tuple[WhatIf, ...]:
     """Return what would come of a region's loss for each group that has somebody there; `view` is what evac sees."""
     later = _be_sure_at(detector, now)
@@ -143,19 +140,44 @@ def _consequence(
     )
     match decision:
         case Move() | Shift():
-            move: Move | Shift = decision
+            move: Move | Shift | None = decision
         case Ask():
             move = decision.move
         case CallPerson():
-            return replace(found, blocks=decision.reasons)
+            found, move = replace(found, blocks=decision.reasons), _by_hand(then, decision.group) if serves else None
         case Hold() | Rejoin() | Protect():  # pragma: no branch (the union is closed)
-            return replace(found, blocks=decision.reasons if serves else ())
+            if not serves:
+                return found
+            found, move = replace(found, blocks=decision.reasons), _by_hand(then, decision.group)
+    return _planned(found, move, view=view, then=then, planner=planner, durations=durations) if move else found
+
+
+def _by_hand(then: View, group: GroupId) -> Move | None:
+    """The failover that a person could ask for then; None where there is nobody to move to."""
+    placement = then.placements[group]
+    choice = choose(then.estate, then.assessment, placement, then.members)
+    if choice.target is None:
+        return None
+    return Move(
+        group=group,
+        kind=RunKind.FAILOVER,
+        source=placement.primary,
+        target=choice.target,
+        reasons=("by a person's hand",),
+        rejected=choice.rejected,
+    )
+
+
+def _planned(
+    found: WhatIf, move: Move | Shift, *, view: View, then: View, planner: Planner, durations: Durations
+) -> WhatIf:
+    """The same with the plan as it would be made then, and its forecast by what is known now."""
     placement = then.placements[move.group]
     situation = Situation(estate=then.estate, assessment=then.assessment, members=then.members, placement=placement)
     try:
         plan = planner(move, situation)
     except UnsafePlan as refusal:
-        return replace(found, blocks=refusal.reasons)
+        return replace(found, blocks=found.blocks or refusal.reasons)
     said = forecast(plan, estate=view.estate, assessment=view.assessment, members=view.members, durations=durations)
     return replace(found, plan=plan, forecast=said)
 

@@ -61,6 +61,20 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+def plan_of(decision: Act, situation: Situation) -> Plan:
+    """Return the plan a decision leads to in a situation. Raises `UnsafePlan`."""
+    term = Term(situation.placement.term + 1)
+    match decision:
+        case Rejoin():
+            return plan_rejoin(decision, situation, term=term)
+        case Shift():
+            return plan_shift(decision, situation, term=term)
+        case Move():
+            return plan_move(decision, situation, term=term)
+        case Protect():  # pragma: no branch (the union is closed)
+            return plan_protect(decision, situation.placement, term=term)
+
+
 class Controller:
     """One estate's decisions. Wired by `evac.daemon`: one that is alone runs, one of several watches, and leads when it
     is elected.
@@ -271,17 +285,7 @@ class Controller:
 
     def plan(self, decision: Act, assessment: Assessment) -> Plan:
         """Return the plan a decision leads to now. Raises `UnsafePlan`."""
-        situation = self.situation(decision.group, assessment)
-        term = Term(situation.placement.term + 1)
-        match decision:
-            case Rejoin():
-                return plan_rejoin(decision, situation, term=term)
-            case Shift():
-                return plan_shift(decision, situation, term=term)
-            case Move():
-                return plan_move(decision, situation, term=term)
-            case Protect():  # pragma: no branch (the union is closed)
-                return plan_protect(decision, situation.placement, term=term)
+        return plan_of(decision, self.situation(decision.group, assessment))
 
     async def start(self, decision: Act, assessment: Assessment, *, request: str | None = None) -> RunId:
         """Plan, journal and begin a run; the `request` that asked for it is answered by the same commit.

@@ -20,7 +20,7 @@ from evac.core.objectives import Durations
 from evac.core.outlook import Point, remember
 from evac.core.what_if import WhatIf, what_if
 from evac.engine.codec import decode, encode
-from evac.engine.controller import Controller
+from evac.engine.controller import Controller, plan_of
 from evac.engine.durations import durations_of
 from evac.engine.journal import read_runs
 from evac.ports import Clock, Store
@@ -102,7 +102,7 @@ def _think(controller: Controller, durations: Durations, *, wall: datetime) -> t
         Thought(
             region=region,
             wall=wall,
-            each=what_if(region, detector=detector, view=view, now=assessment.at, durations=durations),
+            each=what_if(region, detector=detector, view=view, now=assessment.at, durations=durations, planner=plan_of),
         )
         for region in controller.estate.regions
     )

@@ -51,6 +51,12 @@ def test_what_blocks_is_the_decision_itself_or_what_no_plan_can_do() -> None:
     assert said(replace(called, blocks=("the plan is unsafe",)))[-1] == "    blocks: the plan is unsafe"
 
 
+def test_what_evac_would_not_do_by_itself_a_person_can() -> None:
+    told = said(thought(paused="lunch"))
+    assert "lunch" in told[1]
+    assert told[2].startswith("    by hand (evac failover us-east-1): RTO ")
+
+
 def test_a_region_without_primaries_and_plans_that_were_too_large_are_said() -> None:
     standby = WhatIf(
         region=EUROPE, group=GROUP, serves=False, decision=Hold(group=GROUP, reasons=("us-east-1 is well",))

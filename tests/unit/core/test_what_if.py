@@ -14,7 +14,8 @@ from evac.core.estate import Automation, Estate, ReplicationMode
 from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import RunId
 from evac.core.traffic import Shift
-from evac.core.what_if import plan_of, what_if
+from evac.core.what_if import what_if
+from evac.engine.controller import plan_of
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from fakes.estates import all_well, situation
 from fakes.thoughts import seen, thought
@@ -72,8 +73,10 @@ def test_whom_evac_has_to_ask_it_would_ask_with_the_plan_at_hand() -> None:
 )
 def test_what_would_hold_evac_back_then_is_said_now(known: dict[str, object], said: str) -> None:
     found = thought(**known)  # type: ignore[arg-type]
-    assert found.plan is None
+    assert found.stays
     assert any(said in reason for reason in found.blocks)
+    assert found.plan is not None, "a person can still do it by hand"
+    assert found.forecast is not None
 
 
 def test_with_one_standby_gone_already_the_other_cannot_prove_that_nothing_is_lost() -> None:
@@ -119,5 +122,13 @@ def test_what_was_never_seen_or_heard_stays_so() -> None:
         members=blank.members,
         placements={GROUP: placed(estate)},
     )
-    (also,) = what_if(EAST, detector=blank, view=live, now=now, durations={})
+    (also,) = what_if(EAST, detector=blank, view=live, now=now, durations={}, planner=plan_of)
     assert isinstance(also.decision, Move)
+
+
+def test_where_there_is_nobody_to_move_to_no_hand_helps_either() -> None:
+    estate = shop()
+    alone = replace(estate, services={i: replace(s, regions=(EAST,)) for i, s in estate.services.items()})
+    found = thought(estate=alone)
+    assert (found.stays, found.plan, found.forecast) == (True, None, None)
+    assert found.blocks

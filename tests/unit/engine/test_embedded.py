@@ -605,10 +605,11 @@ def test_what_each_regions_loss_would_come_to_is_thought_through_all_the_time() 
         (mine,) = thoughts[EAST].each
         assert mine.serves
         assert mine.plan is not None
+        assert not mine.stays
         assert (await on.ask(Wish.PAUSE, reason="lunch")).refused == ()
         await asyncio.sleep(LOOK_EVERY.total_seconds() + 1)
         (paused,) = {t.region: t for t in await read_thoughts(on.world.store)}[EAST].each
-        assert paused.plan is None
+        assert paused.stays
         assert any("lunch" in reason for reason in paused.blocks)
 
     played(play)
