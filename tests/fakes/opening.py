@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan
 from evac.core.run import RunId
-from evac.engine.journal import prepare_run
+from evac.engine.opening import prepare_run
 from evac.ports import Clock, Store
 
 

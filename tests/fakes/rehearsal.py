@@ -12,7 +12,8 @@ from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
-from evac.engine.journal import entry_key, fold_journal, prepare_run, read_journal
+from evac.engine.journal import entry_key, fold_journal, read_journal
+from evac.engine.opening import prepare_run
 from evac.engine.orders import obey
 from evac.sim import time
 from evac.sim.stores import Crash, FailingStore, Moment

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evac.core.detector import Detector, fold
-from evac.core.estate import ComponentId, Detection
+from evac.core.estate import ComponentId
 from evac.core.layered import Layered, updated
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation
+from evac.core.policy import Detection
 from evac.sim.estates import CARTS, FIVE, ORDERS
 from fakes.estates import probed, seconds
 

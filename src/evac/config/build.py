@@ -16,10 +16,8 @@ from evac.core.estate import (
     Capacity,
     Component,
     ComponentId,
-    Detection,
     Estate,
     GroupId,
-    Guard,
     Objectives,
     Observer,
     Probe,
@@ -34,6 +32,7 @@ from evac.core.estate import (
 )
 from evac.core.objectives import detection_bound
 from evac.core.plan import Verb
+from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding, LeaseTiming
 from evac.places.ssh import SshSettings
 

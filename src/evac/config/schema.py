@@ -14,17 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from evac.core.estate import (
-    Automation,
-    Detection,
-    Directs,
-    Guard,
-    RegionRole,
-    ReplicationMode,
-    ServiceKind,
-    Strategy,
-    WhenAlone,
-)
+from evac.core.estate import Automation, Directs, RegionRole, ReplicationMode, ServiceKind, Strategy, WhenAlone
+from evac.core.policy import Detection, Guard
 from evac.devices import DeviceSettings
 from evac.drivers.settings import Duration, EstatePath, Settings
 from evac.places.ssh import SshSettings

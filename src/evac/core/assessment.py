@@ -24,16 +24,15 @@ The table is `docs/design/safety.md` 1. What this is not: a decision to act (`de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from math import inf
 
-from evac.core.detector import Cell, Detector, Sight
+from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import as_cell, carried_fail, clients_fail, lately, one_outage
-from evac.core.making import maker
-from evac.core.observation import Carried, Instant
+from evac.core.observation import Instant
+from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
 
 LOSSY_ANSWERS_MIN = 18
@@ -55,20 +54,8 @@ def quorum(estate: Estate, region: RegionId) -> int:
 
 def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:
     """Return what the detector's views mean at `now`."""
-    views = _views(detector, estate, now)
-    looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
-    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
-    scene = _Scene(
-        detector=detector,
-        estate=estate,
-        now=now,
-        views=views,
-        failing=_failing(detector, now),
-        doors=_doors(detector, voiceless, now),
-        turned_away=_turned_away(detector, voiceless, now),
-        voiceless=voiceless,
-    )
-    return Assessment(at=now, verdicts={r: _judge(scene, r) for r in estate.regions}, voiceless=voiceless)
+    scene = lay_out(detector, now=now, estate=estate)
+    return Assessment(at=now, verdicts={r: _judge(scene, r) for r in estate.regions}, voiceless=scene.voiceless)
 
 
 def calm(detector: Detector, *, estate: Estate) -> bool:
@@ -91,97 +78,10 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
     return all(count < quorum(estate, region) for region, count in sick.items())
 
 
-def heartbeat_age(detector: Detector, region: RegionId, now: Instant) -> timedelta | None:
-    """Return how old a region's last heartbeat is, None if it never had one."""
-    last = detector.heartbeats.get(region)
-    return None if last is None else now - last
-
-
 def answers(assessment: Assessment, region: RegionId, *, estate: Estate) -> bool:
     """Return whether a region's agent has been heard of lately, so that it can be given orders."""
     age = assessment.verdicts[region].heartbeat_age
     return age is not None and age <= estate.detection.heartbeat_stale
-
-
-def _fresh(detector: Detector, region: RegionId, now: Instant) -> bool:
-    age = heartbeat_age(detector, region, now)
-    return age is not None and age <= detector.policy.heartbeat_stale
-
-
-def _stale_after(detector: Detector) -> timedelta:
-    """A view older than this is no view: three asks could have ended since."""
-    return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
-
-
-_make_evidence = maker(Evidence)
-_make_verdict = maker(Verdict)
-
-Pair = tuple[RegionId, RegionId]
-"""A vantage point and the region it looks at."""
-Views = Mapping[ServiceId, Cell]
-"""What one vantage point knows of one region, service by service; client probes are not among it."""
-
-
-def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Views]:
-    """The known, fresh cells, by vantage point and region."""
-    oldest = now - _stale_after(detector)
-    views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
-    for sight, cell in detector.cells.items():
-        pair = sight.vantage, sight.region
-        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
-            views[pair][sight.service] = cell
-    return views
-
-
-def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
-    """All fresh cells, client probes too, of the pairs where anything failed within the window."""
-    oldest = now - _stale_after(detector)
-    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
-    failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
-    for sight, cell in detector.cells.items():
-        if cell.last >= oldest and (sight.vantage, sight.region) in pairs:
-            failing[sight.vantage, sight.region][sight] = cell
-    return failing
-
-
-def _doors(
-    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
-) -> Mapping[RegionId, Mapping[ServiceId, list[Cell]]]:
-    """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
-    oldest = now - _stale_after(detector)
-    doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
-    for sight, cell in detector.cells.items():
-        if sight.as_client and sight.vantage != sight.region and sight.vantage not in voiceless and cell.last >= oldest:
-            doors.setdefault(sight.region, {}).setdefault(sight.service, []).append(cell)
-    return doors
-
-
-def _turned_away(
-    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
-) -> Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]:
-    """What fails of real clients too often, by the region and the service they were sent to, and the voter they were
-    sent by.
-    """
-    found: dict[RegionId, dict[ServiceId, dict[RegionId, Sequence[Carried]]]] = {}
-    for (vantage, service, region), counts in detector.carried.items():
-        if vantage != region and vantage not in voiceless and carried_fail(counts, detector.policy, now):
-            found.setdefault(region, {}).setdefault(service, {})[vantage] = counts
-    return found
-
-
-def _all_down(views: Views) -> bool:
-    return bool(views) and not any(cell.up for cell in views.values())
-
-
-def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], now: Instant) -> str:
-    """Why an observer has no vote; empty if it has one."""
-    if not _fresh(detector, vantage, now):
-        age = heartbeat_age(detector, vantage, now)
-        return "never heard of" if age is None else f"silent for {age.total_seconds():.1f} s"
-    down = [r for r, views in looks.items() if _all_down(views)]
-    if 2 * len(down) > len(looks) + 1:
-        return f"sees {len(down)} of {len(looks)} other regions down: the fault is its own"
-    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +96,7 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
-def _hear(scene: _Scene, region: RegionId) -> _Bench:
+def _hear(scene: Scene, region: RegionId) -> _Bench:
     """Take the outside vantage points' votes on a region."""
     down: list[RegionId] = []
     up: list[RegionId] = []
@@ -210,7 +110,7 @@ def _hear(scene: _Scene, region: RegionId) -> _Bench:
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
         why = scene.voiceless.get(vantage) or _say(views, failing) + _say_of_clients(scene, vantage, region)
-        evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
+        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
         cells += views.values()
@@ -236,41 +136,27 @@ def _say(views: Views, failing: Views) -> str:
     return f"{len(failing)} of {len(views)} services fail; {service} {how}"
 
 
-def _say_of_clients(scene: _Scene, vantage: RegionId, region: RegionId) -> str:
+def _say_of_clients(scene: Scene, vantage: RegionId, region: RegionId) -> str:
     """What load balancers there count of clients whom they send to a region, where too much of it fails."""
     counted = [c for by in scene.turned_away.get(region, {}).values() for c in by.get(vantage, ())]
     failed, requests = sum(c.failed for c in counted), sum(c.requests for c in counted)
     return f"; {failed} of {requests} requests of real clients fail" if failed else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scene:
-    """What the regions of one moment are judged on."""
-
-    detector: Detector
-    estate: Estate
-    now: Instant
-    views: Mapping[Pair, Views]
-    failing: Mapping[Pair, Mapping[Sight, Cell]]
-    doors: Mapping[RegionId, Mapping[ServiceId, list[Cell]]]
-    turned_away: Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]
-    voiceless: Mapping[RegionId, str]
-
-
-def _judge(scene: _Scene, region: RegionId) -> Verdict:
+def _judge(scene: Scene, region: RegionId) -> Verdict:
     """Apply the table to one region."""
     bench = _hear(scene, region)
     need = quorum(scene.estate, region)
     gray = _gray(scene, region, need)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
-    fresh = _fresh(scene.detector, region, scene.now)
+    fresh = is_fresh(scene.detector, region, scene.now)
     diagnosis = _diagnose(bench, scene.views[region, region], agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
-    return _make_verdict(
+    return Verdict(
         region=region,
         diagnosis=diagnosis,
         status=status_of(availability),
@@ -301,14 +187,14 @@ def _diagnose(
     bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
     turned = max((c.since for c in bench.cells if not c.up), default=None)
     well_inside = turned is not None and all((c := inside.get(s)) and c.up and c.last >= turned for s in agreed)
-    all_down = len(bench.down) >= need and not bench.up
-    if all_down and not fresh:
+    outside_down = len(bench.down) >= need and not bench.up
+    if outside_down and not fresh:
         return Diagnosis.UNREACHABLE
-    if all_down and _all_down(inside):
+    if outside_down and all_down(inside):
         return Diagnosis.SERVICES_DOWN
     if bad_inside and fresh:
         return Diagnosis.SERVICE_DOWN
-    if agreed and well_inside and fresh and (all_down or not gray):
+    if agreed and well_inside and fresh and (outside_down or not gray):
         return Diagnosis.INGRESS_FAILED
     if gray:
         return Diagnosis.GRAY
@@ -317,7 +203,7 @@ def _diagnose(
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
 
 
-def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
+def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
     """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
     own, or for all probes.
     """
@@ -336,7 +222,7 @@ def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tupl
     return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
 
 
-def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
+def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else.
 
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
@@ -356,7 +242,7 @@ def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
 
 
-def _only_the_way_in(scene: _Scene, region: RegionId, diagnosis: Diagnosis, *, fresh: bool) -> bool:
+def _only_the_way_in(scene: Scene, region: RegionId, diagnosis: Diagnosis, *, fresh: bool) -> bool:
     """Whether nothing but the way in for clients is broken, so that another region's door would serve them.
 
     A path that loses packets is no such case: what another region carries on goes the same way. Nor is a service that
@@ -370,7 +256,7 @@ def _only_the_way_in(scene: _Scene, region: RegionId, diagnosis: Diagnosis, *, f
     return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region)
 
 
-def _path_is_whole(scene: _Scene, region: RegionId) -> bool:
+def _path_is_whole(scene: Scene, region: RegionId) -> bool:
     """Whether hardly any kept-open probe of a region fails for anybody with a vote, but for an outage that is over."""
     for (vantage, target), cells in scene.failing.items():
         if target != region or vantage == region or vantage in scene.voiceless:
@@ -382,7 +268,7 @@ def _path_is_whole(scene: _Scene, region: RegionId) -> bool:
     return True
 
 
-def _open_since(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, Instant]:
+def _open_since(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, Instant]:
     """The services whose door a quorum comes in by, and since when enough of them have met no failure."""
     policy = scene.detector.policy
     found: dict[ServiceId, Instant] = {}
@@ -397,7 +283,7 @@ def _open_since(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId
     return found
 
 
-def _since(scene: _Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, symptom_at: Instant) -> Instant:
+def _since(scene: Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, symptom_at: Instant) -> Instant:
     """When the last of the conditions behind a diagnosis came true. Gray has been so from its first sign on: its
     windows are its dwell.
     """

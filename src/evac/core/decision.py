@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
-from evac.core.estate import ComponentId, Estate, GroupId, Guard, RegionId
+from evac.core.estate import ComponentId, Estate, GroupId, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement, RunKind
+from evac.core.policy import Guard
 from evac.core.protection import Protect, Streams
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected

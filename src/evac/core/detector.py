@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
-from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
+from evac.core.estate import ComponentId, RegionId, ServiceId
 from evac.core.layered import updated
 from evac.core.making import maker
 from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
+from evac.core.policy import Detection
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""

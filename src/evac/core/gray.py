@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from evac.core.detector import Cell
-from evac.core.estate import Detection
 from evac.core.observation import Carried, Instant
+from evac.core.policy import Detection
 
 CLIENT_FAILURES_MIN = 5
 """So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""

@@ -16,10 +16,11 @@ from enum import StrEnum
 from statistics import median, quantiles
 from typing import TypeAlias
 
-from evac.core.estate import Component, ComponentId, Detection, Estate, Purpose, ReplicationMode
+from evac.core.estate import Component, ComponentId, Estate, Purpose, ReplicationMode
 from evac.core.fencing import unstarvable
 from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
+from evac.core.policy import Detection
 from evac.core.protection import synchronous
 from evac.core.targets import Members
 from evac.core.verdict import Assessment

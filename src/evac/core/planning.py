@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evac.core.afar import fence_from_afar, uncovered
+from evac.core.barriers import wanted_last, with_barrier
 from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
@@ -42,7 +43,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
         s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
     )
     shifts, notes = shifts_of(move, situation, term=term, needs=gate)
-    steps = _with_barrier([*map(_readiness, shifts), *steps]) if planned else _wanted_last(steps)
+    steps = with_barrier([*map(_readiness, shifts), *steps]) if planned else wanted_last(steps)
     steps += shifts
     steps += _verifications(move, situation, chains, shifts, term=term)
     if planned:
@@ -211,25 +212,6 @@ def switch_chain(component: Component, move: Move, situation: Situation, *, term
     )
     promote = _promotion(component, move, situation, term=term, needs=(stop.id,))
     return (prepare, *follows, stop, promote)
-
-
-def _with_barrier(steps: Sequence[Step]) -> list[Step]:
-    """Nothing is stopped before all is prepared, and nothing promoted before all is stopped."""
-    prepared = tuple(s.id for s in steps if s.phase is Phase.PREPARE)
-    ready = tuple(s.id for s in steps if s.action.verb is Verb.STOP)
-    ordered: list[Step] = []
-    for step in steps:
-        extra = ready if step.pivot else prepared if step.action.verb is Verb.STOP else ()
-        ordered.append(replace(step, needs=tuple(dict.fromkeys((*step.needs, *extra)))))
-    return ordered
-
-
-def _wanted_last(steps: Sequence[Step]) -> list[Step]:
-    """Nothing that is merely wanted is promoted before the old primaries of all else are fenced: until then the move
-    can turn back, when a lease is renewed after all, say.
-    """
-    fences = tuple(s.id for s in steps if s.phase is Phase.FENCE and not s.optional)
-    return [replace(s, needs=(*s.needs, *fences)) if s.pivot and s.optional else s for s in steps]
 
 
 def _promotion(

@@ -37,8 +37,9 @@ from evac.engine.bootstrap import first_placement
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
-from evac.engine.journal import prepare_run, read_journal, read_run
+from evac.engine.journal import read_journal, read_run
 from evac.engine.knowledge import Knowledge
+from evac.engine.opening import prepare_run
 from evac.engine.orders import Answer, Order
 from evac.engine.signing import Signer
 from evac.engine.views import PREFIX, decode_view

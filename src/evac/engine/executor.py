@@ -25,7 +25,8 @@ from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
 from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
 from evac.engine.codec import decode, encode
-from evac.engine.journal import Journal, Opening, raised, take_journal
+from evac.engine.journal import Journal, raised, take_journal
+from evac.engine.opening import Opening
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
 from evac.engine.signing import Signer, sealed
 from evac.ports import Clock, Record, Store

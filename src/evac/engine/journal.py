@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from evac.core.errors import Conflict, IllegalEvent, UnsafePlan
+from evac.core.errors import Conflict, IllegalEvent
 from evac.core.fold import apply
-from evac.core.observation import Instant, Json
 from evac.core.placement import advance
-from evac.core.plan import Placement, Plan, Term
-from evac.core.run import Event, Opened, Resumed, Run, RunId
-from evac.core.snapshot import Reply
+from evac.core.plan import Placement, Term
+from evac.core.run import Event, Resumed, Run, RunId
 from evac.engine.chain import digest, link, unlink
 from evac.engine.codec import decode, encode, plan_hash
 from evac.ports import Clock, Record, Store
@@ -33,90 +31,9 @@ from evac.ports import Clock, Record, Store
 COUNTER = "runs-opened"
 
 
-async def prepare_run(
-    plan: Plan,
-    *,
-    store: Store,
-    clock: Clock,
-    decided_by: str,
-    symptom_at: Instant,
-    decision: Mapping[str, Json],
-    request: str | None = None,
-) -> Opening:
-    """Make ready to pin a plan as a run, at the group's next free term when its own was used. Nothing is written yet.
-
-    A person's `request` is answered by the write that opens the run, so that it is carried out once, whoever dies in
-    between.
-
-    Raises `UnsafePlan` when another run of the group is under way or the group is not where the plan says, and
-    `StoreUnavailable`.
-    """
-    group = plan.group
-    try:
-        rests_on = await _grounds(plan, request, store=store, near=True)
-    except UnsafePlan:
-        rests_on = await _grounds(plan, request, store=store, near=False)  # the nearest copy may have been behind
-    plan = at_term(plan, Term(max(plan.term, _number(rests_on[f"terms/{group}"]) + 1)))
-    run = RunId(str(_number(rests_on[COUNTER]) + 1))
-    asked = f"requests/{request}" if request else None
-    opened = Opened(
-        run=run,
-        at=clock.now(),
-        wall=clock.wall(),
-        plan=plan,
-        plan_hash=plan_hash(plan),
-        decided_by=decided_by,
-        symptom_at=symptom_at,
-        decision=decision,
-    )
-    first = link(opened, before="")
-    versions = {key: record.version if record else 0 for key, record in rests_on.items()}
-    journal = Journal(
-        store=store,
-        run=apply(None, opened),
-        placement=plan.before,
-        placement_version=versions.pop(f"placement/{group}"),
-        term_version=versions.pop(f"terms/{group}"),
-        position=0,
-        head=digest(first),
-        tail=[opened],
-        links=[first],
-    )
-    return Opening(
-        journal=journal,
-        expect=versions,
-        put={
-            COUNTER: encode(int(run)),
-            f"terms/{group}": encode(plan.term),
-            f"active/{group}": run.encode(),
-            **({f"replies/{request}": encode(Reply(request=request, run=run))} if request else {}),
-        },
-        delete=(asked,) if asked else (),
-    )
-
-
-async def _grounds(plan: Plan, request: str | None, *, store: Store, near: bool) -> Mapping[str, Record | None]:
-    """Return the records that opening a run rests on, by their keys. Raises `UnsafePlan` when they speak against it."""
-    terms, placement, active = (f"{what}/{plan.group}" for what in ("terms", "placement", "active"))
-    keys = [terms, placement, active, COUNTER, *([f"requests/{request}"] if request else [])]
-    found = dict(zip(keys, await asyncio.gather(*[store.get(key, near=near) for key in keys]), strict=True))
-    if (other := found[active]) is not None:
-        raise UnsafePlan((f"run {other.value.decode()} of group {plan.group} is under way; wait for it",))
-    if (place := found[placement]) is None or decode(place.value, Placement) != plan.before:
-        raise UnsafePlan((f"group {plan.group} is no longer as this plan found it; plan anew",))
-    if request and found[f"requests/{request}"] is None:
-        raise UnsafePlan(("the request was taken back before it was begun",))
-    return found
-
-
-def _number(record: Record | None) -> int:
+def number(record: Record | None) -> int:
+    """Return the number that a record holds; 0 where there is none."""
     return decode(record.value, int) if record else 0
-
-
-def at_term(plan: Plan, term: Term) -> Plan:
-    """Return the same plan at another term."""
-    steps = tuple(replace(s, action=replace(s.action, term=term)) for s in plan.steps)
-    return replace(plan, term=term, steps=steps, after=replace(plan.after, term=term))
 
 
 def entry_key(run: RunId, seq: int) -> str:
@@ -188,18 +105,6 @@ class Journal:
         return written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """A run that is about to be opened: its journal, of which nothing is written yet, and what its first write has to
-    expect, put and delete beside the entries.
-    """
-
-    journal: Journal
-    expect: Mapping[str, int]
-    put: Mapping[str, bytes]
-    delete: Collection[str]
-
-
 async def read_journal(run: RunId, *, store: Store, near: bool = False) -> tuple[Event, ...]:
     """Return a run's entries; `near` is the store's. Raises `KeyError` if there is no such run, `IllegalEvent` if it is
     damaged.
@@ -224,7 +129,7 @@ async def read_run(run: RunId, *, store: Store, near: bool = False) -> Run:
 
 async def read_runs(store: Store, *, near: bool = False) -> tuple[Run, ...]:
     """Return all runs in the order they were opened; `near` is the store's."""
-    opened = _number(await store.get(COUNTER, near=near))
+    opened = number(await store.get(COUNTER, near=near))
     return tuple([await read_run(RunId(str(n)), store=store, near=near) for n in range(1, opened + 1)])
 
 

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
-from evac.core.estate import ComponentId, GroupId, Guard, RegionId
+from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan, RunKind
+from evac.core.policy import Guard
 from evac.core.protection import shrinks
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of

@@ -23,8 +23,9 @@ from typing import NamedTuple
 import structlog
 
 from evac.core.errors import EvacError
-from evac.core.estate import ComponentId, Detection, Estate, Observer, Probe, RegionId, ServiceId
+from evac.core.estate import ComponentId, Estate, Observer, Probe, RegionId, ServiceId
 from evac.core.observation import Instant, MemberSeen, MemberState, Observation, Probed
+from evac.core.policy import Detection
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
 from evac.engine.watching import keep_watching
 from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Prober

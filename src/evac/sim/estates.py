@@ -14,11 +14,9 @@ from evac.core.estate import (
     Capacity,
     Component,
     ComponentId,
-    Detection,
     Directs,
     Estate,
     GroupId,
-    Guard,
     Objectives,
     Probe,
     Purpose,
@@ -33,6 +31,7 @@ from evac.core.estate import (
     WhenAlone,
 )
 from evac.core.plan import Placement, SyncSet, Term
+from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding
 
 EAST, WEST, EUROPE = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
-from evac.core.estate import Detection, RegionId, ReplicationMode
+from evac.core.estate import RegionId, ReplicationMode
+from evac.core.policy import Detection
 from evac.core.timing import Holding, LeaseTiming
 from evac.engine.election import LEADING, Candidate
 from evac.engine.holding import Keeper

@@ -12,12 +12,11 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import partial
 from random import Random
 
 from evac.core.decision import CallPerson, Hold
-from evac.core.estate import ComponentId, Estate, RegionId, ReplicationMode
+from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
@@ -32,6 +31,7 @@ from evac.sim.agents import AgentProcess, Wiring
 from evac.sim.breaking import Scene, break_
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
+from evac.sim.deadlines import Deadlines
 from evac.sim.estates import GROUP, ORDERS_DB, database_alone
 from evac.sim.faults import HEAL, Fault, Kind
 from evac.sim.invariants import Watch
@@ -45,16 +45,6 @@ from evac.sim.writers import Acknowledged, Writer
 REST_WITHIN = 150.0
 """So many seconds after healing everything must have come to rest (L6)."""
 LOOK_EACH = 1.0
-RESUMED_WITHIN = 3.0
-"""A leader goes on with a run that it finds within so many seconds (L3)."""
-CALM_BEFORE = 12.0
-"""A verdict is due within the bound where nothing else has been wrong for so many seconds."""
-EVALUATED = timedelta(seconds=0.4)
-"""Publishing, the ways through the store, and an evaluation."""
-PROMOTED_WITHIN = 2.5
-"""From a verdict to a promotion it takes no more than so many seconds, where all is well elsewhere."""
-CLOCKS = 1.02
-"""How much longer the slowest clock of a script may take."""
 HELP_AFTER, HELP_EACH = 20.0, 10.0
 """So many seconds after healing a person looks whether evac has called one, and then each so many seconds."""
 STILL = 3.0
@@ -95,10 +85,7 @@ class _Simulation:
         """The groups for which a person was called and is still wanted."""
         self.states: set[int] = set()
         self.met: Counter[str] = Counter()
-        self.on: list[Fault] = []
-        self.changed_at = 0.0
-        """When a fault began or ended last."""
-        self.unreachable_told: dict[RegionId, float] = {}
+        self.deadlines = Deadlines(what=what, rules=rules, watch=self.watch, databases=self.databases)
         self._asked = 0
         self.scene = Scene(
             network=self.network,
@@ -238,7 +225,7 @@ class _Simulation:
             case VerdictNews(verdict=verdict):
                 self.trace.tell("verdict", f"{name}: {verdict.region} {verdict.diagnosis}")
                 if verdict.diagnosis == "unreachable":
-                    self.unreachable_told[verdict.region] = time.seconds()
+                    self.deadlines.declared(verdict.region)
             case DecisionNews(decision=decision):
                 self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
                 if isinstance(decision, CallPerson):
@@ -262,19 +249,7 @@ class _Simulation:
             if process.thawed_at is None or now - process.thawed_at > 0.001:
                 self.watch.broken("S5", f"{agent.name} leads while {other.name} has not laid the lead down")
         self._note_state()
-        if self.watch.active and not self.on:
-            asyncio.get_running_loop().call_later(
-                RESUMED_WITHIN, self._has_resumed, agent, agent.name, context=time.outside()
-            )
-
-    def _has_resumed(self, agent: AgentProcess, name: str) -> None:
-        """L3: a leader that could has gone on with what it found, by now."""
-        began = time.seconds() - RESUMED_WITHIN
-        if not agent.leads or agent.name != name or self.on or self.changed_at > began:
-            return
-        for run in self.watch.active:
-            if self.watch.taken_at[run.id] < began:
-                self.watch.broken("L3", f"{name} leads for {RESUMED_WITHIN:g} s and has not gone on with run {run.id}")
+        self.deadlines.elected(agent)
 
     def _note_state(self) -> None:
         """Note in what state things are: by what could make a difference, without numbers that only grow."""
@@ -290,7 +265,7 @@ class _Simulation:
             ),
             None if run is None else (run.plan.kind, run.plan.source, run.plan.target, len(run.resumed)),
             steps,
-            tuple(sorted(str(f) for f in self.on)),
+            tuple(sorted(str(f) for f in self.deadlines.on)),
         )
         self.states.add(int.from_bytes(hashlib.blake2b(repr(state).encode(), digest_size=8).digest(), "big"))
 
@@ -303,50 +278,18 @@ class _Simulation:
         if fault.kind is Kind.SWITCHOVER:
             self._wish(Wish.SWITCHOVER, target=fault.other)
             return
-        self.on.append(fault)
-        self.changed_at = time.seconds()
+        self.deadlines.began(fault)
         led = next((a.region for a in self.agents.values() if a.leads), None)
         at_rest = not self._unrest()
         mend = break_(fault, self.scene)
-        self._expect_a_verdict(fault, led=led, at_rest=at_rest)
+        self.deadlines.after(fault, led=led, at_rest=at_rest)
         self._note_state()
         try:
             await asyncio.sleep(fault.ends - fault.begins)
         finally:
             mend()
-            self.on.remove(fault)
-            self.changed_at = time.seconds()
+            self.deadlines.ended(fault)
             self.trace.tell("mended", str(fault))
-
-    def _expect_a_verdict(self, fault: Fault, *, led: RegionId | None, at_rest: bool) -> None:
-        """L1: the loss of a region is declared within the bound; where the leader was in it, by the next one. L2: what
-        was at rest, and can be fenced, is promoted elsewhere soon after.
-        """
-        assert fault.region is not None or fault.kind is not Kind.REGION_DEATH, "a region dies by name"
-        if fault.kind is not Kind.REGION_DEATH or led is None or not self.what.script.alone(fault, around=CALM_BEFORE):
-            return
-        policy, lease = self.rules.detection, self.rules.timing
-        bound = policy.interval * (policy.failures + 1) + policy.timeout + policy.dwell + EVALUATED
-        if led == fault.region:
-            bound += lease.wait + 2 * lease.renew + EVALUATED
-        within, loop = bound.total_seconds() * CLOCKS, asyncio.get_running_loop()
-        if fault.begins + within < fault.ends:
-            loop.call_later(within, self._was_declared, fault, context=time.outside())
-        if at_rest and self.what.mode is ReplicationMode.SYNC and fault.begins + within + PROMOTED_WITHIN < fault.ends:
-            loop.call_later(within + PROMOTED_WITHIN, self._was_left, fault, context=time.outside())
-
-    def _was_declared(self, fault: Fault) -> None:
-        assert fault.region is not None, "a region dies by name"
-        if self.unreachable_told.get(fault.region, 0.0) < fault.begins:
-            after = time.seconds() - fault.begins
-            self.watch.broken("L1", f"{fault.region} died {after:.1f} s ago, and nobody has declared it")
-
-    def _was_left(self, fault: Fault) -> None:
-        """L2: by now a primary whose region died has been promoted elsewhere."""
-        nodes = self.databases.nodes.values()
-        if not any(n.role is MemberRole.PRIMARY and n.process is not None for n in nodes):
-            after = time.seconds() - fault.begins
-            self.watch.broken("L2", f"{fault.region} died with the primary {after:.1f} s ago, and nobody was promoted")
 
     def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
         """Ask as a person does, at a terminal that reaches the store if anybody does; nobody waits for the answer."""

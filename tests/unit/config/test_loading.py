@@ -12,17 +12,8 @@ import pytest
 from evac.config import Loaded, load
 from evac.config.schema import DetectionSection, GuardSection
 from evac.core.errors import EstateError
-from evac.core.estate import (
-    Automation,
-    ComponentId,
-    Detection,
-    Guard,
-    Purpose,
-    RegionId,
-    Replication,
-    ReplicationMode,
-    ServiceId,
-)
+from evac.core.estate import Automation, ComponentId, Purpose, RegionId, Replication, ReplicationMode, ServiceId
+from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding
 from evac.places.ssh import SshSettings
 from fakes.kinds import DRIVERS, PROBES, DatabaseSettings, FormKind

@@ -6,8 +6,9 @@ import pytest
 
 from evac.core.assessment import answers, assess, calm, quorum
 from evac.core.detector import Detector, fold
-from evac.core.estate import Detection, Estate, RegionId, ServiceId
+from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Observation
+from evac.core.policy import Detection
 from evac.core.verdict import Diagnosis, Status
 from evac.sim.estates import CARTS, EAST, EUROPE, FIVE, NINE, ORDERS, SHOP, THREE, WEST, shop
 from fakes.estates import beat, dead, everywhere, judged, probed, seconds, sweep, watched

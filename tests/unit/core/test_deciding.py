@@ -9,9 +9,10 @@ from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import fold
-from evac.core.estate import Automation, GroupId, Guard, RegionId, Replication, ReplicationMode, ServiceId
+from evac.core.estate import Automation, GroupId, RegionId, Replication, ReplicationMode, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.plan import Placement, RunKind, SyncSet, Term
+from evac.core.policy import Guard
 from evac.core.run import RunId
 from evac.core.timing import Holding, LeaseTiming
 from evac.core.verdict import Assessment, Diagnosis

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from evac.core.detector import Cell, Detector, Sight, Stream, fold
-from evac.core.estate import Detection
+from evac.core.policy import Detection
 from evac.sim.estates import EAST, ORDERS, ORDERS_DB, WEST
 from fakes.estates import beat, member, probed, seconds
 

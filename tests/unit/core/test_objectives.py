@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.estate import Detection, Estate
+from evac.core.estate import Estate
 from evac.core.objectives import (
     BUDGETS,
     SHIPPED,
@@ -17,6 +17,7 @@ from evac.core.objectives import (
 )
 from evac.core.plan import Phase, SyncSet, Term, Verb
 from evac.core.planning import plan_move
+from evac.core.policy import Detection
 from evac.core.targets import Members
 from evac.core.verdict import Assessment
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, ORDERS_DB, WEST, placed, shop

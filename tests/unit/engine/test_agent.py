@@ -13,8 +13,9 @@ from typing import Any, ParamSpec
 import pytest
 
 from evac.core.errors import Rejected, Unavailable
-from evac.core.estate import ComponentId, Detection, Estate, Probe, Region, RegionId, RegionRole, ServiceId
+from evac.core.estate import ComponentId, Estate, Probe, Region, RegionId, RegionRole, ServiceId
 from evac.core.observation import MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.core.policy import Detection
 from evac.engine.agent import Agent
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, view_key

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from evac.core.errors import Unavailable
-from evac.core.estate import Detection, Estate, Probe, Region, RegionId, RegionRole, ServiceId
+from evac.core.estate import Estate, Probe, Region, RegionId, RegionRole, ServiceId
 from evac.core.observation import Heartbeat, Observation, Probed
+from evac.core.policy import Detection
 from evac.drivers.probes import TCP
 from evac.drivers.probes.tcp import TcpSettings
 from evac.engine.agent import Agent

@@ -11,10 +11,11 @@ import pytest
 
 from evac.core.decision import CallPerson
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
-from evac.core.estate import Automation, Detection, RegionId
+from evac.core.estate import Automation, RegionId
 from evac.core.news import DecisionNews, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import Plan, RunKind, Verb
+from evac.core.policy import Detection
 from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.verdict import Diagnosis

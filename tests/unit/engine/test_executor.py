@@ -16,8 +16,9 @@ from evac.core.plan import Placement, Plan, StepId, Term, Verb
 from evac.core.run import Event, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
-from evac.engine.journal import at_term, fold_journal, raised, read_journal, read_run, read_runs, take_journal
+from evac.engine.journal import fold_journal, raised, read_journal, read_run, read_runs, take_journal
 from evac.engine.leadership import lead
+from evac.engine.opening import at_term
 from evac.engine.orders import Answer, Order, obey
 from evac.ports import Store
 from evac.sim import time

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from evac.core.detector import Detector
-from evac.core.estate import Detection, Guard
+from evac.core.policy import Detection, Guard
 from evac.core.run import Outcome, Run
 from evac.engine.codec import encode
 from evac.engine.knowledge import Knowledge

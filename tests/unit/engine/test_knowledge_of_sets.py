@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core.detector import Detector
-from evac.core.estate import Guard
 from evac.core.plan import Placement, Verb
+from evac.core.policy import Guard
 from evac.core.run import Outcome
 from evac.engine.codec import decode
 from evac.engine.knowledge import Knowledge

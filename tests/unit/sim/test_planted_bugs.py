@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.estate import Detection, RegionId, ReplicationMode
+from evac.core.estate import RegionId, ReplicationMode
 from evac.core.lease import Held, Leader, Tenure
+from evac.core.policy import Detection
 from evac.core.timing import LeaseTiming
 from evac.engine.election import LEADING, Candidate
 from evac.engine.holding import Keeper

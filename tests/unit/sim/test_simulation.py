@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from evac.cli import app
-from evac.core.estate import Detection, ReplicationMode
+from evac.core.estate import ReplicationMode
+from evac.core.policy import Detection
 from evac.sim import campaign
 from evac.sim.campaign import Choice
 from evac.sim.databases import Databases

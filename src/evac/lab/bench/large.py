@@ -21,7 +21,6 @@ from evac.core.detector import Detector
 from evac.core.estate import (
     Component,
     ComponentId,
-    Detection,
     Directs,
     Estate,
     GroupId,
@@ -38,6 +37,7 @@ from evac.core.estate import (
 )
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.plan import Placement, SyncSet, Term
+from evac.core.policy import Detection
 from evac.core.verdict import Assessment
 
 GROUP_SIZE = 10

@@ -18,7 +18,6 @@ import asyncio
 import json
 import random
 import socket
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from datetime import timedelta
 import httpx
 
 from evac.core.errors import StoreUnavailable
-from evac.stores.etcd.address import EtcdAddress, Tls
+from evac.stores.etcd.address import EtcdAddress
+from evac.stores.etcd.trust import trust, unreached
 from evac.stores.etcd.wire import AUTHENTICATE, STATUS, Json, Remedy, Trouble, trouble
 
 CONNECTIONS_MAX = 256
@@ -111,7 +111,7 @@ class Members:
         self._scheme = "https" if address.tls else "http"
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
-                verify=_trust(address.tls) if address.tls else False,
+                verify=trust(address.tls) if address.tls else False,
                 limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
                 trust_env=False,
                 socket_options=_KEEPALIVE,
@@ -222,7 +222,7 @@ class Members:
             self._strikes[member], self._struck_at[member] = 0, float("-inf")
             return reply
         except httpx.HTTPError as error:
-            why = f"{member} {_say(error)}"
+            why = f"{member} {unreached(error)}"
         except asyncio.CancelledError:
             if loop.time() - began >= self.patience.suspicion.total_seconds():
                 self.leave(member)
@@ -372,32 +372,3 @@ def _parsed(text: str | bytes) -> Json:
 def _sending(content: bytes) -> float:
     """Return how many seconds something may take to be sent, beyond the usual."""
     return len(content) / SLOWEST_BYTES_PER_S
-
-
-def _say(error: httpx.HTTPError) -> str:
-    """Return what became of a question that was not answered."""
-    if isinstance(error, httpx.TimeoutException):
-        return "is silent"
-    text = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"shows a certificate that is not trusted: {text}; look at ca in the store's URL"
-    if "_ALERT_" in text and any(word in text for word in ("CERTIFICATE", "UNKNOWN_CA")):
-        return (
-            f"refuses what it is shown: {text}; look at cert and key in the store's URL: whether they are named, have"
-            " not expired, and come from an authority that the members trust"
-        )
-    return f"cannot be reached: {text}"
-
-
-def _trust(tls: Tls) -> ssl.SSLContext:
-    """Return whom to trust and what to show. Raises `StoreUnavailable`, naming the file that cannot be used."""
-    file = tls.ca
-    try:
-        context = ssl.create_default_context(cafile=file)
-        if tls.certificate is not None:
-            file = tls.certificate
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:
-        why = "holds no certificate that can be used" if isinstance(error, ssl.SSLError) else error.strerror
-        raise StoreUnavailable(f"the store's certificate {file}: {why}; look at ca, cert and key in its URL") from None
-    return context

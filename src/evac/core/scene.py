@@ -1,0 +1,135 @@
+"""The scene that regions are judged on: all that is known at one moment, by who looks at what, and who has no vote.
+
+Intuition: the detector holds a cell for each view of each service; a judgement is about regions. So the cells are laid
+out once, by vantage point and region: what is looked at, what fails of it, whose doors clients come in by, whom load
+balancers turn away, and which observers cannot be believed.
+
+What this is not: a judgement (`assessment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evac.core.detector import Cell, Detector, Sight
+from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.gray import carried_fail
+from evac.core.observation import Carried, Instant
+
+Pair = tuple[RegionId, RegionId]
+"""A vantage point and the region it looks at."""
+Views = Mapping[ServiceId, Cell]
+"""What one vantage point knows of one region, service by service; client probes are not among it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the regions of one moment are judged on."""
+
+    detector: Detector
+    estate: Estate
+    now: Instant
+    views: Mapping[Pair, Views]
+    failing: Mapping[Pair, Mapping[Sight, Cell]]
+    doors: Mapping[RegionId, Mapping[ServiceId, list[Cell]]]
+    turned_away: Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]
+    voiceless: Mapping[RegionId, str]
+
+
+def lay_out(detector: Detector, *, now: Instant, estate: Estate) -> Scene:
+    """Return what the detector holds at `now`, as it is judged."""
+    views = _views(detector, estate, now)
+    looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
+    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
+    return Scene(
+        detector=detector,
+        estate=estate,
+        now=now,
+        views=views,
+        failing=_failing(detector, now),
+        doors=_doors(detector, voiceless, now),
+        turned_away=_turned_away(detector, voiceless, now),
+        voiceless=voiceless,
+    )
+
+
+def heartbeat_age(detector: Detector, region: RegionId, now: Instant) -> timedelta | None:
+    """Return how old a region's last heartbeat is, None if it never had one."""
+    last = detector.heartbeats.get(region)
+    return None if last is None else now - last
+
+
+def is_fresh(detector: Detector, region: RegionId, now: Instant) -> bool:
+    """Return whether a region's agent has been heard of lately."""
+    age = heartbeat_age(detector, region, now)
+    return age is not None and age <= detector.policy.heartbeat_stale
+
+
+def _stale_after(detector: Detector) -> timedelta:
+    """A view older than this is no view: three asks could have ended since."""
+    return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
+
+
+def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Views]:
+    """The known, fresh cells, by vantage point and region."""
+    oldest = now - _stale_after(detector)
+    views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
+    for sight, cell in detector.cells.items():
+        pair = sight.vantage, sight.region
+        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
+            views[pair][sight.service] = cell
+    return views
+
+
+def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
+    """All fresh cells, client probes too, of the pairs where anything failed within the window."""
+    oldest = now - _stale_after(detector)
+    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
+    failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
+    for sight, cell in detector.cells.items():
+        if cell.last >= oldest and (sight.vantage, sight.region) in pairs:
+            failing[sight.vantage, sight.region][sight] = cell
+    return failing
+
+
+def _doors(
+    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
+) -> Mapping[RegionId, Mapping[ServiceId, list[Cell]]]:
+    """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
+    oldest = now - _stale_after(detector)
+    doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
+    for sight, cell in detector.cells.items():
+        if sight.as_client and sight.vantage != sight.region and sight.vantage not in voiceless and cell.last >= oldest:
+            doors.setdefault(sight.region, {}).setdefault(sight.service, []).append(cell)
+    return doors
+
+
+def _turned_away(
+    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
+) -> Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]:
+    """What fails of real clients too often, by the region and the service they were sent to, and the voter they were
+    sent by.
+    """
+    found: dict[RegionId, dict[ServiceId, dict[RegionId, Sequence[Carried]]]] = {}
+    for (vantage, service, region), counts in detector.carried.items():
+        if vantage != region and vantage not in voiceless and carried_fail(counts, detector.policy, now):
+            found.setdefault(region, {}).setdefault(service, {})[vantage] = counts
+    return found
+
+
+def all_down(views: Views) -> bool:
+    """Return whether a vantage point sees a region's services, and none of them up."""
+    return bool(views) and not any(cell.up for cell in views.values())
+
+
+def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], now: Instant) -> str:
+    """Why an observer has no vote; empty if it has one."""
+    if not is_fresh(detector, vantage, now):
+        age = heartbeat_age(detector, vantage, now)
+        return "never heard of" if age is None else f"silent for {age.total_seconds():.1f} s"
+    down = [r for r, views in looks.items() if all_down(views)]
+    if 2 * len(down) > len(looks) + 1:
+        return f"sees {len(down)} of {len(looks)} other regions down: the fault is its own"
+    return ""
