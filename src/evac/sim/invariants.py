@@ -70,6 +70,8 @@ class Watch:
     first: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something was found."""
     runs: dict[RunId, Run] = field(default_factory=dict)
+    terms: list[int] = field(default_factory=list)
+    """Every term that a run was opened or taken up in, in their order."""
     by_term: dict[int, RunId] = field(default_factory=dict)
     """Which run raised a term."""
     taken_at: dict[RunId, float] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class Watch:
         return entries
 
     def _leased(self, component: ComponentId, tenure: Tenure) -> None:
-        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, and since when."""
+        """S5: who waited a lease out takes it from one that can say yes no more. Note whose it is, and since when."""
         now, region = self.clock(), tenure.region
         self.taken.pop(region, None)
         for node in self.databases.siblings(self.databases.node(component, region)):
@@ -146,16 +148,37 @@ class Watch:
         self.runs[run_id] = run
         match event:
             case Opened():
-                self.by_term[run.term], self.taken_at[run_id] = run_id, self.clock()
+                self._begins(run_id, run.term)
                 self._opened(run)
             case Resumed(term=term):
-                self.by_term[term], self.taken_at[run_id] = run_id, self.clock()
+                self._begins(run_id, term)
             case Started(step=step, term=term, undo=undo):
                 self._intents[run_id, step, term, undo] += 1
                 if term != run.term:
                     self.broken("S7", f"run {run_id}: {step} was ordered at term {term}, the run is at {run.term}")
             case _:
                 pass
+
+    def _begins(self, run: RunId, term: int) -> None:
+        """S2: no term is used twice, by whatever life of the store."""
+        if term in self.by_term:
+            self.broken("S2", f"run {run} begins term {term}, which was run {self.by_term[term]}'s")
+        self.by_term[term], self.taken_at[run] = run, self.clock()
+        self.terms.append(term)
+
+    def restored(self) -> None:
+        """The store is as a backup was: what the journal says begins anew there, and the terms may not."""
+        self._term = self._placed = 0
+        self.runs = {}
+        self.renewed, self.taken = {}, {}
+        for counted in (self._intents, self._effects, self._promotions):
+            counted.clear()
+
+    @property
+    def primary(self) -> RegionId | None:
+        """Where the primary is; None where there is not exactly one."""
+        there = [n.region for n in self.databases.nodes.values() if n.role is MemberRole.PRIMARY]
+        return there[0] if len(there) == 1 else None
 
     def _opened(self, run: Run) -> None:
         others = [r.id for r in self.active if r.plan.group == run.plan.group and r.id != run.id]

@@ -63,6 +63,8 @@ class Member:
     changed: Callable[[Effect], None]
     """Told of every effect when it happens."""
     obedience: Obedience = field(default_factory=Obedience)
+    given: Callable[[Action, bool], None] = lambda action, undo: None
+    """Told of every order as it comes, and whether it is to undo something."""
     before: dict[Verb, Any] = field(default_factory=dict)
 
     async def check(self) -> tuple[Finding, ...]:
@@ -125,6 +127,7 @@ class Member:
         return self._receipt(action) if there else None
 
     async def do(self, action: Action) -> Receipt:
+        self.given(action, False)
         match action.verb:
             case Verb.STOP:
                 return await self._stop(action)
@@ -166,6 +169,7 @@ class Member:
                 return self._receipt(action)
 
     async def undo(self, action: Action) -> Receipt:
+        self.given(action, True)
         if action.verb is Verb.STOP:
             if self.node.term > action.term and self.obedience.looks_at_the_term:
                 raise Rejected(f"{self.node.where} has seen term {self.node.term}")

@@ -77,9 +77,20 @@ class Result:
     faults: Counter[str]
     states: frozenset[int]
     """Hashes of the states that were reached."""
-    acknowledged: int
+    acknowledged: Counter[RegionId]
+    """How many writes, by the region whose member said yes."""
     runs: Counter[str]
     """How its runs ended, by kind."""
+    primary: RegionId | None
+    """Where the primary is at the end; None where there is not exactly one."""
+    orphans: int
+    """How many writes were found on a former primary alone, and reported."""
+    called: bool
+    """Whether a person was called at any time."""
+    terms: tuple[int, ...]
+    """The terms that runs were opened or taken up in, in their order."""
+    late: Counter[str]
+    """What became of orders that came late: `refused`, or `obeyed`."""
     trace: tuple[str, ...]
 
     @property

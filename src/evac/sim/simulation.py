@@ -17,11 +17,12 @@ from functools import partial
 from random import Random
 
 from evac.core.decision import CallPerson, Hold
+from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Estate, RegionId, ReplicationMode
 from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
-from evac.core.plan import SyncSet
+from evac.core.plan import Action, SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
 from evac.engine.codec import encode
@@ -33,7 +34,7 @@ from evac.sim.breaking import Scene, break_
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
 from evac.sim.estates import GROUP, ORDERS_DB, database_alone
-from evac.sim.faults import HEAL, Fault, Kind
+from evac.sim.faults import BACKED_UP, HEAL, Fault, Kind
 from evac.sim.invariants import Watch
 from evac.sim.members import Effect, Member
 from evac.sim.network import Network
@@ -57,6 +58,8 @@ CLOCKS = 1.02
 """How much longer the slowest clock of a script may take."""
 HELP_AFTER, HELP_EACH = 20.0, 10.0
 """So many seconds after healing a person looks whether evac has called one, and then each so many seconds."""
+GIVEN_MAX = 500
+"""So many orders are kept, to be delivered late."""
 STILL = 3.0
 """For so many seconds a state must hold to be rest."""
 
@@ -93,6 +96,10 @@ class _Simulation:
         self.stuck_told: set[RunId] = set()
         self.called: set[str] = set()
         """The groups for which a person was called and is still wanted."""
+        self.ever_called = False
+        self.given: list[tuple[Member, Action, bool]] = []
+        """What members were ordered, and whether it was to undo something."""
+        self.late: Counter[str] = Counter()
         self.states: set[int] = set()
         self.met: Counter[str] = Counter()
         self.on: list[Fault] = []
@@ -146,6 +153,8 @@ class _Simulation:
 
     def _build(self) -> None:
         regions = self.network.regions
+        if any(f.kind is Kind.STORE_RESTORED for f in self.what.script.faults):
+            asyncio.get_running_loop().call_later(BACKED_UP, self.cluster.back_up, context=time.outside())
         for region in regions:
             node = Database(ORDERS_DB, region, self.databases)
             node.role = MemberRole.PRIMARY if region == regions[0] else MemberRole.STANDBY
@@ -157,7 +166,7 @@ class _Simulation:
         wiring = Wiring(
             estate=self.estate,
             databases=self.databases,
-            members=self._members,
+            members=self._ordered,
             line=self.cluster.line,
             candidate=self.rules.candidate,
             timing=self.rules.timing,
@@ -196,7 +205,7 @@ class _Simulation:
 
     def _members(
         self, region: RegionId, changed: Callable[[Database, Effect], None] | None = None
-    ) -> Mapping[ComponentId, Driver]:
+    ) -> Mapping[ComponentId, Member]:
         return {
             c: Member(
                 node=node,
@@ -206,6 +215,17 @@ class _Simulation:
             )
             for c, node in self.databases.in_region(region).items()
         }
+
+    def _ordered(self, region: RegionId) -> Mapping[ComponentId, Driver]:
+        """The members of a region as its agent has them: each order is kept, so that it can come late."""
+        members = self._members(region)
+        for member in members.values():
+            member.given = partial(self._given, member)
+        return members
+
+    def _given(self, member: Member, action: Action, undo: bool) -> None:
+        if len(self.given) < GIVEN_MAX:
+            self.given.append((member, action, undo))
 
     # what is heard
 
@@ -242,6 +262,7 @@ class _Simulation:
             case DecisionNews(decision=decision):
                 self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
                 if isinstance(decision, CallPerson):
+                    self.ever_called = True
                     self.called.add(decision.group)
                 elif not isinstance(decision, Hold):
                     self.called.discard(decision.group)
@@ -300,9 +321,15 @@ class _Simulation:
         await asyncio.sleep(fault.begins)
         self.trace.tell("fault", str(fault))
         self.met[fault.kind] += 1
-        if fault.kind is Kind.SWITCHOVER:
-            self._wish(Wish.SWITCHOVER, target=fault.other)
-            return
+        match fault.kind:
+            case Kind.SWITCHOVER:
+                return self._wish(Wish.SWITCHOVER, target=fault.other)
+            case Kind.LATE_ORDERS:
+                return await self._deliver_late()
+            case Kind.STORE_RESTORED:
+                self.watch.restored()
+            case _:
+                pass
         self.on.append(fault)
         self.changed_at = time.seconds()
         led = next((a.region for a in self.agents.values() if a.leads), None)
@@ -317,6 +344,21 @@ class _Simulation:
             self.on.remove(fault)
             self.changed_at = time.seconds()
             self.trace.tell("mended", str(fault))
+
+    async def _deliver_late(self) -> None:
+        """Let what was ordered in terms that are over reach the members now."""
+        for member, action, undo in list(self.given):
+            if action.term >= member.node.term:
+                continue
+            what = f"{member.node.where}: {'undo of ' if undo else ''}{action.verb}, term {action.term}"
+            try:
+                await (member.undo(action) if undo else member.do(action))
+            except EvacError as refusal:
+                self.late["refused"] += 1
+                self.trace.tell("late", f"{what}: {refusal}")
+            else:
+                self.late["obeyed"] += 1
+                self.trace.tell("late", f"{what}: obeyed")
 
     def _expect_a_verdict(self, fault: Fault, *, led: RegionId | None, at_rest: bool) -> None:
         """L1: the loss of a region is declared within the bound; where the leader was in it, by the next one. L2: what
@@ -403,6 +445,7 @@ class _Simulation:
         for watchdog in self.watchdogs.values():
             watchdog.kill()
         for node in self.databases.nodes.values():
+            node.marked = False  # what it was at the end is looked at
             node.kill()
 
     async def _end(self) -> None:
@@ -423,10 +466,15 @@ class _Simulation:
             simulated_s=time.seconds(),
             faults=self.met,
             states=frozenset(self.states),
-            acknowledged=len(self.watch.acknowledged),
+            acknowledged=Counter(yes.node for yes in self.watch.acknowledged),
             runs=Counter(
                 f"{run.plan.kind} {run.settled.outcome if run.settled else 'unsettled'}"
                 for run in self.watch.runs.values()
             ),
+            primary=self.watch.primary,
+            orphans=sum(len(saved.names) for saved in self.databases.saved),
+            called=self.ever_called,
+            terms=tuple(self.watch.terms),
+            late=self.late,
             trace=tuple(self.trace.lines),
         )
