@@ -15,6 +15,7 @@ from tempfile import NamedTemporaryFile
 from evac.config.load import load
 from evac.core.errors import EstateError
 from evac.core.estate import RegionId
+from evac.core.observation import MemberRole
 from evac.sim.agents import AgentProcess
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
@@ -76,6 +77,8 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
     if fault.kind is Kind.STORE_RESTORED:
         scene.cluster.restore()
         return _nothing
+    if fault.kind is Kind.LEFT_REFUSING:
+        return _left_refusing([d for d in scene.databases.nodes.values() if d.region == region])
     if region is None:
         return _of_the_store(fault, scene) if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW) else _nothing
     agent = scene.agents[region]
@@ -120,8 +123,15 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
             return _spoil(scene.cluster.replies_late, region, REPLIES_LATE)
         case Kind.STORE_OUT | Kind.STORE_SLOW:
             return _of_the_store(fault, scene)
-        case Kind.SWITCHOVER | Kind.LATE_ORDERS | Kind.STORE_RESTORED | Kind.BLANK_ESTATE:
+        case Kind.SWITCHOVER | Kind.LATE_ORDERS | Kind.STORE_RESTORED | Kind.BLANK_ESTATE | Kind.LEFT_REFUSING:
             return _nothing
+
+
+def _left_refusing(databases: Sequence[Database]) -> Mend:
+    for database in databases:
+        if database.role is MemberRole.STANDBY:
+            database.turn_to(None)
+    return _nothing
 
 
 def _nothing() -> None:

@@ -59,6 +59,8 @@ class Kind(StrEnum):
     """From a backup that was taken in the first seconds: what was written since is gone."""
     BLANK_ESTATE = "blank-estate"
     """Every agent is started anew on an estate file with nothing in it."""
+    LEFT_REFUSING = "left-refusing"
+    """A standby follows nobody, as one is left by a failover that got stuck on its way back and was resolved."""
     LATE_ORDERS = "late-orders"
     """What members were ordered in terms that are over is ordered once more: it had been on its way all the time."""
     SWITCHOVER = "switchover"
@@ -67,7 +69,7 @@ class Kind(StrEnum):
 
 OF_THE_LEADER = frozenset({Kind.FREEZE_LEADER, Kind.KILL_LEADER})
 OF_ALL = frozenset({Kind.STORE_OUT, Kind.STORE_SLOW})
-SCRIPTED = frozenset({Kind.STORE_RESTORED, Kind.BLANK_ESTATE, Kind.LATE_ORDERS})
+SCRIPTED = frozenset({Kind.STORE_RESTORED, Kind.BLANK_ESTATE, Kind.LEFT_REFUSING, Kind.LATE_ORDERS})
 """What no seed draws: a script says it."""
 OF_THE_WATCHDOG = frozenset({Kind.FREEZE_WATCHDOG, Kind.KILL_WATCHDOG})
 HELD_ONLY = OF_THE_WATCHDOG | {Kind.FREEZE_MACHINE}

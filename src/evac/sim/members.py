@@ -90,6 +90,7 @@ class Member:
             timeline=node.timeline,
             term=node.term,
             upstream=node.upstream,
+            refuses=standby and node.upstream is None,
             streaming=streams,
             stream_silence=silence if standby else None,
             lag=timedelta() if standby and streams else None,

@@ -17,7 +17,7 @@ from evac.sim import campaign
 from evac.sim.campaign import Choice
 from evac.sim.databases import Databases
 from evac.sim.estates import EAST, EUROPE, WEST, database_alone
-from evac.sim.faults import FIRST, HEAL, Script
+from evac.sim.faults import FIRST, HEAL, Fault, Kind, Script
 from evac.sim.invariants import Watch
 from evac.sim.network import Network
 from evac.sim.setting import Setup, setup
@@ -100,3 +100,14 @@ def test_a_yes_that_was_on_its_way_when_a_primary_was_left_breaks_nothing(said: 
     watch.left[EAST] = 5.0
     watch.told(Acknowledged(name="x", node=EAST, term=1, invoked=4.8, said=said, heard=5.2))
     assert [v.rule for v in watch.found] == broken
+
+
+@pytest.mark.parametrize("mode", list(ReplicationMode))
+def test_a_standby_that_was_left_refusing_is_brought_back(mode: ReplicationMode) -> None:
+    left = Fault(kind=Kind.LEFT_REFUSING, region=WEST, begins=10.0, ends=11.0)
+    script = Script(faults=(left,), rates=(1.0, 1.0, 1.0))
+    what = Setup(seed=1, regions=3, mode=mode, acks=int(mode is ReplicationMode.SYNC), script=script)
+    with campaign.silence():
+        result = simulate(what)
+    assert result.violations == ()
+    assert result.runs == {"rejoin completed": 1}
