@@ -23,13 +23,14 @@ from evac.core.fold import apply
 from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement, RunKind, StepId, Verb
-from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Started
+from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Settled, Started
 from evac.core.timing import LeaseTiming
 from evac.engine.chain import unlink
 from evac.engine.codec import decode
 from evac.ports import Change
 from evac.sim.databases import Database, Databases
 from evac.sim.members import Effect
+from evac.sim.routers import Router
 from evac.sim.writers import Acknowledged
 
 OUT = frozenset({"stopped", "expired", "device"})
@@ -87,6 +88,9 @@ class Watch:
     """Since when the lease that a region had has been another's."""
     touched: dict[RegionId, float] = field(default_factory=dict)
     """Until when a fault could have been felt in a region; infinity while one is on."""
+    routers: Mapping[RegionId, Router] = field(default_factory=dict)
+    _before: dict[RunId, dict[str, str]] = field(default_factory=dict)
+    """How everything stood when a run was opened."""
     _term: int = 0
     _placed: int = 0
     _reigns: dict[int, _Reign] = field(default_factory=dict)
@@ -149,15 +153,30 @@ class Watch:
         match event:
             case Opened():
                 self._begins(run_id, run.term)
+                self._before[run_id] = self._picture()
                 self._opened(run)
             case Resumed(term=term):
                 self._begins(run_id, term)
+            case Settled(outcome=Outcome.ROLLED_BACK):
+                self._as_before(run)
             case Started(step=step, term=term, undo=undo):
                 self._intents[run_id, step, term, undo] += 1
                 if term != run.term:
                     self.broken("S7", f"run {run_id}: {step} was ordered at term {term}, the run is at {run.term}")
             case _:
                 pass
+
+    def _picture(self) -> dict[str, str]:
+        """What a client or another member could notice of each member and router."""
+        whom = {n.where: f"{n.role}, follows {n.upstream}, waits for {n.sync}" for n in self.databases.nodes.values()}
+        return whom | {r.where: f"sends clients to {', '.join(r.sends_to)}" for r in self.routers.values()}
+
+    def _as_before(self, run: Run) -> None:
+        """S8: a run that was rolled back leaves everything as it found it, but what has died or was killed since."""
+        now = self._picture()
+        for where, before in self._before.get(run.id, {}).items():
+            if now[where] != before and not now[where].startswith(MemberRole.STOPPED):
+                self.broken("S8", f"run {run.id} was rolled back, and {where} {now[where]}; before: {before}")
 
     def _begins(self, run: RunId, term: int) -> None:
         """S2: no term is used twice, by whatever life of the store."""
@@ -202,7 +221,7 @@ class Watch:
 
     # what members did
 
-    def changed(self, node: Database, effect: Effect) -> None:
+    def changed(self, node: Database | Router, effect: Effect) -> None:
         """Look at an effect, at the moment before it holds."""
         action = effect.action
         what = f"{'undo of ' if effect.undo else ''}{action.verb} at {node.where}"
@@ -213,15 +232,32 @@ class Watch:
         if run is None or step is None:
             self.broken("S7", f"{what} at term {action.term}, which no run's journal has")
             return
+        if run.settled is not None and run.settled.outcome is Outcome.ROLLED_BACK:
+            self.broken("S8", f"{what} arrived after run {run.id} had been rolled back")
         key = run.id, step, int(action.term), effect.undo
         self._effects[key] += not effect.anew
         if self._effects[key] > self._intents[key]:
             times = f"{self._effects[key]} times, ordered {self._intents[key]} times"
             self.broken("S7", f"{what} by run {run.id}: {times} at term {action.term}")
-        if action.verb is Verb.PROMOTE and not effect.anew:
+        if isinstance(node, Database) and action.verb is Verb.PROMOTE and not effect.anew:
             self._promoted(node, run)
         elif action.verb is Verb.REJOIN:
             self.left.pop(node.region, None)
+
+    def sent(self, router: Router, effect: Effect, weights: Mapping[str, int]) -> None:
+        """S10: a router sends clients somewhere, and only to where the primary is, that nothing holds down."""
+        there = [RegionId(region) for region, weight in weights.items() if weight]
+        if not there:
+            self.broken("S10", f"{router.where} sends clients nowhere")
+        for node in (n for n in self.databases.nodes.values() if n.region in there):
+            if node.role is not MemberRole.PRIMARY or node.region in self.left:
+                how = "was left and not rebuilt" if node.region in self.left else f"is {node.role}"
+                self.broken("S10", f"{router.where} sends clients to {node.region}, where {node.where} {how}")
+
+    def misrouted(self, routers: Collection[Router]) -> str:
+        """S10 and L6: which router sends clients to another region than the primary's; empty if none does."""
+        wrong = (r for r in routers if r.sends_to != (self.primary,))
+        return next((f"{r.where} sends clients to {', '.join(r.sends_to)}" for r in wrong), "")
 
     def kept(self, node: Database, effect: Effect) -> None:
         """Look at a primary that the keeper of its lease takes down or up: up only while the lease is its region's."""
@@ -288,10 +324,7 @@ class Watch:
 
     @property
     def _synchronous(self) -> bool:
-        return all(
-            c.replication is not None and c.replication.mode is ReplicationMode.SYNC
-            for c in self.estate.components.values()
-        )
+        return all(c.replication.mode is ReplicationMode.SYNC for c in self.estate.components.values() if c.replication)
 
     # what clients were told
 

@@ -40,6 +40,7 @@ class Obedience:
 
     looks_at_the_term: bool = True
     knows_what_is_done: bool = True
+    undoes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,8 @@ class Member:
         match action.verb:
             case Verb.REFUSE:
                 self._obey(action, must=must, undo=True)
-                node.turn_to(RegionId(words.args(action)["old"]))
+                if self.obedience.undoes:
+                    node.turn_to(RegionId(words.args(action)["old"]))
             case Verb.FOLLOW:
                 if "before" not in receipt:
                     raise Rejected(f"{node.where}: whom it followed before is not known")

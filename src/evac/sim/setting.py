@@ -56,6 +56,8 @@ class Setup:
     script: Script
     held: bool = False
     """Whether the primary is under a lease; an asynchronous one's only."""
+    routed: bool = False
+    """Whether there are routers."""
 
     def holding(self, rules: Rules) -> Holding | None:
         """How the primary is held, if it is."""
@@ -64,6 +66,7 @@ class Setup:
     def __str__(self) -> str:
         how = f"any {self.acks} must acknowledge" if self.acks else "nobody must acknowledge"
         how += ", held under a lease" if self.held else ""
+        how += ", with routers" if self.routed else ""
         return f"seed {self.seed}: {self.regions} regions, {self.mode}, {how}"
 
 
@@ -107,11 +110,14 @@ def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None
     count, how = regions or drawn_regions, mode or drawn_mode
     acks = 0 if how is ReplicationMode.ASYNC else random.choice((1, 2)) if count > THREE_REGIONS else 1
     held = how is ReplicationMode.ASYNC and Random(f"held {seed}").random() < HELD
+    routed = Random(f"routed {seed}").random() < ROUTED
     script = faults.write(Random(f"faults {seed}"), regions_of(count), held=held)
-    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held)
+    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held, routed=routed)
 
 
 THREE_REGIONS = 3
+ROUTED = 0.2
+"""How many simulations have routers."""
 HELD = 0.6
 """How many of the asynchronous primaries are under a lease."""
 

@@ -33,11 +33,12 @@ from evac.sim.agents import AgentProcess, Wiring
 from evac.sim.breaking import Scene, break_
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
-from evac.sim.estates import GROUP, ORDERS_DB, database_alone
+from evac.sim.estates import GROUP, ORDERS_DB, ORDERS_LB, database_alone
 from evac.sim.faults import BACKED_UP, HEAL, Fault, Kind
 from evac.sim.invariants import Watch
 from evac.sim.members import Effect, Member
 from evac.sim.network import Network
+from evac.sim.routers import Router, RouterMember
 from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace
 from evac.sim.watchdogs import Watchdog
@@ -54,6 +55,8 @@ EVALUATED = timedelta(seconds=0.4)
 """Publishing, the ways through the store, and an evaluation."""
 PROMOTED_WITHIN = 2.5
 """From a verdict to a promotion it takes no more than so many seconds, where all is well elsewhere."""
+WRITTEN_WITHIN = 3.5
+"""Among all clients one is told yes at least once in so many seconds, where all is well."""
 CLOCKS = 1.02
 """How much longer the slowest clock of a script may take."""
 HELP_AFTER, HELP_EACH = 20.0, 10.0
@@ -84,7 +87,12 @@ class _Simulation:
             random=Random(f"network {what.seed}"),
         )
         self.estate: Estate = database_alone(
-            regions, mode=what.mode, acks=what.acks, detection=rules.detection, held=what.holding(rules)
+            regions,
+            mode=what.mode,
+            acks=what.acks,
+            detection=rules.detection,
+            held=what.holding(rules),
+            routed=what.routed,
         )
         self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
         self.watch = Watch(estate=self.estate, databases=self.databases, clock=time.seconds)
@@ -93,6 +101,7 @@ class _Simulation:
         self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
         self.agents: dict[RegionId, AgentProcess] = {}
         self.watchdogs: dict[RegionId, Watchdog] = {}
+        self.routers: dict[RegionId, Router] = {}
         self.stuck_told: set[RunId] = set()
         self.called: set[str] = set()
         """The groups for which a person was called and is still wanted."""
@@ -107,6 +116,7 @@ class _Simulation:
         """When a fault began or ended last."""
         self.unreachable_told: dict[RegionId, float] = {}
         self._asked = 0
+        self.watch.routers = self.routers
         self.scene = Scene(
             network=self.network,
             cluster=self.cluster,
@@ -162,6 +172,9 @@ class _Simulation:
             if region == regions[0] and self.what.acks:
                 node.sync = SyncSet(acks=self.what.acks, standbys=tuple(regions[1:]))
             self.databases.nodes[ORDERS_DB, region] = node
+        if self.what.routed:
+            first = {str(region): 100 if region == regions[0] else 0 for region in regions}
+            self.routers.update({r: Router(component=ORDERS_LB, region=r, weights=first) for r in regions})
         self.watchdogs.update(self._held())
         wiring = Wiring(
             estate=self.estate,
@@ -221,7 +234,16 @@ class _Simulation:
         members = self._members(region)
         for member in members.values():
             member.given = partial(self._given, member)
-        return members
+        if region not in self.routers:
+            return members
+        router = self.routers[region]
+        routes = RouterMember(
+            router=router,
+            network=self.network,
+            changed=partial(self._sent, router),
+            obedience=self.rules.obedience,
+        )
+        return {**members, ORDERS_LB: routes}
 
     def _given(self, member: Member, action: Action, undo: bool) -> None:
         if len(self.given) < GIVEN_MAX:
@@ -240,7 +262,12 @@ class _Simulation:
         self.trace.tell("keeper", f"{node.where} {'started' if effect.undo else 'stopped'}: its lease is kept, or lost")
         self._note_state()
 
-    def _changed(self, node: Database, effect: Effect) -> None:
+    def _sent(self, router: Router, effect: Effect, weights: Mapping[str, int]) -> None:
+        """A router sends clients elsewhere."""
+        self.watch.sent(router, effect, weights)
+        self._changed(router, effect)
+
+    def _changed(self, node: Database | Router, effect: Effect) -> None:
         self.watch.changed(node, effect)
         self.trace.tell(
             "effect",
@@ -336,6 +363,8 @@ class _Simulation:
         at_rest = not self._unrest()
         mend = break_(fault, self.scene)
         self._expect_a_verdict(fault, led=led, at_rest=at_rest)
+        if fault.kind is Kind.STORE_OUT and at_rest and self.what.script.alone(fault, around=CALM_BEFORE):
+            self._expect_traffic(fault)
         self._note_state()
         try:
             await asyncio.sleep(fault.ends - fault.begins)
@@ -376,6 +405,21 @@ class _Simulation:
             loop.call_later(within, self._was_declared, fault, context=time.outside())
         if at_rest and self.what.mode is ReplicationMode.SYNC and fault.begins + within + PROMOTED_WITHIN < fault.ends:
             loop.call_later(within + PROMOTED_WITHIN, self._was_left, fault, context=time.outside())
+
+    def _expect_traffic(self, fault: Fault) -> None:
+        """L5: a store that is out stops no traffic; under a lease, not before the watchdog has to."""
+        until = fault.ends
+        if self.what.held:
+            lease = self.rules.holding
+            until = min(until, fault.begins + (lease.watchdog - 2 * lease.renew).total_seconds() / CLOCKS)
+        if until - fault.begins >= WRITTEN_WITHIN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(until - fault.begins, self._was_written, until - WRITTEN_WITHIN, context=time.outside())
+
+    def _was_written(self, since: float) -> None:
+        if not any(yes.said >= since for yes in self.watch.acknowledged[-20:]):
+            after = time.seconds() - since
+            self.watch.broken("L5", f"the store is out, and no write was acknowledged for {after:.1f} s")
 
     def _was_declared(self, fault: Fault) -> None:
         assert fault.region is not None, "a region dies by name"
@@ -429,7 +473,7 @@ class _Simulation:
             return f"{len(leaders)} agents lead"
         if active := self.watch.active:
             return f"run {active[0].id} ({active[0].plan.kind}) is under way"
-        return self.watch.rest(GROUP)
+        return self.watch.rest(GROUP) or self.watch.misrouted(self.routers.values())
 
     def _help(self) -> None:
         """Do what evac told a person to do."""
