@@ -265,6 +265,8 @@ class Watch:
             self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
         if effect.undo and (node.region in self.taken or node.region not in self.renewed):
             self.broken("S5", f"{node.where} was started, and its lease is another's")
+        for run in self.active:
+            self._before[run.id].pop(node.where, None)  # from here on it is not the run that says how this one stands
 
     def _promoted(self, node: Database, run: Run) -> None:
         self._promotions[run.id] += 1
