@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evac.cli import app
-from evac.core.estate import Detection, RegionId, ReplicationMode
+from evac.core.estate import Detection, ReplicationMode
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Term, Verb
 from evac.sim import campaign
