@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("evac", deadline=None)  # how long an example takes says something of the machine alone
+settings.load_profile("evac")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,7 +24,7 @@ from evac.core.estate import Component, ComponentId, RegionId
 from evac.core.lease import Leader
 from evac.core.news import Announce
 from evac.devices import DeviceSettings, open_device
-from evac.drivers import driver_kinds, probe_kinds
+from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.engine import outlook, requests, snapshots
 from evac.engine.agent import Agent
 from evac.engine.clock import BootClock
@@ -324,6 +324,7 @@ def _agent(world: World, region: RegionId, keepers: Mapping[ComponentId, Keeper]
         place=world.places[region],
         clock=world.clock,
         probe_kinds=probe_kinds(),
+        observer_kinds=observer_kinds(),
         members=members,
         orders=orders,
         recency=recency,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from evac.core.estate import Component, Directs, Probe, RegionId
+from evac.core.estate import Component, Directs, Observer, Probe, RegionId, ServiceId
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -261,6 +261,64 @@ class ProbeKind(Protocol):
     settings: type[Any]
 
     async def open(self, probe: Probe, place: Place) -> Prober: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighted:
+    """What an observer holds of one target: it did its job, or did not and why. `age` is how long ago that was so when
+    the observer was asked, by its own clock.
+    """
+
+    service: ServiceId
+    region: RegionId
+    ok: bool
+    age: timedelta
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What an observer counted of real clients sent to one target since its last answer, `window` ago: so many requests
+    ended, so many of them badly.
+    """
+
+    service: ServiceId
+    region: RegionId
+    window: timedelta
+    requests: int
+    failed: int
+
+
+class Watching(Protocol):
+    """Something that already watches many targets, asked for all of them at once."""
+
+    async def ask(self) -> Sequence[Sighted | Counted]:
+        """Return what is new since the last answer. A target it knows nothing fresh of is left out: it is unknown.
+
+        The caller sets the time limit. Raises a driver's errors when there is no answer, and then nothing is known.
+        """
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Ask once, and say of which targets it tells nothing."""
+
+    async def close(self) -> None: ...
+
+
+class ObserverKind(Protocol):
+    """What the entry-point group `evac.observers` names."""
+
+    name: str
+    settings: type[Any]
+    counts: bool
+    """Whether it counts real clients, instead of telling whether targets are well."""
+
+    def witnesses(self, settings: Any) -> frozenset[str]:
+        """Return whom it listens to, as far as the same name is the same one everywhere (a loopback address is not).
+
+        Two vantage points that listen to one witness would give it two votes.
+        """
+
+    async def open(self, observer: Observer, place: Place) -> Watching: ...
 
 
 class Notifier(Protocol):

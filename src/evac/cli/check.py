@@ -23,8 +23,9 @@ from evac.cli.terminal import (
 )
 from evac.config import Loaded, load
 from evac.core.errors import EvacError
+from evac.core.estate import Observer
 from evac.daemon import World, open_world
-from evac.drivers import probe_kinds
+from evac.drivers import observer_kinds, probe_kinds
 from evac.engine.codec import to_plain
 from evac.ports import Finding
 from evac.report.words import count
@@ -90,6 +91,7 @@ def _tries(world: World) -> list[tuple[str, AsyncIterator[Finding]]]:
         (f"probe {p.kind} of {p.service} in {p.region}", _try_probe(world, i))
         for i, p in enumerate(world.loaded.estate.probes)
     ]
+    tries += [(f"observer {o.name} from {o.vantage}", _try_observer(world, o)) for o in world.loaded.estate.observers]
     return tries
 
 
@@ -149,6 +151,16 @@ async def _try_probe(world: World, index: int) -> AsyncIterator[Finding]:
     finally:
         await prober.close()
     yield Finding(ok=not reason, what=reason or "the service did its job")
+
+
+async def _try_observer(world: World, observer: Observer) -> AsyncIterator[Finding]:
+    watching = await observer_kinds()[observer.kind].open(observer, world.places[observer.vantage])
+    try:
+        findings = await watching.check()
+    finally:
+        await watching.close()
+    for finding in findings:
+        yield finding
 
 
 def _show(findings: list[tuple[str, Finding]]) -> None:

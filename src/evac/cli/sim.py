@@ -30,7 +30,11 @@ def add_to(app: typer.Typer) -> None:
         first: Annotated[int, typer.Option("--from", help="The first one of many.")] = 0,
         scenario: Annotated[
             str | None,
-            typer.Option("--scenario", metavar="NAME", help="Play an outage that has happened; `list` says which."),
+            typer.Option(
+                "--scenario",
+                metavar="NAME",
+                help=f"Play an outage that has happened: {', '.join(SCENARIOS)}; or `list` them.",
+            ),
         ] = None,
         regions: Annotated[int | None, typer.Option("--regions", help="3 or 5. Default: by the seed.")] = None,
         mode: Annotated[

@@ -21,6 +21,7 @@ from evac.core.estate import (
     GroupId,
     Guard,
     Objectives,
+    Observer,
     Probe,
     Purpose,
     Region,
@@ -118,6 +119,7 @@ def build(file: EstateFile, members: Members) -> Estate:
         services={ServiceId(name): _service(file, name, group_of[name]) for name in file.services},
         components={c.id: c for c in _components(file, members)},
         probes=tuple(_probes(file, members)),
+        observers=tuple(_observers(file, members)),
         home={group: RegionId(home) for group, home in homes.items() if home is not None},
         detection=detection(file),
         guard=_guard(file),
@@ -196,6 +198,38 @@ def _probes(file: EstateFile, members: Members) -> Iterator[Probe]:
         for region, settings in by_region.items():
             yield Probe(
                 kind=section.kind, service=service, region=region, settings=settings, as_client=section.as_client
+            )
+
+
+def observed(file: EstateFile, name: str, *, counts: bool) -> tuple[str, ...]:
+    """Return the services an observer tells of: declared, else all that no probe asks in the same way. What counts real
+    clients asks nobody, and so is in no probe's way.
+    """
+    section = file.observers[name]
+    if counts:
+        return section.services or tuple(file.services)
+    asked = {s for s, service in file.services.items() if any(p.as_client == section.as_client for p in service.probes)}
+    return section.services or tuple(s for s in file.services if s not in asked)
+
+
+def _observers(file: EstateFile, members: Members) -> Iterator[Observer]:
+    for name, by_region in members.observers.items():
+        section = file.observers[name]
+        targets = frozenset(
+            (ServiceId(s), RegionId(r))
+            for s in observed(file, name, counts=members.observer_kinds[name].counts)
+            for r in service_regions(file, file.services[s])
+        )
+        for vantage, settings in by_region.items():
+            yield Observer(
+                name=name,
+                kind=section.kind,
+                vantage=vantage,
+                settings=settings,
+                targets=targets,
+                every=section.interval,
+                within=section.timeout,
+                as_client=section.as_client,
             )
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from evac.config.schema import ComponentSection, EstateFile, ProbeSection
-from evac.drivers import driver_kinds, probe_kinds
+from evac.config.schema import ComponentSection, EstateFile, ObserverSection, ProbeSection
+from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.ports import DriverKind, ProbeKind
 
 
@@ -27,16 +27,21 @@ def json_schema(
     """Return the JSON Schema (draft 2020-12) of an estate file; by default with all that is installed."""
     driver_models = {name: kind.settings for name, kind in (driver_kinds() if drivers is None else drivers).items()}
     probe_models = {name: kind.settings for name, kind in (probe_kinds() if probes is None else probes).items()}
-    models: list[type[BaseModel]] = [EstateFile, *driver_models.values(), *probe_models.values()]
+    observer_models = {name: kind.settings for name, kind in observer_kinds().items()}
+    kinds = [*driver_models.values(), *probe_models.values(), *observer_models.values()]
+    models: list[type[BaseModel]] = [EstateFile, *kinds]
     references, whole = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     definitions: dict[str, Any] = whole["$defs"]
     names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in references.items()}
-    for model in {*driver_models.values(), *probe_models.values()}:
+    for model in set(kinds):
         definitions[f"{names[model]}-part"] = _part(definitions[names[model]])
     _choose(
         definitions[ComponentSection.__name__], {n: names[m] for n, m in driver_models.items()}, "driver", "members"
     )
     _choose(definitions[ProbeSection.__name__], {n: names[m] for n, m in probe_models.items()}, "kind", "regions")
+    _choose(
+        definitions[ObserverSection.__name__], {n: names[m] for n, m in observer_models.items()}, "kind", "vantages"
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **copy.deepcopy(definitions[names[EstateFile]]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evac.config.build import home_of, replication, service_regions
+from evac.config.build import home_of, observed, replication, service_regions
 from evac.config.groups import torn
 from evac.config.scene import Found, Rule, Scene
 from evac.config.source import KeyPath
@@ -193,9 +193,11 @@ def places_differ(scene: Scene) -> Iterator[Found]:
 
 
 def services_are_looked_at(scene: Scene) -> Iterator[Found]:
-    """A service without probes fails unseen, as long as its region answers."""
+    """A service without probes that nothing observes fails unseen, as long as its region answers."""
+    observers = [name for name, kind in scene.members.observer_kinds.items() if not kind.counts]
+    seen = {service for name in observers for service in observed(scene.file, name, counts=False)}
     for name, service in scene.file.services.items():
-        if not service.probes:
+        if not service.probes and name not in seen:
             reason = "has no probes: that it fails while its region is well would not be seen; add one"
             yield Found(path=("services", name), reason=reason, warning=True)
 

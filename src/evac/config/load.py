@@ -20,9 +20,9 @@ from evac.config.rules import check
 from evac.config.source import KeyPath, Mark
 from evac.core.errors import EstateError
 from evac.core.estate import Estate, RegionId
-from evac.drivers import driver_kinds, probe_kinds
+from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.places.ssh import SshSettings
-from evac.ports import DriverKind, ProbeKind
+from evac.ports import DriverKind, ObserverKind, ProbeKind
 from evac.stores.etcd import EtcdAddress
 
 
@@ -53,6 +53,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     drivers: Mapping[str, DriverKind] | None = None,
     probes: Mapping[str, ProbeKind] | None = None,
+    observers: Mapping[str, ObserverKind] | None = None,
 ) -> Loaded:
     """Return the estate that a file, the layers beside it and the environment variables `EVAC__…` declare.
 
@@ -64,7 +65,9 @@ def load(
     file = Path(path)
     folder = file.resolve().parent
     kinds = Kinds(
-        drivers=driver_kinds() if drivers is None else drivers, probes=probe_kinds() if probes is None else probes
+        drivers=driver_kinds() if drivers is None else drivers,
+        probes=probe_kinds() if probes is None else probes,
+        observers=observer_kinds() if observers is None else observers,
     )
     document = read_layers(file, environment=environment or environ.get("EVAC_ENVIRONMENT") or None, environ=environ)
     form = formed(document, folder=folder)

@@ -24,27 +24,30 @@ from evac.config.spelling import listed, meant
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Purpose, RegionId, ServiceId
 from evac.core.plan import Verb
-from evac.ports import DriverKind, ProbeKind, Support
+from evac.ports import DriverKind, ObserverKind, ProbeKind, Support
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
-    """The drivers and probes there are."""
+    """The drivers, probes and observers there are."""
 
     drivers: Mapping[str, DriverKind]
     probes: Mapping[str, ProbeKind]
+    observers: Mapping[str, ObserverKind] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class Members:
     """What drivers can do, and validated settings: of each component's member in a region, and of each probe, by
-    service and position.
+    service and position; and of each observer at a vantage point, by name, with its kind.
     """
 
     purposes: dict[ComponentId, Purpose] = field(default_factory=dict)
     supports: dict[ComponentId, Support] = field(default_factory=dict)
     components: dict[ComponentId, dict[RegionId, Any]] = field(default_factory=dict)
     probes: dict[tuple[ServiceId, int], dict[RegionId, Any]] = field(default_factory=dict)
+    observers: dict[str, dict[RegionId, Any]] = field(default_factory=dict)
+    observer_kinds: dict[str, ObserverKind] = field(default_factory=dict)
 
 
 def read_members(formed: Formed, document: Document, *, kinds: Kinds, folder: Path) -> Members:
@@ -70,6 +73,13 @@ def read_members(formed: Formed, document: Document, *, kinds: Kinds, folder: Pa
             if probe_kind is not None:
                 found = reading.each(probe_kind.settings, path, shared=probe.settings, own=probe.regions, key="regions")
                 members.probes[ServiceId(name), position] = found
+    for name, observer in formed.file.observers.items():
+        path = ("observers", name)
+        observer_kind = reading.kind(kinds.observers, observer.kind, path, key="kind")
+        if observer_kind is not None:
+            shared, own = observer.settings, observer.vantages
+            members.observer_kinds[name] = observer_kind
+            members.observers[name] = reading.each(observer_kind.settings, path, shared=shared, own=own, key="vantages")
     return members
 
 

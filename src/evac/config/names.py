@@ -20,7 +20,7 @@ def _undeclared(names: Iterable[tuple[KeyPath, str]], known: tuple[str, ...], wh
 
 
 def regions_are_declared(scene: Scene) -> Iterator[Found]:
-    """Every region that a service, a member, a probe or a round trip names is one of the estate's."""
+    """Every region that a service, a member, a probe, an observer or a round trip names is one of the estate's."""
     yield from _undeclared(_named_regions(scene), scene.regions, "region")
 
 
@@ -28,6 +28,8 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
     for one, others in scene.file.round_trips.items():
         yield ("round_trips", one), one
         yield from ((("round_trips", one, other), other) for other in others)
+    for name, observer in scene.file.observers.items():
+        yield from ((("observers", name, "vantages", r), r) for r in observer.vantages)
     for name, service in scene.file.services.items():
         at: KeyPath = ("services", name)
         if service.home is not None:
@@ -41,7 +43,10 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
 
 
 def services_are_declared(scene: Scene) -> Iterator[Found]:
-    """Every service that another needs or wants is one of the estate's."""
+    """Every service that another needs or wants, or that is observed, is one of the estate's."""
+    for name, observer in scene.file.observers.items():
+        observed = ((("observers", name, "services", i), service) for i, service in enumerate(observer.services))
+        yield from _undeclared(observed, scene.services, "service")
     for name, service in scene.file.services.items():
         for key, others in (("needs", service.needs), ("wants", service.wants)):
             named = (((("services", name, key, i)), other) for i, other in enumerate(others))

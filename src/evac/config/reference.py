@@ -3,7 +3,7 @@
     python -m evac.config.reference [FILE]
 
 Intuition: what a field means is written once, where it is declared. This page is that text in the order of the form,
-then every installed driver's and probe's settings. A test holds the committed page to it.
+then every installed driver's, probe's and observer's settings. A test holds the committed page to it.
 
 What this is not: a tutorial; the commented starter estate is one.
 """
@@ -24,9 +24,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from evac.config.schema import EstateFile
-from evac.drivers import driver_kinds, probe_kinds
+from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.drivers.settings import Secret, format_duration
-from evac.ports import DriverKind, ProbeKind
+from evac.ports import DriverKind, ObserverKind, ProbeKind
 
 PAGE = Path("docs/reference/estate.md")
 _INTRODUCTION = """# The estate file
@@ -53,7 +53,9 @@ form below.
 """
 
 
-def page(*, drivers: Mapping[str, DriverKind], probes: Mapping[str, ProbeKind]) -> str:
+def page(
+    *, drivers: Mapping[str, DriverKind], probes: Mapping[str, ProbeKind], observers: Mapping[str, ObserverKind]
+) -> str:
     """Return the whole page as Markdown."""
     parts = [_INTRODUCTION, *_sections(EstateFile, title="The estate", seen=set())]
     parts.append("## Drivers\n\nWhat a component's `settings` and `members` may say, by its `driver`.\n")
@@ -63,6 +65,9 @@ def page(*, drivers: Mapping[str, DriverKind], probes: Mapping[str, ProbeKind]) 
     parts.append("## Probes\n\nWhat a probe's `settings` and `regions` may say, by its `kind`.\n")
     for name, probe in probes.items():
         parts += _sections(probe.settings, title=f"kind: {name}", seen=set(), level=3)
+    parts.append("## Observers\n\nWhat an observer's `settings` and `vantages` may say, by its `kind`.\n")
+    for name, observer in observers.items():
+        parts += _sections(observer.settings, title=f"kind: {name}, as an observer", seen=set(), level=3)
     return "\n".join(parts)
 
 
@@ -164,7 +169,8 @@ def main(arguments: list[str]) -> None:
     """Write the page to the file that is named, by default the committed one."""
     file = Path(arguments[0]) if arguments else PAGE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page(drivers=driver_kinds(), probes=probe_kinds()), encoding="utf-8")
+    text = page(drivers=driver_kinds(), probes=probe_kinds(), observers=observer_kinds())
+    file.write_text(text, encoding="utf-8")
     print(f"wrote {file}")
 
 

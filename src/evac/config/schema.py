@@ -223,6 +223,27 @@ class ProbeSection(Settings):
     """Each region's own settings, by the region that is asked; they win over the shared ones."""
 
 
+class ObserverSection(Settings):
+    """Something that already watches many services: one question tells of all of them. What it does not tell, or told
+    too long ago, is unknown."""
+
+    kind: str
+    """Which kind of observer (`evac.observers`)."""
+    as_client: bool = False
+    """Whether what it tells is what a client met who came in by the public entry."""
+    services: tuple[str, ...] = ()
+    """The services it tells of. Default: all that no probe of their own asks in the same way."""
+    interval: Positive = timedelta(seconds=1)
+    """Time between two questions."""
+    timeout: Positive = timedelta(seconds=2)
+    """Longest time an answer may take; after it nothing is known."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The observer's settings that all vantage points share."""
+    vantages: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    """Each region's own observer, by the region that it watches from and that asks it; these settings win over the
+    shared ones. One observer for two regions would be one witness with two votes, and is refused."""
+
+
 class ServiceSection(Settings):
     """A unit that is promised to its users, and fails over as a whole."""
 
@@ -294,3 +315,5 @@ class EstateFile(Settings):
     """Promises by tier, over the platform's defaults."""
     services: dict[Name, ServiceSection] = Field(min_length=1)
     """Services by name."""
+    observers: dict[Name, ObserverSection] = Field(default_factory=dict)
+    """What already watches many of these services, by name. Default: none, evac's own probes only."""

@@ -14,6 +14,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | one service down | fresh | well | ingress failed, for that service |
 | quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
 | many client probes of a service fail, from a quorum | any | any | gray |
+| many requests of real clients to a service fail, as a quorum's load balancers count | any | any | gray |
 | many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
 | an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
@@ -23,16 +24,16 @@ The table is `docs/design/safety.md` 1. What this is not: a decision to act (`de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 
 from evac.core.detector import Cell, Detector, Sight
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import clients_fail, lately, one_outage
+from evac.core.gray import as_cell, carried_fail, clients_fail, lately, one_outage
 from evac.core.making import maker
-from evac.core.observation import Instant
+from evac.core.observation import Carried, Instant
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
 
 LOSSY_ANSWERS_MIN = 18
@@ -64,6 +65,7 @@ def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:
         views=views,
         failing=_failing(detector, now),
         doors=_doors(detector, voiceless, now),
+        turned_away=_turned_away(detector, voiceless, now),
         voiceless=voiceless,
     )
     return Assessment(at=now, verdicts={r: _judge(scene, r) for r in estate.regions}, voiceless=voiceless)
@@ -82,6 +84,9 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
             enough = not cell.up or (sight.as_client and clients_fail(cell, policy))
             counted = inf if enough else lately((cell,), policy, cell.last)[1]
             failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + counted
+    for (vantage, _, region), counts in detector.carried.items():
+        if vantage != region and carried_fail(counts, policy, counts[-1].at):
+            failed[vantage, region] = inf
     sick = Counter(region for (_, region), count in failed.items() if count >= policy.lossy_failing * LOSSY_ANSWERS_MIN)
     return all(count < quorum(estate, region) for region, count in sick.items())
 
@@ -151,6 +156,19 @@ def _doors(
     return doors
 
 
+def _turned_away(
+    detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
+) -> Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]:
+    """What fails of real clients too often, by the region and the service they were sent to, and the voter they were
+    sent by.
+    """
+    found: dict[RegionId, dict[ServiceId, dict[RegionId, Sequence[Carried]]]] = {}
+    for (vantage, service, region), counts in detector.carried.items():
+        if vantage != region and vantage not in voiceless and carried_fail(counts, detector.policy, now):
+            found.setdefault(region, {}).setdefault(service, {})[vantage] = counts
+    return found
+
+
 def _all_down(views: Views) -> bool:
     return bool(views) and not any(cell.up for cell in views.values())
 
@@ -191,7 +209,7 @@ def _hear(scene: _Scene, region: RegionId) -> _Bench:
         view = (
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
-        why = scene.voiceless.get(vantage) or _say(views, failing)
+        why = scene.voiceless.get(vantage) or _say(views, failing) + _say_of_clients(scene, vantage, region)
         evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
@@ -218,6 +236,13 @@ def _say(views: Views, failing: Views) -> str:
     return f"{len(failing)} of {len(views)} services fail; {service} {how}"
 
 
+def _say_of_clients(scene: _Scene, vantage: RegionId, region: RegionId) -> str:
+    """What load balancers there count of clients whom they send to a region, where too much of it fails."""
+    counted = [c for by in scene.turned_away.get(region, {}).values() for c in by.get(vantage, ())]
+    failed, requests = sum(c.failed for c in counted), sum(c.requests for c in counted)
+    return f"; {failed} of {requests} requests of real clients fail" if failed else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
     """What the regions of one moment are judged on."""
@@ -228,6 +253,7 @@ class _Scene:
     views: Mapping[Pair, Views]
     failing: Mapping[Pair, Mapping[Sight, Cell]]
     doors: Mapping[RegionId, Mapping[ServiceId, list[Cell]]]
+    turned_away: Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]
     voiceless: Mapping[RegionId, str]
 
 
@@ -292,7 +318,9 @@ def _diagnose(
 
 
 def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
-    """The services that fail too often for enough voters, with those voters' cells: for clients, or for all probes."""
+    """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
+    own, or for all probes.
+    """
     policy = scene.detector.policy
     sick: dict[ServiceId, dict[RegionId, list[Cell]]] = {}
     for (vantage, target), cells in scene.failing.items():
@@ -302,6 +330,9 @@ def _gray(scene: _Scene, region: RegionId, need: int) -> Mapping[ServiceId, tupl
         for sight, cell in cells.items():
             if lossy or (sight.as_client and clients_fail(cell, policy)):
                 sick.setdefault(sight.service, {}).setdefault(vantage, []).append(cell)
+    for service, by_vantage in scene.turned_away.get(region, {}).items():
+        for vantage, counts in by_vantage.items():
+            sick.setdefault(service, {}).setdefault(vantage, []).append(as_cell(counts, policy))
     return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
 
 
@@ -328,10 +359,13 @@ def _lossy(scene: _Scene, vantage: RegionId, region: RegionId) -> bool:
 def _only_the_way_in(scene: _Scene, region: RegionId, diagnosis: Diagnosis, *, fresh: bool) -> bool:
     """Whether nothing but the way in for clients is broken, so that another region's door would serve them.
 
-    A path that loses packets is no such case: what another region carries on goes the same way.
+    A path that loses packets is no such case: what another region carries on goes the same way. Nor is a service that
+    fails those whom other regions' load balancers send to it: they did not come in by its door.
     """
     if diagnosis is not Diagnosis.GRAY:
         return diagnosis is Diagnosis.INGRESS_FAILED
+    if scene.turned_away.get(region):
+        return False
     inside = scene.views[region, region]
     return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region)
 

@@ -12,17 +12,22 @@ phi-accrual: `docs/design/safety.md` 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from evac.core.estate import ComponentId, Detection, RegionId, ServiceId
+from evac.core.layered import updated
 from evac.core.making import maker
-from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
+
+
+Road: TypeAlias = tuple[RegionId, ServiceId, RegionId]
+"""Which traffic is counted: by the load balancers at a vantage point, of a service, to a region."""
 
 
 class Sight(NamedTuple):
@@ -86,6 +91,10 @@ class Detector:
     """Since when a region's heartbeat has come without a stale gap."""
     members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
     streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
+    hosts: Mapping[ComponentId, tuple[RegionId, ...]] = field(default_factory=dict)
+    """The regions of `members`, by component."""
+    carried: Mapping[Road, tuple[Carried, ...]] = field(default_factory=dict)
+    """What load balancers at a vantage point counted of a service in a region within the gray window, oldest first."""
 
 
 _make_cell = maker(Cell)
@@ -97,36 +106,75 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
     two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
-    cells, members, streams = dict(detector.cells), dict(detector.members), dict(detector.streams)
+    cells: dict[Sight, Cell] = {}
+    told: list[MemberSeen] = []
+    carried: dict[Road, tuple[Carried, ...]] = {}
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
     for seen in observations:
         match seen:
             case Probed():
                 sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
-                cells[sight] = _look(cells.get(sight), seen, detector.policy)
+                cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, detector.policy)
+            case Carried():
+                road = seen.vantage, seen.service, seen.region
+                before = carried.get(road) or detector.carried.get(road, ())
+                carried[road] = _counted(before, seen, detector.policy)
             case Heartbeat():
                 last = heartbeats.get(seen.region)
                 if last is None or seen.at - last > detector.policy.heartbeat_stale:
                     fresh_since[seen.region] = seen.at
                 heartbeats[seen.region] = seen.at if last is None else max(last, seen.at)
             case MemberSeen():  # pragma: no branch (the union is closed)
-                where = seen.component, seen.region
-                if (known := members.get(where)) is None or known.at <= seen.at:
-                    members[where] = seen
-                    streams[where] = _flow(streams.get(where), seen, newest=_newest(members, seen.component))
-    return Detector(
-        policy=detector.policy,
-        cells=cells,
-        heartbeats=heartbeats,
-        fresh_since=fresh_since,
-        members=members,
-        streams=streams,
+                told.append(seen)
+    return _hear(
+        Detector(
+            policy=detector.policy,
+            cells=updated(detector.cells, cells),
+            heartbeats=heartbeats,
+            fresh_since=fresh_since,
+            members=detector.members,
+            streams=detector.streams,
+            hosts=detector.hosts,
+            carried=updated(detector.carried, carried),
+        ),
+        told,
     )
 
 
-def _newest(members: Mapping[tuple[ComponentId, RegionId], MemberSeen], component: ComponentId) -> int:
-    """The newest timeline that a primary of a component is on; 0 where they do not say."""
-    states = (seen.state for (c, _), seen in members.items() if c == component)
+def _hear(detector: Detector, told: Sequence[MemberSeen]) -> Detector:
+    """Fold what members say of themselves, in this order."""
+    members: dict[tuple[ComponentId, RegionId], MemberSeen] = {}
+    streams: dict[tuple[ComponentId, RegionId], Stream] = {}
+    hosts: dict[ComponentId, tuple[RegionId, ...]] = {}
+    for seen in told:
+        component, region = where = seen.component, seen.region
+        known = members.get(where) or detector.members.get(where)
+        if known is not None and known.at > seen.at:
+            continue
+        members[where] = seen
+        regions = hosts.get(component) or detector.hosts.get(component, ())
+        if region not in regions:
+            regions = hosts[component] = (*regions, region)
+        newest = _newest(members.get((component, r)) or detector.members.get((component, r)) for r in regions)
+        streams[where] = _flow(streams.get(where) or detector.streams.get(where), seen, newest=newest)
+    return replace(
+        detector,
+        members=updated(detector.members, members),
+        streams=updated(detector.streams, streams),
+        hosts=updated(detector.hosts, hosts),
+    )
+
+
+def _counted(before: tuple[Carried, ...], seen: Carried, policy: Detection) -> tuple[Carried, ...]:
+    """Fold one count in; one that is not newer than the last changes nothing."""
+    if before and seen.at <= before[-1].at:
+        return before
+    return (*(c for c in before if c.at > seen.at - policy.gray_window), seen)
+
+
+def _newest(members: Iterable[MemberSeen | None]) -> int:
+    """The newest timeline that a primary among a component's members is on; 0 where they do not say."""
+    states = (seen.state for seen in members if seen is not None)
     return max((s.timeline or 0 for s in states if s is not None and s.role is MemberRole.PRIMARY), default=0)
 
 

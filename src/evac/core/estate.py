@@ -9,7 +9,7 @@ What this is not: the file format (`evac.config` reads and checks it), or what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -185,6 +185,24 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Something that already watches many services, asked by one region's agent for all of them at once.
+
+    `vantage` is where it watches from, and so whose word it is; `settings` is a frozen value only its kind understands.
+    It is asked every `every`, and what it has not answered `within` is unknown. `targets` is all it may tell of.
+    """
+
+    name: str
+    kind: str
+    vantage: RegionId
+    settings: object
+    targets: frozenset[tuple[ServiceId, RegionId]]
+    every: timedelta = timedelta(seconds=1)
+    within: timedelta = timedelta(seconds=2)
+    as_client: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A unit that is promised to its users. `regions` are those it can run in, in order of preference."""
 
@@ -284,8 +302,13 @@ class Estate:
     guard: Guard = Guard()
     round_trips: Mapping[tuple[RegionId, RegionId], timedelta] = field(default_factory=dict)
     """Expected round trips between regions, where declared; used to choose and to forecast."""
+    observers: tuple[Observer, ...] = ()
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
+    _lookup: _Lookup = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lookup", _look_up(self.services.values(), self.components.values()))
 
     def without_leases(self) -> Estate:
         """Return the estate as those see it who cannot hold a lease: evac without an agent in every region."""
@@ -297,19 +320,11 @@ class Estate:
 
     def group_services(self, group: GroupId) -> tuple[Service, ...]:
         """Return the services of a group, those that others need first."""
-        left = {s.id: s for s in self.services.values() if s.group == group}
-        ordered: list[Service] = []
-        while left:
-            ready = [s for s in left.values() if not any(n in left for n in (*s.needs, *s.wants))]
-            assert ready, f"group {group} has a cycle, which loading refuses"
-            ordered += ready
-            for service in ready:
-                del left[service.id]
-        return tuple(ordered)
+        return self._of(group).services
 
     def promised(self, group: GroupId) -> Objectives:
         """Return what a group as a whole must keep: of each promise of its services the strictest."""
-        promises = [s.objectives for s in self.services.values() if s.group == group]
+        promises = [s.objectives for s in self._of(group).services]
         return Objectives(
             rto=min(p.rto for p in promises), rpo=min(p.rpo for p in promises), mtpd=min(p.mtpd for p in promises)
         )
@@ -321,12 +336,75 @@ class Estate:
 
     def wanted_only(self, group: GroupId) -> frozenset[ServiceId]:
         """Return the services of a group that others merely want: a failover does not wait for them."""
-        services = self.group_services(group)
-        needed = {n for s in services for n in s.needs}
-        return frozenset(w for s in services for w in s.wants if w not in needed)
+        return self._of(group).wanted_only
 
     def group_components(self, group: GroupId, purpose: Purpose) -> tuple[Component, ...]:
         """Return a group's components of one purpose, in the order of its services' dependencies."""
-        order = [s.id for s in self.group_services(group)]
-        chosen = [c for c in self.components.values() if c.service in order and c.purpose is purpose]
-        return tuple(sorted(chosen, key=lambda c: (order.index(c.service), c.id)))
+        return self._of(group).components[purpose]
+
+    def service_components(self, service: ServiceId) -> tuple[Component, ...]:
+        """Return a service's components, in the order they are declared in."""
+        return self._lookup.components.get(service, ())
+
+    def _of(self, group: GroupId) -> _Group:
+        """What follows for a group from what is declared; worked out when it is first asked for."""
+        known = self._lookup.groups.get(group)
+        if known is None:
+            known = self._lookup.groups[group] = _group(group, self._lookup)
+        return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """What is asked of a group again and again."""
+
+    services: tuple[Service, ...]
+    wanted_only: frozenset[ServiceId]
+    components: Mapping[Purpose, tuple[Component, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookup:
+    """What is declared, by what it belongs to, so that a question about one group does not read all the others."""
+
+    services: Mapping[GroupId, tuple[Service, ...]]
+    components: Mapping[ServiceId, tuple[Component, ...]]
+    groups: dict[GroupId, _Group] = field(default_factory=dict)
+    """The groups that were asked for. What is declared never changes, so neither do they."""
+
+
+def _look_up(services: Iterable[Service], components: Iterable[Component]) -> _Lookup:
+    by_group: dict[GroupId, list[Service]] = {}
+    for service in services:
+        by_group.setdefault(service.group, []).append(service)
+    by_service: dict[ServiceId, list[Component]] = {}
+    for component in components:
+        by_service.setdefault(component.service, []).append(component)
+    return _Lookup(
+        services={g: tuple(found) for g, found in by_group.items()},
+        components={s: tuple(found) for s, found in by_service.items()},
+    )
+
+
+def _group(group: GroupId, lookup: _Lookup) -> _Group:
+    services = _in_order(group, lookup.services.get(group, ()))
+    needed = {n for s in services for n in s.needs}
+    parts = [c for s in services for c in sorted(lookup.components.get(s.id, ()), key=lambda c: c.id)]
+    return _Group(
+        services=services,
+        wanted_only=frozenset(w for s in services for w in s.wants if w not in needed),
+        components={purpose: tuple(c for c in parts if c.purpose is purpose) for purpose in Purpose},
+    )
+
+
+def _in_order(group: GroupId, services: Iterable[Service]) -> tuple[Service, ...]:
+    """The services of a group, those that others need first: again and again, all whose needs are there."""
+    left = {s.id: s for s in services}
+    ordered: list[Service] = []
+    while left:
+        ready = [s for s in left.values() if not any(n in left for n in (*s.needs, *s.wants))]
+        assert ready, f"group {group} has a cycle, which loading refuses"
+        ordered += ready
+        for service in ready:
+            del left[service.id]
+    return tuple(ordered)

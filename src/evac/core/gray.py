@@ -1,15 +1,15 @@
-"""Gray: what the answers that one vantage point got lately say of what works only now and then.
+"""Gray: what the answers that one vantage point got lately, and its real clients, say of what works only now and then.
 
 What this is not: a verdict. Which vantage points count, and how many must agree, is `assessment`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from evac.core.detector import Cell
 from evac.core.estate import Detection
-from evac.core.observation import Instant
+from evac.core.observation import Carried, Instant
 
 CLIENT_FAILURES_MIN = 5
 """So many of the client probes within the gray window must fail at least: a few lost handshakes are nothing new."""
@@ -20,6 +20,9 @@ RECOVERED_AFTER = 4
 """So many successes in a row, and what clients met before is history."""
 OUTAGE_FAILING = 0.9
 """Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
+
+CARRIED_MIN = 20
+"""Fewer requests of real clients within the gray window, or within its newest third, say nothing."""
 
 
 def clients_fail(cell: Cell, policy: Detection) -> bool:
@@ -41,7 +44,8 @@ def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
     failures = [at for at, ok in answers if not ok]
     if not failures or max(failures) < now - policy.lossy_window / 3:
         return True
-    between = [ok for at, ok in answers if min(failures) <= at <= max(failures)]
+    first, last = min(failures), max(failures)
+    between = [ok for at, ok in answers if first <= at <= last]
     return between.count(False) > OUTAGE_FAILING * len(between)
 
 
@@ -49,3 +53,44 @@ def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int,
     """Return how many answers came within the lossy window, and how many of them were failures."""
     answers = [ok for cell in cells for at, ok in cell.recent if at > now - policy.lossy_window]
     return len(answers), answers.count(False)
+
+
+def carried_share(counts: Sequence[Carried], policy: Detection, now: Instant) -> float | None:
+    """Return which part of real clients' requests fails at a vantage point, 0 to 1; None where too few were counted.
+
+    It is what fails over the whole gray window, or in its newest third if that is less: what is over no longer counts.
+    """
+    shares = []
+    for span in (policy.gray_window, policy.gray_window / 3):
+        lately = [c for c in counts if c.at > now - span]
+        requests = sum(c.requests for c in lately)
+        if requests < CARRIED_MIN:
+            return None
+        shares.append(sum(c.failed for c in lately) / requests)
+    return min(shares)
+
+
+def carried_fail(counts: Sequence[Carried], policy: Detection, now: Instant) -> bool:
+    """Return whether real clients' requests fail too often, and still do."""
+    if not any(c.failed for c in counts):
+        return False
+    share = carried_share(counts, policy, now)
+    return share is not None and share >= policy.gray_failing
+
+
+def as_cell(counts: Sequence[Carried], policy: Detection) -> Cell:
+    """Return counts as a cell whose answers are whole windows: a window in which too many failed is a failure."""
+    recent = tuple((c.at, c.failed < policy.gray_failing * c.requests) for c in counts)
+    failures = [at for at, ok in recent if not ok]
+    return Cell(
+        up=None,
+        since=counts[0].at,
+        first_failure=min(failures, default=None),
+        failures=0,
+        successes=0,
+        last=counts[-1].at,
+        took=counts[-1].window,
+        reason="real clients' requests fail",
+        recent=recent,
+        failed=len(failures),
+    )

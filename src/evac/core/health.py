@@ -9,7 +9,7 @@ What this is not: a verdict (`assessment`), or a reason to move: a slow service 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
@@ -30,8 +30,8 @@ class ServiceHealth:
     """One service in one region, as it was served within the detection's gray window. None: nobody could say.
 
     `score` is 0 to 1: the part of the questions that were answered well, less where the answers are slow. `response` is
-    the median of the newest answers. `error_rate` is 0 to 1, over so many `answers`. `throughput` is requests a second
-    that the region's routers carry for it.
+    the median of the newest answers whose time was measured. `error_rate` is 0 to 1, over so many `answers`.
+    `throughput` is requests a second that the region's routers carry for it.
     """
 
     region: RegionId
@@ -45,8 +45,9 @@ class ServiceHealth:
 
 def health(detector: Detector, assessment: Assessment, *, estate: Estate) -> tuple[ServiceHealth, ...]:
     """Return each service's health in each of its regions at the assessment's moment, in the estate's order."""
+    cells = _cells(detector, assessment)
     return tuple(
-        _health(region, service.id, _cells(detector, assessment, service.id, region), detector, estate, assessment.at)
+        _health(region, service.id, cells.get((service.id, region), ()), detector, estate, assessment.at)
         for region in estate.regions
         for service in estate.services.values()
         if region in service.regions
@@ -59,23 +60,21 @@ def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _cells(detector: Detector, assessment: Assessment, service: ServiceId, region: RegionId) -> list[Cell]:
-    """What the voters outside a region see of a service there; clients' probes are among it."""
-    return [
-        cell
-        for sight, cell in detector.cells.items()
-        if (sight.service, sight.region) == (service, region)
-        and sight.vantage != region
-        and sight.vantage not in assessment.voiceless
-    ]
+def _cells(detector: Detector, assessment: Assessment) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
+    """What the voters outside see of each service in each region; clients' probes are among it."""
+    cells: dict[tuple[ServiceId, RegionId], list[Cell]] = {}
+    for sight, cell in detector.cells.items():
+        if sight.vantage != sight.region and sight.vantage not in assessment.voiceless:
+            cells.setdefault((sight.service, sight.region), []).append(cell)
+    return cells
 
 
 def _health(
-    region: RegionId, service: ServiceId, cells: list[Cell], detector: Detector, estate: Estate, now: Instant
+    region: RegionId, service: ServiceId, cells: Sequence[Cell], detector: Detector, estate: Estate, now: Instant
 ) -> ServiceHealth:
     oldest = now - detector.policy.gray_window
     answers = [ok for cell in cells for at, ok in cell.recent if at > oldest]
-    took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures]
+    took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures and cell.took]
     passing = answers.count(True) / len(answers) if answers else None
     response = timedelta(seconds=median(took)) if took else None
     slow = RESPONSE_MAX / max(RESPONSE_MAX, response) if response is not None else 1.0
@@ -93,8 +92,8 @@ def _health(
 def _throughput(detector: Detector, estate: Estate, service: ServiceId, region: RegionId) -> float | None:
     """What the service's routers in the region say they carry, all together; None where none says it."""
     said: list[float] = []
-    for component in estate.components.values():
-        seen = detector.members.get((component.id, region)) if component.service == service else None
+    for component in estate.service_components(service):
+        seen = detector.members.get((component.id, region))
         rate = seen.state.detail.get(THROUGHPUT) if seen is not None and seen.state is not None else None
         if isinstance(rate, int | float):
             said.append(float(rate))

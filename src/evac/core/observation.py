@@ -38,6 +38,21 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What load balancers counted of real clients in the `window` that ended `at`: of so many `requests` that they sent
+    from `vantage` to `service` in `region`, so many `failed`.
+    """
+
+    at: Instant
+    vantage: RegionId
+    service: ServiceId
+    region: RegionId
+    window: timedelta
+    requests: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """The agent of `region` is alive, can act there, and can reach the store."""
 
@@ -99,4 +114,4 @@ class MemberSeen:
     reason: str = ""
 
 
-Observation: TypeAlias = Probed | Heartbeat | MemberSeen
+Observation: TypeAlias = Probed | Carried | Heartbeat | MemberSeen

@@ -163,6 +163,10 @@ class Plan:
     before: Placement
     after: Placement
     notes: tuple[str, ...] = ()
+    _by_id: Mapping[StepId, Step] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {step.id: step for step in reversed(self.steps)})
 
     @property
     def gives_way(self) -> bool:
@@ -171,10 +175,7 @@ class Plan:
 
     def step(self, step_id: StepId) -> Step:
         """Return the step of that id; KeyError if the plan has none."""
-        for step in self.steps:
-            if step.id == step_id:
-                return step
-        raise KeyError(step_id)
+        return self._by_id[step_id]
 
 
 def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:

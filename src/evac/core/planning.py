@@ -42,8 +42,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
         s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
     )
     shifts, notes = shifts_of(move, situation, term=term, needs=gate)
-    if planned:
-        steps = _with_barrier([*map(_readiness, shifts), *steps])
+    steps = _with_barrier([*map(_readiness, shifts), *steps]) if planned else _wanted_last(steps)
     steps += shifts
     steps += _verifications(move, situation, chains, shifts, term=term)
     if planned:
@@ -223,6 +222,14 @@ def _with_barrier(steps: Sequence[Step]) -> list[Step]:
         extra = ready if step.pivot else prepared if step.action.verb is Verb.STOP else ()
         ordered.append(replace(step, needs=tuple(dict.fromkeys((*step.needs, *extra)))))
     return ordered
+
+
+def _wanted_last(steps: Sequence[Step]) -> list[Step]:
+    """Nothing that is merely wanted is promoted before the old primaries of all else are fenced: until then the move
+    can turn back, when a lease is renewed after all, say.
+    """
+    fences = tuple(s.id for s in steps if s.phase is Phase.FENCE and not s.optional)
+    return [replace(s, needs=(*s.needs, *fences)) if s.pivot and s.optional else s for s in steps]
 
 
 def _promotion(

@@ -150,8 +150,8 @@ def behind(estate: Estate, group: GroupId, members: Members, region: RegionId) -
     for component in estate.group_components(group, Purpose.STATE):
         positions = {
             r: seen.state.position
-            for (c, r), seen in members.items()
-            if c == component.id
+            for r in component.members
+            if (seen := members.get((component.id, r))) is not None
             and seen.state is not None
             and seen.state.role is MemberRole.STANDBY
             and seen.state.position is not None

@@ -1,8 +1,8 @@
-"""Which drivers and probes are installed, found by their entry points.
+"""Which drivers, probes and observers are installed, found by their entry points.
 
-Intuition: a driver is a package that names itself in its metadata (`evac.drivers`, `evac.probes`); nothing is
-registered when modules are imported, and a third party's driver is found the same way as evac's own. A kind is
-imported when it is asked for, so that an estate without Valkey never loads a Valkey client.
+Intuition: a driver is a package that names itself in its metadata (`evac.drivers`, `evac.probes`,
+`evac.observers`); nothing is registered when modules are imported, and a third party's driver is found the same way as
+evac's own. A kind is imported when it is asked for, so that an estate without Valkey never loads a Valkey client.
 
 What this is not: opening drivers (`ports.DriverKind.open`), which the daemon does.
 """
@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from evac.core.errors import EvacError
-from evac.ports import DriverKind, ProbeKind
+from evac.ports import DriverKind, ObserverKind, ProbeKind
 
 _Kind = TypeVar("_Kind")
 
@@ -54,3 +54,8 @@ def driver_kinds() -> Mapping[str, DriverKind]:
 def probe_kinds() -> Mapping[str, ProbeKind]:
     """Return the installed probes by the name an estate gives them (`kind: http`)."""
     return InstalledKinds({point.name: point for point in entry_points(group="evac.probes")})
+
+
+def observer_kinds() -> Mapping[str, ObserverKind]:
+    """Return the installed observers by the name an estate gives them (`kind: prometheus`)."""
+    return InstalledKinds({point.name: point for point in entry_points(group="evac.observers")})

@@ -22,14 +22,16 @@ import structlog
 
 from evac.core.errors import EvacError, StoreError
 from evac.core.estate import ComponentId, Estate, RegionId
-from evac.core.observation import Instant, MemberSeen, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
 from evac.engine.recency import Recency
 from evac.engine.views import encode_view, view_key
-from evac.ports import Clock, Driver, Place, ProbeKind, Store
+from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Store
 
 KEPT_MAX = 2000
 """Observations kept while the store cannot be reached; the oldest are dropped first."""
+ANSWERS_KEPT_MAX = 2
+"""And so many answers of each observer, which tell of all its targets at once."""
 TELLS_PER_INTERVAL_MAX = 4
 """How often bad news may be told within one interval, instead of waiting for its end."""
 
@@ -50,6 +52,7 @@ class Agent:
         probe_kinds: Mapping[str, ProbeKind],
         members: Mapping[ComponentId, Driver],
         orders: Callable[[], Awaitable[None]] | None = None,
+        observer_kinds: Mapping[str, ObserverKind] | None = None,
         recency: Recency | None = None,
         chance: random.Random | None = None,
     ) -> None:
@@ -61,7 +64,10 @@ class Agent:
         self._clock = clock
         self._orders = orders
         self._recency = recency or Recency()
-        self._seen: deque[Observation] = deque(maxlen=KEPT_MAX)
+        self._kept_max = KEPT_MAX + ANSWERS_KEPT_MAX * sum(
+            len(o.targets) for o in estate.observers if o.vantage == region
+        )
+        self._seen: deque[Observation] = deque(maxlen=self._kept_max)
         self._bad_news = asyncio.Event()
         self._blind = ""
         """Why the place gives no sign of life; empty when it does."""
@@ -81,6 +87,7 @@ class Agent:
             clock=clock,
             chance=chance,
             seen=self._note,
+            observer_kinds=observer_kinds or {},
         )
 
     async def run(self) -> None:
@@ -100,7 +107,13 @@ class Agent:
 
     def _was_seeing(self, seen: Observation) -> bool:
         """Whether a look began when the place was there: a question that spans a blindness fails for its sake."""
-        began = seen.at - seen.took if isinstance(seen, Probed) else seen.at
+        match seen:
+            case Probed():
+                began = seen.at - seen.took
+            case Carried():
+                began = seen.at - seen.window
+            case MemberSeen() | Heartbeat():  # pragma: no branch (the union is closed)
+                began = seen.at
         return began >= self._seeing_since
 
     async def _tell_for_ever(self) -> None:
@@ -140,12 +153,12 @@ class Agent:
                 _log.info("place answers again", region=self._region)
             self._blind, self._connection = "", connection
             self._seeing_since = asked
-            self._seen = deque(filter(self._was_seeing, self._seen), maxlen=KEPT_MAX)
+            self._seen = deque(filter(self._was_seeing, self._seen), maxlen=self._kept_max)
         return True
 
     async def _tell(self) -> None:
         """Publish what was seen since the last time; what the store did not take is told with the next."""
-        telling, self._seen = self._seen, deque(maxlen=KEPT_MAX)
+        telling, self._seen = self._seen, deque(maxlen=self._kept_max)
         sent = self._clock.now()
         record = encode_view(self._region, telling, now=sent, life=self._life)
         try:
@@ -158,7 +171,7 @@ class Agent:
                 region=self._region,
                 why=str(error) or "no answer in time",
             )
-            self._seen = deque((*telling, *self._seen), maxlen=KEPT_MAX)
+            self._seen = deque((*telling, *self._seen), maxlen=self._kept_max)
 
 
 async def _as_coroutine(orders: Callable[[], Awaitable[None]]) -> None:

@@ -162,7 +162,9 @@ class Knowledge:
     def is_news(self, decision: Decision) -> bool:
         """Return whether a decision differs from the last one of its group in more than its numbers."""
         last = self.decisions.get(decision.group)
-        return last is None or type(last) is not type(decision) or _gist(last) != _gist(decision)
+        if last is None or type(last) is not type(decision):
+            return True
+        return last.reasons != decision.reasons and _gist(last) != _gist(decision)
 
 
 def _one_more(before: Tries | None, now: Instant) -> Tries:

@@ -1,4 +1,5 @@
-"""An agent's eyes: every probe of the estate, and every member of its own region, looked at once an interval.
+"""An agent's eyes: every probe of the estate, and every member of its own region, looked at once an interval;
+and what already watches from there, asked for all it watches (`watching`).
 
 Intuition: three things may become of a look. The target did its job; it did not, in time or at all; or the look
 itself could not be made (the place is gone, a secret is missing, a probe has a bug). The third says nothing of the
@@ -15,17 +16,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
 import structlog
 
 from evac.core.errors import EvacError
-from evac.core.estate import ComponentId, Detection, Estate, Probe, RegionId, ServiceId
+from evac.core.estate import ComponentId, Detection, Estate, Observer, Probe, RegionId, ServiceId
 from evac.core.observation import Instant, MemberSeen, MemberState, Observation, Probed
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
-from evac.ports import Clock, Driver, Place, ProbeKind, Prober
+from evac.engine.watching import keep_watching
+from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Prober
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +59,7 @@ class Eyes:
     clock: Clock
     chance: random.Random
     seen: Callable[[Observation], None]
+    observer_kinds: Mapping[str, ObserverKind] = field(default_factory=dict)
 
     async def look(self) -> None:
         """Look until cancelled; every target in a task of its own, so that one that hangs delays no other."""
@@ -65,6 +68,13 @@ class Eyes:
                 group.create_task(self._watch(target, probes), name=f"probe {target.service}@{target.region}")
             for component, driver in self.members.items():
                 group.create_task(self._watch_member(component, driver), name=f"observe {component}")
+            for observer in self.estate.observers:
+                if observer.vantage == self.region:
+                    group.create_task(self._listen(observer), name=f"observer {observer.name}")
+
+    async def _listen(self, observer: Observer) -> None:
+        kind = self.observer_kinds[observer.kind]
+        await keep_watching(observer, kind=kind, place=self.place, clock=self.clock, chance=self.chance, seen=self.seen)
 
     async def _watch(self, target: Target, probes: Sequence[Probe]) -> None:
         prober = _Together([_Opened(self.probe_kinds[p.kind], p, self.place) for p in probes])

@@ -8,6 +8,9 @@ The record itself is the region's heartbeat: it is published only while the agen
 store. A reader that finds a record it has not seen written (after a start) knows nothing of its age, and must not take
 it for a heartbeat.
 
+What an observer found well is told by the moment and the region, with the names only: thousands of services are well
+at once, and a value of the store has a bound (`ports.Store`).
+
 What this is not: a history. Each record replaces the one before; the detector keeps what matters.
 """
 
@@ -22,10 +25,10 @@ from typing import Any
 from evac.core.errors import EvacError
 from evac.core.estate import RegionId
 from evac.core.making import maker
-from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.clock_filter import ClockFilter
 
-FORMAT = 2
+FORMAT = 3
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = fields(MemberState)
@@ -41,19 +44,31 @@ def view_key(region: RegionId) -> str:
 def encode_view(region: RegionId, observations: Iterable[Observation], *, now: Instant, life: str) -> bytes:
     """Return the record of what the agent of `region` saw, published at `now` on its own clock, which `life` names."""
     probed: list[list[object]] = []
+    well: dict[tuple[object, ...], list[str]] = {}
+    carried: list[list[object]] = []
     members: list[list[object]] = []
     for seen in observations:
         match seen:
             case Probed():
                 assert seen.vantage == region, "an agent tells what it saw itself"
                 age, took = _us(now - seen.at), _us(seen.took)
+                if seen.ok and not seen.took and not seen.reason:
+                    well.setdefault((seen.region, age, seen.as_client), []).append(seen.service)
+                    continue
                 probed.append([seen.service, seen.region, age, took, seen.ok, seen.as_client, seen.reason])
+            case Carried():
+                age, window = _us(now - seen.at), _us(seen.window)
+                carried.append([seen.service, seen.region, age, window, seen.requests, seen.failed])
             case MemberSeen():
                 state = None if seen.state is None else _plain(seen.state)
                 members.append([seen.component, seen.region, _us(now - seen.at), seen.reason, state])
             case Heartbeat():  # pragma: no branch (the union is closed)
                 assert seen.region == region, "the record is this agent's own heartbeat"
     record = {"format": FORMAT, "region": region, "life": life, "sent": _us(now), "probed": probed, "members": members}
+    if well:
+        record["well"] = [[*same, services] for same, services in well.items()]
+    if carried:
+        record["carried"] = carried
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -72,7 +87,13 @@ def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Ob
             )
         region = RegionId(told["region"])
         sent_at = clocks.sent_at(region, life=str(told["life"]), sent=_span(told["sent"]), now=now)
-        seen: list[Probed | MemberSeen] = [_probed(region, row, sent_at) for row in told["probed"]]
+        seen: list[Probed | Carried | MemberSeen] = [_probed(region, row, sent_at) for row in told["probed"]]
+        seen += [
+            _probed(region, [service, target, age, 0, True, as_client, ""], sent_at)
+            for target, age, as_client, services in told.get("well", ())
+            for service in services
+        ]
+        seen += [_carried(region, row, sent_at) for row in told.get("carried", ())]
         seen += [_member(row, sent_at) for row in told["members"]]
     except (KeyError, TypeError, ValueError) as error:
         raise EvacError(f"a view cannot be read ({error!r}): was the store written by something else?") from error
@@ -90,6 +111,19 @@ def _probed(vantage: RegionId, row: list[Any], sent_at: Instant) -> Probed:
         took=_span(took),
         reason=reason,
         as_client=as_client,
+    )
+
+
+def _carried(vantage: RegionId, row: list[Any], sent_at: Instant) -> Carried:
+    service, region, age, window, requests, failed = row
+    return Carried(
+        at=sent_at - _span(age),
+        vantage=vantage,
+        service=service,
+        region=RegionId(region),
+        window=_span(window),
+        requests=requests,
+        failed=failed,
     )
 
 

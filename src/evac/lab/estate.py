@@ -41,6 +41,7 @@ def render(lab: Layout, *, dns: bool, run_as: tuple[str, ...], bin_dir: Path) ->
         name=lab.spec.name,
         home=lab.spec.home,
         mode=lab.mode,
+        pause=format_duration(lab.spec.pause),
         store=lab.store(),
         dns=dns,
         ports=PORTS,

@@ -6,6 +6,7 @@ Read once from a YAML file (`estates/shop.yaml` is the shipped one), then a valu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from evac.core.errors import EstateError
 from evac.core.estate import RegionRole
-from evac.drivers.settings import Duration, Settings
+from evac.drivers.settings import Duration, Settings, format_duration
 from evac.lab.wan.links import Direction, Link, base
 
 SSH_PORT = 2222
@@ -63,6 +64,8 @@ class LabSpec(Settings):
     """Sites without servers, by number."""
     round_trips: dict[str, dict[str, Duration]]
     jitter: Duration
+    pause: Duration = timedelta(seconds=1)
+    """Longest pause of a whole machine that the lease of an asynchronous primary covers."""
     seed: int = 1
     """Of the WAN's losses and jitter."""
 
@@ -157,6 +160,18 @@ def load(*, folder: Path, file: Path | None = None, mode: Mode = "sync", form: F
     if problems:
         raise EstateError(tuple(f"{path}: {problem}" for problem in problems))
     return Layout(spec=spec, folder=folder.resolve(), template=path.parent / spec.estate, mode=mode, form=form)
+
+
+def covering(pause: timedelta, *, folder: Path) -> Path:
+    """Write a lab's file that is the shipped one, but for the pause that leases cover; return its path."""
+    shipped = Path(str(resources.files("evac.lab"))) / "estates" / "shop.yaml"
+    yaml = YAML(typ="safe")
+    spec = yaml.load(shipped.read_text())
+    spec |= {"pause": format_duration(pause), "estate": str(shipped.parent / spec["estate"])}
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"covers-{format_duration(pause)}.yaml"
+    yaml.dump(spec, file)
+    return file
 
 
 def _problems(spec: LabSpec) -> list[str]:

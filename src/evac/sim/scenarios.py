@@ -95,6 +95,15 @@ def _refuses_what_is_late(result: Result) -> Iterator[str]:
         yield f"every late order was to be refused, and there were to be some: {dict(result.late)}"
 
 
+def _meets_a_later_term(result: Result) -> Iterator[str]:
+    if not any("reign 2" in line for line in result.trace):
+        yield "another leader was to be elected while the agent was frozen"
+    if result.runs != {"switchover rolled-back": 1}:
+        yield f"the switchover was to be rolled back: {dict(result.runs)}"
+    if result.primary != EAST:
+        yield f"the primary was to stay, it is in {result.primary}"
+
+
 def _never_repeats_a_term(result: Result) -> Iterator[str]:
     if len(set(result.terms)) != len(result.terms) or list(result.terms) != sorted(result.terms):
         yield f"terms were to grow, whatever the backup said: {result.terms}"
@@ -136,6 +145,16 @@ SCENARIOS = {
             _fault(Kind.LATE_ORDERS, 36.0, 1.0),
         ),
         unlike=_refuses_what_is_late,
+    ),
+    "thawed-agent": Scenario(
+        about="An agent freezes with its orders, the leader is killed, another goes on at a later term; then it thaws.",
+        setup=_setup(
+            "sync",
+            _fault(Kind.SWITCHOVER, 12.0, 0.5, other=WEST),
+            _fault(Kind.FREEZE_AGENT, 12.2, 17.8, WEST),
+            _fault(Kind.KILL_LEADER, 12.4, 27.6),
+        ),
+        unlike=_meets_a_later_term,
     ),
     "blank-policy": Scenario(
         about="Every agent gets an empty estate file, for 25 s. They refuse it; nothing is stopped or moved.",

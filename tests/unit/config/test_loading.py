@@ -30,6 +30,8 @@ from fakes.kinds import DRIVERS, PROBES, DatabaseSettings, FormKind
 VALID = (Path(__file__).parents[2] / "golden" / "estates" / "valid.yaml").read_text()
 SECRET = "hunter2hunter2"
 
+EAST, WEST = RegionId("us-east-1"), RegionId("us-west-2")
+
 Read = Callable[..., Loaded]
 
 
@@ -204,3 +206,42 @@ def test_standbys_are_given_longer_than_finding_a_lost_region_takes(read: Read) 
     assert read(("services:", slow + "services:")).estate.guard.standby_leaves_after == timedelta(seconds=90.6)
     said = slow + "guard: {standby_leaves_after: 50s}\nservices:"
     assert read(("services:", said)).estate.guard.standby_leaves_after == timedelta(seconds=50)
+
+
+OBSERVED = """
+observers:
+  metrics:
+    kind: prometheus
+    as_client: true
+    interval: 2s
+    settings: {query: 'probe_success{job="shop"}', bearer: {value: hunter2hunter2}}
+    vantages: {us-east-1: {url: "http://10.0.1.9:9090"}, us-west-2: {url: "http://localhost:9090/prometheus/"}}
+"""
+
+
+def test_an_observer_tells_of_what_no_probe_asks_in_the_same_way(tmp_path: Path) -> None:
+    file = tmp_path / "estate.yaml"
+    file.write_text(VALID + OBSERVED)
+    file.chmod(0o600)
+    loaded = load(file, environ={}, drivers=DRIVERS, probes=PROBES)
+    assert loaded.warnings == ()
+    east, west = loaded.estate.observers
+    assert (east.vantage, west.vantage, east.as_client, east.every) == (EAST, WEST, True, timedelta(seconds=2))
+    assert east.targets == west.targets == {(s, r) for s in loaded.estate.services for r in loaded.estate.regions}
+    assert SECRET not in f"{loaded}"
+    assert west.settings.url == "http://localhost:9090/prometheus"  # type: ignore[attr-defined]
+
+    file.write_text(VALID + OBSERVED.replace("as_client: true", "as_client: false"))
+    loaded = load(file, environ={}, drivers=DRIVERS, probes=PROBES)
+    assert not any(o.targets for o in loaded.estate.observers), "probes ask all of them already"
+
+
+def test_a_service_that_is_observed_is_looked_at(tmp_path: Path) -> None:
+    without, _, _ = VALID.rpartition("    probes:")
+    file = tmp_path / "estate.yaml"
+    file.write_text(without)
+    assert "has no probes" in "".join(load(file, environ={}, drivers=DRIVERS, probes=PROBES).warnings)
+    file.write_text(without + OBSERVED.replace("as_client: true", "as_client: false"))
+    loaded = load(file, environ={}, drivers=DRIVERS, probes=PROBES)
+    assert "has no probes" not in "".join(loaded.warnings)
+    assert {s for s, _ in loaded.estate.observers[0].targets} == {"shop"}

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from evac.config import json_schema, load
 from evac.config.reference import PAGE, page
-from evac.drivers import driver_kinds, probe_kinds
+from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 
 SHIPPED = Path(str(resources.files("evac.config"))) / "estates"
 ROOT = Path(__file__).parents[3]
@@ -56,5 +56,5 @@ def test_the_schema_knows_the_settings_of_drivers(validator: jsonschema.Draft202
 
 
 def test_the_committed_reference_is_fresh() -> None:
-    written = page(drivers=driver_kinds(), probes=probe_kinds())
+    written = page(drivers=driver_kinds(), probes=probe_kinds(), observers=observer_kinds())
     assert (ROOT / PAGE).read_text(encoding="utf-8") == written, "run `make docs` and commit the page"

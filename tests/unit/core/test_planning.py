@@ -315,3 +315,14 @@ def test_weights_reach_every_region_the_service_can_run_in() -> None:
     weights = plan.step(StepId("shift:shop-lb@eu-west-1")).action.args["weights"]
     assert weights == {"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0}
     assert estate.services[SHOP].regions[0] == EAST
+
+
+@pytest.mark.parametrize("estate", [ESTATE, shop(held=HELD)])
+def test_what_is_merely_wanted_is_promoted_once_all_else_is_fenced(estate: Estate) -> None:
+    """Before that the move can turn back, as it must when the lease is renewed after all."""
+    plan = failover(situation(estate, dead(estate, EAST)))
+    fences = {s.id for s in plan.steps if s.phase is Phase.FENCE and not s.optional}
+    promote = plan.step(StepId("promote:carts-cache@us-west-2"))
+    assert promote.optional
+    assert fences <= set(promote.needs)
+    assert ("expire:orders-db@us-west-2" in fences) is (estate is not ESTATE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, RegionId, ServiceId
-from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
+from evac.core.observation import Carried, Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.views import decode_view, encode_view, view_key
 
@@ -107,12 +107,12 @@ def test_what_the_store_held_up_is_read_as_old_as_it_is_and_what_follows_comes_a
         (b"[]", "cannot be read"),
         (b"{}", "cannot be read"),
         (b'{"format":1}', "format 1"),
-        (b'{"format":2,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
+        (b'{"format":3,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
         (
-            b'{"format":2,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
+            b'{"format":3,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
             "read",
         ),
-        (b'{"format":2,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
+        (b'{"format":3,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
     ],
 )
 def test_another_format_is_refused(record: bytes, says: str) -> None:
@@ -122,3 +122,39 @@ def test_another_format_is_refused(record: bytes, says: str) -> None:
 
 def test_key() -> None:
     assert view_key(HERE) == "views/us-west-2"
+
+
+def test_what_is_well_is_told_by_moment_and_names_and_comes_back_whole() -> None:
+    seen = [
+        Probed(
+            at=timedelta(seconds=9 + later),
+            vantage=HERE,
+            service=ServiceId(f"s{n}"),
+            region=THERE,
+            ok=n % 50 != 7,
+            took=timedelta(),
+            reason="" if n % 50 != 7 else "not well",
+            as_client=as_client,
+        )
+        for later in (0, 0.5)
+        for as_client in (False, True)
+        for n in range(1000)
+    ]
+    record = written(seen, now=timedelta(seconds=10))
+    assert len(record) < 10 * len(seen)
+    _, *read = read_anew(record, now=timedelta(seconds=10))
+    assert len(read) == len(seen)
+    assert set(read) == set(seen)
+
+
+def test_what_real_clients_met_comes_back_as_it_was() -> None:
+    seen = Carried(
+        at=timedelta(seconds=9),
+        vantage=HERE,
+        service=ServiceId("shop"),
+        region=THERE,
+        window=timedelta(seconds=1.5),
+        requests=400,
+        failed=7,
+    )
+    assert read_anew(written([seen], now=timedelta(seconds=10)), now=timedelta(seconds=10))[1:] == (seen,)

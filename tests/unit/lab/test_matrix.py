@@ -16,15 +16,18 @@ from evac.core.run import Outcome
 from evac.lab.checker import Orphans, TwoOwners, Verdict
 from evac.lab.faults import FaultKind
 from evac.lab.history import Owner
+from evac.lab.layout import covering, load
 from evac.lab.matrix import table
 from evac.lab.matrix.book import Book, BookError, version_of
 from evac.lab.matrix.evidence import copy
 from evac.lab.matrix.outcome import HARNESS, Ended, Seen, as_json, broken_harness, violations
-from evac.lab.matrix.rows import HAZARDS, ROWS, Expected, draw, select
+from evac.lab.matrix.rows import HAZARDS, HOLD_S, PAUSE, ROWS, Expected, draw, select
 
 PRIMARY, STANDBYS = "us-east-1", ("us-west-2", "eu-west-1")
 VERDICT = Verdict(acknowledged=100, failed=1, unknown=2, unknown_present=1)
 MOVED = Ended(id="1", kind=RunKind.FAILOVER, outcome=Outcome.COMPLETED)
+STUCK_REBUILD = Ended(id="2", kind=RunKind.REJOIN, outcome=Outcome.STUCK)
+REBUILT = Ended(id="3", kind=RunKind.REJOIN, outcome=Outcome.COMPLETED)
 SEEN = Seen(
     runs=(MOVED,),
     called=False,
@@ -74,6 +77,17 @@ def test_two_faults_are_two_different_ones_wherever_a_seed_puts_them() -> None:
     assert len({strike.fault.kind for script in scripts for strike in script.strikes}) >= 8
 
 
+def test_a_lab_whose_machines_are_paused_has_a_lease_that_covers_the_pause(tmp_path: Path) -> None:
+    paused = [row for row in ROWS if row.pause]
+    assert {row.hazard.name for row in paused} == {"freeze-all", "two"}
+    assert {(row.mode, row.form) for row in paused} == {("async", "distributed")}
+    assert HOLD_S[1] < PAUSE.total_seconds()
+    spec = load(folder=tmp_path, file=covering(PAUSE, folder=tmp_path), mode="async", form="distributed").spec
+    shipped = load(folder=tmp_path).spec
+    assert spec.pause == PAUSE
+    assert spec.model_dump(exclude={"pause", "estate"}) == shipped.model_dump(exclude={"pause", "estate"})
+
+
 def test_a_script_says_what_it_does() -> None:
     strike = _script("cut-link/sync/embedded").strikes[0]
     cut = strike.fault
@@ -86,6 +100,7 @@ def test_a_script_says_what_it_does() -> None:
 @pytest.mark.parametrize(
     ("expected", "seen"),
     [
+        (Expected.MOVES, replace(SEEN, runs=(MOVED, STUCK_REBUILD, REBUILT))),
         (Expected.MOVES, SEEN),
         (Expected.STAYS, STAYED),
         (Expected.STAYS, replace(STAYED, runs=(replace(MOVED, kind=RunKind.PROTECT),))),
@@ -114,6 +129,8 @@ TWO = TwoOwners(write="a", owner=Owner(node="x", term=1), other=Owner(node="y", 
         (Expected.CALLS, STAYED, "nobody was called (L2)"),
         (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=None),)), "has not ended"),
         (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=Outcome.STUCK),)), "is stuck, and nobody"),
+        (Expected.CLEAR, replace(SEEN, runs=(replace(MOVED, outcome=Outcome.STUCK), MOVED)), "is stuck, and nobody"),
+        (Expected.MOVES, replace(SEEN, runs=(MOVED, STUCK_REBUILD)), "is stuck, and nobody"),
         (Expected.CLEAR, replace(SEEN, whole=False), "not whole again"),
         (
             Expected.CLEAR,

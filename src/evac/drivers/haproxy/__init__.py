@@ -10,6 +10,8 @@ are closed, since a client on an old connection would stay in the old region.
 What HAProxy forgets: all of this, when it restarts, unless it loads a state file (`state_file`). The term is kept in
 a process variable, which no state file holds: after a restart `observe` says so by a term of None.
 
+As an observer (`observer`) it tells how real clients fare, of all backends by one question.
+
 What this is not: a fence. A client may have another way in.
 
 Verified on HAProxy 2.8.25 (docs/drivers/haproxy.md).
@@ -18,5 +20,7 @@ Verified on HAProxy 2.8.25 (docs/drivers/haproxy.md).
 from __future__ import annotations
 
 from evac.drivers.haproxy.driver import HaproxyKind
+from evac.drivers.haproxy.observer import CountingKind
 
 KIND = HaproxyKind()
+OBSERVER = CountingKind()

@@ -20,7 +20,8 @@ from evac.ports import Place
 
 ANSWER_MAX_S = 3.0
 """How long a runtime API may take to answer."""
-_BYTES_MAX = 4 * 1024 * 1024
+_BYTES_MAX = 64 * 1024 * 1024
+_READ_BYTES_MAX = 1024 * 1024
 _UNAVAILABLE_BITS = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x20 | 0x40
 """Administrative states that keep clients out: forced, inherited and configured maintenance or drain, DNS."""
 
@@ -58,6 +59,13 @@ class RuntimeApi:
     async def look(self, *, backend: str, term_variable: str | None) -> Look:
         """Return servers, term and counters of a backend. Raises `Rejected` when it has no such backend."""
         return self._seen(await self._ask(_looking(backend, term_variable)), backend)
+
+    async def count(self) -> str:
+        """Return what it has counted of every server of every backend, as CSV (management guide 9.1)."""
+        (answer,) = await self._ask(("show stat -1 4 -1",))
+        if not answer.startswith("# pxname,"):
+            raise Rejected(f"HAProxy at {self.address}: {answer[:200]}; is this its runtime API?")
+        return answer
 
     async def change(self, commands: Sequence[str], *, backend: str, term_variable: str | None) -> tuple[Look, str]:
         """Run commands that change something, and look, all in one conversation.
@@ -110,9 +118,11 @@ class RuntimeApi:
                 try:
                     written = changing
                     writer.write(line)
-                    said = await reader.read(_BYTES_MAX)
-                    while more := await reader.read(_BYTES_MAX):
+                    said = bytearray()
+                    while more := await reader.read(_READ_BYTES_MAX):
                         said += more
+                        if len(said) > _BYTES_MAX:
+                            raise self._lost(f"it answers with more than {_BYTES_MAX} bytes", written=written)
                 finally:
                     writer.transport.abort()
         except TimeoutError:
@@ -123,7 +133,7 @@ class RuntimeApi:
             raise NotRunning(f"HAProxy at {self.address}: {error}; is it running?") from error
         if not said and not written:
             raise NotRunning(f"HAProxy at {self.address} closed the connection at once; is it running?")
-        return said
+        return bytes(said)
 
     async def _by_socket(self, line: bytes, *, changing: bool) -> bytes:
         argv = ("socat", "-t", f"{ANSWER_MAX_S:g}", "-", f"UNIX-CONNECT:{self.address}")

@@ -15,10 +15,37 @@ def _several(given: object) -> object:
     return (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else given
 
 
+Apis = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
+
+
+def _addresses(api: tuple[str, ...]) -> tuple[str, ...]:
+    if not api:
+        raise ValueError("names no runtime API")
+    for address in api:
+        host, _, port = address.rpartition(":")
+        if not address.startswith("/") and not (host and port.isdecimal()):
+            raise ValueError(f"{address!r} is neither host:port nor the path of a socket")
+    return api
+
+
+class CountingSettings(Settings):
+    """Load balancers whose counts of real clients are listened to, and what their names stand for."""
+
+    api: Apis
+    """Runtime APIs (`stats socket … level user` is enough), as seen from the region that asks: `host:port`, or the path
+    of a UNIX socket, which needs `socat` there. One, or a list of all instances there."""
+    service_names: Mapping[str, str] = Field(default_factory=dict)
+    """evac's name of the service that a backend is of, where they differ."""
+    region_names: Mapping[str, str] = Field(default_factory=dict)
+    """evac's name of the region that a server is in, where they differ. Several servers may be in one region."""
+
+    _api = field_validator("api")(_addresses)
+
+
 class HaproxySettings(Settings):
     """A region's load balancers: one HAProxy, or several that are to say the same."""
 
-    api: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
+    api: Apis
     """Runtime APIs (`stats socket … level admin`), as seen from the region: `host:port`, or the path of a UNIX socket,
     which needs `socat` there. One, or a list of several instances."""
     backend: str
@@ -47,16 +74,7 @@ class HaproxySettings(Settings):
             raise ValueError(f"{url!r} is no http or https address")
         return url
 
-    @field_validator("api")
-    @classmethod
-    def _addresses(cls, api: tuple[str, ...]) -> tuple[str, ...]:
-        if not api:
-            raise ValueError("names no runtime API")
-        for address in api:
-            host, _, port = address.rpartition(":")
-            if not address.startswith("/") and not (host and port.isdecimal()):
-                raise ValueError(f"{address!r} is neither host:port nor the path of a socket")
-        return api
+    _api = field_validator("api")(_addresses)
 
     @field_validator("backend", "term_variable")
     @classmethod

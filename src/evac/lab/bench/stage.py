@@ -144,11 +144,14 @@ def _flowing(folder: Path, workload: Workload) -> bool:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, mode: Mode, form: Form = "embedded") -> AsyncIterator[Stage]:
-    """Bring a lab up with evac in charge of it, both only for as long as the context lives. Raises `EvacError`."""
+async def stage(folder: Path, *, mode: Mode, form: Form = "embedded", file: Path | None = None) -> AsyncIterator[Stage]:
+    """Bring a lab up with evac in charge of it, both only for as long as the context lives. Raises `EvacError`.
+
+    `file` describes the lab; None: the shipped one does.
+    """
     async with AsyncExitStack() as stack:
-        lab = await stack.enter_async_context(world.lab(folder, mode=mode, form=form))
-        plan = layout.load(folder=lab.folder, mode=mode, form=form)
+        lab = await stack.enter_async_context(world.lab(folder, file=file, mode=mode, form=form))
+        plan = layout.load(folder=lab.folder, file=file, mode=mode, form=form)
         loaded = load(lab.estate)
         evac = None
         if form == "embedded":

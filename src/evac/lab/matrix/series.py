@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from evac.lab.bench.stage import Stage, stage
-from evac.lab.layout import Form, Mode
+from evac.lab.layout import Form, Mode, covering
 from evac.lab.matrix.book import Book, Entry
 from evac.lab.matrix.evidence import in_one_line, keep
 from evac.lab.matrix.outcome import HARNESS, as_json, broken_harness
@@ -29,17 +30,19 @@ class Labs:
     """
 
     folder: Path
-    _shape: tuple[Mode, Form] | None = None
+    _shape: tuple[Mode, Form, timedelta | None] | None = None
     _stage: Stage | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    async def give(self, mode: Mode, form: Form) -> Stage:
-        """Return a lab that is well, of that shape. Raises `EvacError`."""
-        if self._stage is None or self._shape != (mode, form):
+    async def give(self, mode: Mode, form: Form, *, pause: timedelta | None = None) -> Stage:
+        """Return a lab that is well, of that shape; with `pause`, one whose leases cover it. Raises `EvacError`."""
+        if self._stage is None or self._shape != (mode, form, pause):
             await self.drop()
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._stage = await self._stack.enter_async_context(stage(self.folder, mode=mode, form=form))
-            self._shape = (mode, form)
+            file = covering(pause, folder=self.folder.parent) if pause else None
+            lab = stage(self.folder, mode=mode, form=form, file=file)
+            self._stage = await self._stack.enter_async_context(lab)
+            self._shape = (mode, form, pause)
         return self._stage
 
     async def drop(self) -> None:
@@ -58,7 +61,7 @@ async def one(row: Row, seed: int, labs: Labs, *, version: str, evidence: Path) 
     on = None
     try:
         async with asyncio.timeout(RUN_WAIT_S):
-            on = await labs.give(row.mode, row.form)
+            on = await labs.give(row.mode, row.form, pause=row.pause)
             primary = await home_of(on)
             standbys = [region for region in on.layout.regions if region != primary]
             script = draw(row, seed, primary=primary, standbys=standbys)

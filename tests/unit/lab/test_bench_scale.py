@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evac.core.estate import Purpose
+from evac.lab.bench.large import OUTSIDE, estate_of, placements_of, probes
+from evac.lab.bench.scale import AT, Figure, as_json, as_table, measure, measure_plan
+
+
+def figure(*values: float, bound: float | None = None, slope_max: float | None = None) -> Figure:
+    sizes = tuple(10**n for n in range(1, len(values) + 1))
+    return Figure(name="cost", unit="s", sizes=sizes, values=values, bound=bound, slope_max=slope_max)
+
+
+def test_every_service_has_a_state_in_every_region_and_a_few_who_look() -> None:
+    estate = estate_of(4, 20)
+    states = [c for c in estate.components.values() if c.purpose is Purpose.STATE]
+    assert len(states) == 20
+    assert all(set(c.members) == set(estate.regions) for c in states)
+    assert len(list(probes(estate, AT))) == 20 * 4 * (1 + OUTSIDE)
+    assert len(placements_of(estate)) == 2
+
+
+def test_a_tiny_estate_gives_every_figure() -> None:
+    found = measure(3, 20, 2)
+    assert set(found) == {"well", "folding", "rss", "lost", "rss_peak", "view", "snapshot"}
+    assert found["view"] > 0
+    assert found["snapshot"] > 0
+
+
+def test_a_small_plan_has_the_steps_asked_for_and_its_run_goes_to_the_end() -> None:
+    found = measure_plan(36)
+    assert found["steps"] == 36 + 9 - 1  # and the routers of all regions but the lost one
+    assert found["whole"] == 1.0
+
+
+def test_a_slope_is_that_of_the_power() -> None:
+    assert figure(1.0, 10.0, 100.0).slope == pytest.approx(1.0)
+    assert figure(1.0, 100.0, 10_000.0).slope == pytest.approx(2.0)
+    assert figure(1.0).slope == 0.0
+
+
+def test_a_figure_says_plainly_whether_its_bounds_were_met() -> None:
+    assert figure(0.1, 1.0, bound=1.0, slope_max=1.05).verdict == "met"
+    assert figure(0.1, 2.0, bound=1.0).verdict == "MISSED: 2 > 1 s"
+    assert figure(0.01, 0.9, bound=1.0, slope_max=1.05).verdict == "MISSED: slope 1.95 > 1.05"
+    assert figure(5.0).verdict == "-"
+
+
+def test_figures_are_told_as_a_table_and_as_plain_data() -> None:
+    found = [figure(0.1, 2.0, bound=1.0)]
+    assert as_table(found).row_count == 1
+    assert "MISSED" in json.dumps(as_json(found))
