@@ -86,6 +86,5 @@ def test_whatever_a_script_lets_go_wrong_every_promise_is_kept(what: Setup) -> N
 @pytest.mark.parametrize("kept", KEPT, ids=[kept["why"] for kept in KEPT])
 def test_what_broke_a_promise_once_breaks_none(kept: dict[str, object]) -> None:
     what = from_plain(kept["setup"], Setup)
-    assert to_plain(what) == kept["setup"], "written as it is read"
     with campaign.silence():
         assert simulate(what).violations == ()
