@@ -8,11 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from evac.cli import app
+from evac.core.estate import ReplicationMode
 from evac.sim import campaign
 from evac.sim.breaking import refused_blank_estate
+from evac.sim.estates import EAST
+from evac.sim.faults import Fault, Kind, Script
 from evac.sim.members import Obedience
 from evac.sim.scenarios import SCENARIOS
-from evac.sim.setting import Rules
+from evac.sim.setting import Rules, Setup
+from evac.sim.simulation import simulate
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -50,3 +54,23 @@ def test_scenarios_are_listed_played_and_refused_by_name() -> None:
     assert unknown.exit_code == 2
     assert "stale-plan" in unknown.output
     assert runner.invoke(app, ["sim", "--scenario", "stale-plan", "--mode", "async"]).exit_code == 2
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a lease that a backup brought back is believed: docs/design/simulation.md, open"
+)
+def test_a_lease_that_a_backup_brought_back_starts_no_primary_that_was_left() -> None:
+    faults = (
+        Fault(kind=Kind.REGION_DEATH, region=EAST, begins=9.0, ends=22.0),
+        Fault(kind=Kind.STORE_RESTORED, region=None, begins=22.5, ends=23.5),
+    )
+    what = Setup(
+        seed=1,
+        regions=3,
+        mode=ReplicationMode.ASYNC,
+        acks=0,
+        held=True,
+        script=Script(faults=faults, rates=(0.98, 1.02, 1.0)),
+    )
+    with campaign.silence():
+        assert simulate(what).violations == ()
