@@ -30,7 +30,9 @@ async def test_a_switch_to_a_standby_that_lags_is_refused_and_nothing_is_stopped
 async def test_the_target_gets_from_the_other_standby_what_only_that_one_has(tmp_path: Path) -> None:
     async with raised(tmp_path) as cluster:
         east, west, eu = [await cluster.driver(region) for region in (EAST, WEST, EU)]
+        assert not (await west.observe()).refuses
         refused_west = await west.do(order(Verb.REFUSE, WEST, old=EAST))
+        assert (await west.observe()).refuses
         async with writing(cluster, EAST) as acknowledged:
             await asyncio.sleep(0.5)
             refused_eu = await eu.do(order(Verb.REFUSE, EU, old=EAST))

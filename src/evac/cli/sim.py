@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -11,8 +12,8 @@ from evac.cli.terminal import JsonOption, note, print_json_line
 from evac.core.estate import ReplicationMode
 from evac.sim import campaign
 from evac.sim.campaign import Choice, Tally
-from evac.sim.historic import SCENARIOS
-from evac.sim.setting import Result, Setup
+from evac.sim.scenarios import SCENARIOS
+from evac.sim.setting import Result
 from evac.sim.simulation import simulate
 
 TOLD_EACH = 100
@@ -26,11 +27,15 @@ def add_to(app: typer.Typer) -> None:
     def sim(
         seed: Annotated[int | None, typer.Option("--seed", help="Simulate this one and show its trace.")] = None,
         seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Simulate so many.")] = None,
+        first: Annotated[int, typer.Option("--from", help="The first one of many.")] = 0,
         scenario: Annotated[
             str | None,
-            typer.Option("--scenario", help=f"Simulate what has happened to others: {', '.join(SCENARIOS)}."),
+            typer.Option(
+                "--scenario",
+                metavar="NAME",
+                help=f"Play an outage that has happened: {', '.join(SCENARIOS)}; or `list` them.",
+            ),
         ] = None,
-        first: Annotated[int, typer.Option("--from", help="The first one of many.")] = 0,
         regions: Annotated[int | None, typer.Option("--regions", help="3 or 5. Default: by the seed.")] = None,
         mode: Annotated[
             ReplicationMode | None, typer.Option("--mode", help="How databases replicate. Default: by the seed.")
@@ -45,19 +50,21 @@ def add_to(app: typer.Typer) -> None:
         Agents, elections and runs are real; store and databases are models. The same seed is the same simulation.
         Exits with 1 if a promise was broken.
         """
-        if sum(said is not None for said in (seed, seeds, scenario)) != 1:
-            hint = "name one: --seed N or --scenario NAME to see a simulation, --seeds N to run many"
-            raise typer.BadParameter(hint)
+        if [seed, seeds, scenario].count(None) != 2:
+            raise typer.BadParameter(
+                "name one: --seed N to see a simulation, --seeds N to run many, --scenario NAME for a past outage"
+            )
+        if scenario is not None:
+            if (regions, mode) != (None, None):
+                raise typer.BadParameter("a scenario has its regions and its mode", param_hint="--scenario")
+            if _scenario(scenario, as_json=as_json):
+                raise typer.Exit(1)
+            return
         if regions not in (None, 3, 5):
             raise typer.BadParameter("3 or 5", param_hint="--regions")
         choice = Choice(regions=regions, mode=mode)
-        if scenario is not None:
-            if scenario not in SCENARIOS:
-                raise typer.BadParameter(f"one of {', '.join(SCENARIOS)}", param_hint="--scenario")
-            chosen = SCENARIOS[scenario]
-            broken = _show(chosen.setup, f"{chosen.name}: {chosen.about}", as_json=as_json)
-        elif seed is not None:
-            broken = _show(choice.setup(seed), "", as_json=as_json)
+        if seed is not None:
+            broken = _show(seed, choice, as_json=as_json)
         else:
             assert seeds is not None, "one of the two is given"
             broken = _many(range(first, first + seeds), choice, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
@@ -65,13 +72,38 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _show(setup: Setup, named: str, *, as_json: bool) -> bool:
+def _scenario(name: str, *, as_json: bool) -> bool:
+    """Play one, or list them all; return whether a promise was broken, or the outcome is not as it should be."""
+    if name == "list":
+        if as_json:
+            print_json_line({name: scenario.about for name, scenario in SCENARIOS.items()})
+        else:
+            for known, scenario in SCENARIOS.items():
+                print(f"{known:<28} {scenario.about}")
+        return False
+    if name not in SCENARIOS:
+        raise typer.BadParameter(f"none is named {name}: {', '.join(SCENARIOS)}", param_hint="--scenario")
     with campaign.silence():
-        result = simulate(setup)
+        result, unlike = SCENARIOS[name].play()
+    _print(result, as_json=as_json, more={"scenario": name, "unexpected": list(unlike)})
+    if not as_json:
+        print(f"{name}: {'; '.join(unlike) or 'as expected'}. {SCENARIOS[name].about}")
+    return bool(result.violations or unlike)
+
+
+def _show(seed: int, choice: Choice, *, as_json: bool) -> bool:
+    with campaign.silence():
+        result = simulate(choice.setup(seed))
+    _print(result, as_json=as_json)
+    return bool(result.violations)
+
+
+def _print(result: Result, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
     if as_json:
         print_json_line(
             {
-                "setup": named or str(result.setup),
+                **(more or {}),
+                "setup": str(result.setup),
                 "digest": result.digest,
                 "simulated_s": round(result.simulated_s, 3),
                 "violations": [{"rule": v.rule, "at_s": v.at_s, "what": v.what} for v in result.violations],
@@ -83,8 +115,7 @@ def _show(setup: Setup, named: str, *, as_json: bool) -> bool:
             print(line)
         runs = ", ".join(f"{n} {what}" for what, n in result.runs.items()) or "no run"
         held = "every promise was kept" if not result.violations else f"{len(result.violations)} broken"
-        print(f"{held}: {result.acknowledged} writes acknowledged, {runs}; trace {result.digest}")
-    return bool(result.violations)
+        print(f"{held}: {result.acknowledged.total()} writes acknowledged, {runs}; trace {result.digest}")
 
 
 def _many(seeds: range, choice: Choice, *, jobs: int, as_json: bool) -> bool:

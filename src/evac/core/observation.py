@@ -82,6 +82,8 @@ class MemberState:
     """The highest term this member has been told, where it can keep one."""
     upstream: RegionId | None = None
     """For a standby: whom it follows."""
+    refuses: bool = False
+    """For a standby: it was told to follow nobody, which is more than that it does not say whom."""
     streaming: bool = False
     """For a standby: its stream is up and was heard of lately. For a primary: at least one standby streams."""
     stream_silence: timedelta | None = None

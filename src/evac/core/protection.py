@@ -241,6 +241,8 @@ def _how_astray(scene: Scene, component: Component, region: RegionId, *, after: 
     if stream.upstream not in (None, region, scene.placement.primary):
         # what streams from another standby is left so where nobody is promised that it acknowledges
         return f"it follows {stream.upstream}" if synchronous(component) or not stream.flows else ""
+    if state.refuses and not stream.flows:
+        return "it refuses everybody, as it was told to before a move that came to nothing"
     return "it went on by itself where the primary did not" if stream.behind else ""
 
 

@@ -138,6 +138,17 @@ def _alone(placement: Placement, found: tuple[Protect | Alone, ...]) -> Hold | C
     return Hold(group=placement.group, reasons=reasons, watching=True) if lonely else None
 
 
+def _unheard_since(view: View, placement: Placement, now: Instant) -> bool:
+    """Whether a new primary has not spoken yet since the run that made it one. What it said before, as a standby, would
+    have it switched over to, as if its promotion had been left out. One that says nothing at all is not waited for.
+    """
+    settled = view.settled_at.get(placement.group)
+    if settled is None or now - settled >= view.estate.guard.recover_for:
+        return False
+    mine = {c.id for c in view.estate.group_components(placement.group, Purpose.STATE)}
+    return any(c in mine and r == placement.primary and seen.at <= settled for (c, r), seen in view.members.items())
+
+
 def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Decision | None:
     """A region that held a primary and has answered for a while is rebuilt; one that missed a move is told of it."""
     if not view.estate.rejoin_automatic or view.paused:
@@ -153,7 +164,7 @@ def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Dec
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)
         fresh = region not in view.assessment.voiceless
-        if fresh and since is not None and now - since >= after:
+        if fresh and since is not None and now - since >= after and not _unheard_since(view, placement, now):
             held = (now - since).total_seconds()
             return Rejoin(
                 group=placement.group, region=region, reasons=(f"{region} has answered for {held:.0f} s without a gap",)

@@ -1,9 +1,10 @@
-"""The first placement of a group: where its primaries really are, before evac has moved anything.
+"""The placement of a group by its members alone: before evac has moved anything, and where its record was lost.
 
 Intuition: the estate says where home is, the systems say where they are. Only when every state component of a group
 has one writable primary, all in one region, and the standbys it waits for are those declared, is that recorded; until
 then evac watches and says what is missing. After the first record the record counts, and what disagrees with it is
-drift.
+drift; but a primary in another region that was promoted at a higher term than the record's was promoted by evac, after
+the record was written. Then the store is a backup's, and the record of a time that is over.
 """
 
 from __future__ import annotations
@@ -37,7 +38,27 @@ def first_placement(estate: Estate, group: GroupId, members: Members) -> Placeme
     if missing:
         return tuple(missing)
     primary = next(iter(where.values()), estate.home[group])
-    return Placement(group=group, primary=primary, term=Term(1), sync=sync)
+    return Placement(group=group, primary=primary, term=highest_term(estate, group, members), sync=sync)
+
+
+def highest_term(estate: Estate, group: GroupId, members: Members) -> Term:
+    """Return the highest term that any member of a group has been told, as far as it is known; 1 where none is."""
+    mine = {c.id for c in estate.group_components(group, Purpose.STATE)}
+    terms = (seen.state.term for (c, _), seen in members.items() if c in mine and seen.state)
+    return Term(max((term for term in terms if term), default=1))
+
+
+def overtaken(placement: Placement, estate: Estate, members: Members) -> Placement | None:
+    """Return where a group is by its members, if its record is of a time before it was moved there; None if it is not.
+
+    What is seen late proves nothing against a record: a promotion that the record knows of is of no higher term.
+    """
+    found = first_placement(estate, placement.group, members)
+    if not isinstance(found, Placement) or found.primary == placement.primary:
+        return None
+    states = [members[c.id, found.primary].state for c in estate.group_components(placement.group, Purpose.STATE)]
+    terms = [state.term or 0 for state in states if state is not None]
+    return found if min(terms, default=0) > placement.term else None
 
 
 def _primaries(component: Component, members: Members) -> list[RegionId]:

@@ -33,7 +33,7 @@ from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.verdict import Assessment, Diagnosis
-from evac.engine.bootstrap import first_placement
+from evac.engine.bootstrap import first_placement, highest_term, overtaken
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
@@ -63,8 +63,12 @@ _log = structlog.get_logger(__name__)
 
 
 def plan_of(decision: Act, situation: Situation) -> Plan:
-    """Return the plan a decision leads to in a situation. Raises `UnsafePlan`."""
-    term = Term(situation.placement.term + 1)
+    """Return the plan a decision leads to in a situation. Raises `UnsafePlan`.
+
+    A restored store may have forgotten terms that members obey: none is used twice.
+    """
+    obeyed = highest_term(situation.estate, decision.group, situation.members)
+    term = Term(max(situation.placement.term, obeyed) + 1)
     match decision:
         case Rejoin():
             return plan_rejoin(decision, situation, term=term)
@@ -233,9 +237,10 @@ class Controller:
             self.known.verdicts[region] = verdict
 
     async def _place(self) -> None:
-        """Record where a group is, once its members agree."""
+        """Record where a group is, once its members agree; anew where the record is a restored backup's."""
         for group in self.estate.home:
-            if group in self.known.placements:
+            if (placement := self.known.placements.get(group)) is not None:
+                await self._place_anew(placement)
                 continue
             found = first_placement(self.estate, group, self.known.detector.members)
             if isinstance(found, Placement):
@@ -244,6 +249,26 @@ class Controller:
                 self.known.unplaced.pop(group, None)
             else:
                 self.known.unplaced[group] = found
+
+    async def _place_anew(self, placement: Placement) -> None:
+        """Record where a group is that was moved after its record was written. Never while a run is not settled."""
+        group = placement.group
+        if group in self.known.active or group in self.known.stuck:
+            return
+        found = overtaken(placement, self.estate, self.known.detector.members)
+        key = f"placement/{group}"
+        record = await self._store.get(key) if found is not None else None
+        if found is None or record is None or decode(record.value, Placement) != placement:
+            return
+        await self._store.commit(expect={key: record.version, f"active/{group}": 0}, put={key: encode(found)})
+        self.known.placements[group] = found
+        _log.warning(
+            "the record was older than its members: taken from them",
+            group=group,
+            primary=found.primary,
+            term=found.term,
+            recorded=placement.primary,
+        )
 
     async def _act(self, decision: Decision, assessment: Assessment) -> None:
         """Tell a decision when it is new, and carry it out when it asks for more than telling."""

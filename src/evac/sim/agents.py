@@ -181,7 +181,7 @@ class AgentProcess:
         async def orders() -> None:
             await obey(region, store=store, members=members, clock=clock, chance=self._chance, recency=recency)
 
-        (component,) = wiring.estate.components
+        (component,) = (c.id for c in wiring.estate.components.values() if c.replication)
         agent = Agent(
             region,
             estate=wiring.estate,

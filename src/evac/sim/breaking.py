@@ -10,12 +10,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from tempfile import NamedTemporaryFile
 
+from evac.config.load import load
+from evac.core.errors import EstateError
 from evac.core.estate import RegionId
+from evac.core.observation import MemberRole
 from evac.sim.agents import AgentProcess
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
-from evac.sim.faults import Fault, Kind
+from evac.sim.faults import OF_ALL, SCRIPTED, Fault, Kind
 from evac.sim.invariants import TOUCHED_LATELY
 from evac.sim.network import Network
 from evac.sim.time import Process
@@ -51,7 +55,7 @@ def break_(fault: Fault, scene: Scene) -> Mend:
     leader = next((a.region for a in scene.agents.values() if a.leads), None)
     region = fault.region if fault.region is not None else leader
     concerned = [region] if region is not None else []
-    if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW):
+    if fault.kind in OF_ALL | SCRIPTED:
         concerned = list(scene.network.regions)
     elif fault.other is not None:
         concerned.append(fault.other)
@@ -68,6 +72,13 @@ def break_(fault: Fault, scene: Scene) -> Mend:
 
 
 def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
+    if fault.kind is Kind.BLANK_ESTATE:
+        return _blank(scene)
+    if fault.kind is Kind.STORE_RESTORED:
+        scene.cluster.restore()
+        return _nothing
+    if fault.kind is Kind.LEFT_REFUSING:
+        return _left_refusing([d for d in scene.databases.nodes.values() if d.region == region])
     if region is None:
         return _of_the_store(fault, scene) if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW) else _nothing
     agent = scene.agents[region]
@@ -112,8 +123,15 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
             return _spoil(scene.cluster.replies_late, region, REPLIES_LATE)
         case Kind.STORE_OUT | Kind.STORE_SLOW:
             return _of_the_store(fault, scene)
-        case Kind.SWITCHOVER:
+        case Kind.SWITCHOVER | Kind.LATE_ORDERS | Kind.STORE_RESTORED | Kind.BLANK_ESTATE | Kind.LEFT_REFUSING:
             return _nothing
+
+
+def _left_refusing(databases: Sequence[Database]) -> Mend:
+    for database in databases:
+        if database.role is MemberRole.STANDBY:
+            database.turn_to(None)
+    return _nothing
 
 
 def _nothing() -> None:
@@ -169,6 +187,22 @@ def _kill(things: Sequence[AgentProcess | Database], scene: Scene) -> Mend:
                 thing.start()
 
     return end
+
+
+def _blank(scene: Scene) -> Mend:
+    """Every agent ends, and none begins on what says nothing, until its file is back."""
+    refused_blank_estate()
+    return _kill(list(scene.agents.values()), scene)
+
+
+def refused_blank_estate() -> str:
+    """Return why an agent does not begin on an estate file with nothing in it."""
+    with NamedTemporaryFile(suffix=".yaml") as blank:
+        try:
+            load(blank.name, environ={})
+        except EstateError as refusal:
+            return str(refusal)
+    raise AssertionError("an agent would begin on an estate of nothing")
 
 
 def _slow_down(databases: Sequence[Database]) -> Mend:

@@ -62,7 +62,7 @@ class Tally:
         self.seeds += 1
         self.violations += len(result.violations)
         self.simulated_s += result.simulated_s
-        self.acknowledged += result.acknowledged
+        self.acknowledged += result.acknowledged.total()
         self.states |= result.states
         self.faults += result.faults
         self.runs += result.runs

@@ -22,7 +22,7 @@ from evac.ports import Change, Record
 from evac.sim.network import INSIDE, Network
 from evac.sim.time import outside
 from evac.stores.feed import KEPT_MAX, Feed
-from evac.stores.memory import MemoryStore
+from evac.stores.memory import MemoryStore, restored
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Cluster:
 
     def __init__(self, network: Network, *, random: Random, committed: Callable[[tuple[Change, ...]], None]) -> None:
         """`committed` is told every commit at the moment it happens."""
-        self.store = MemoryStore(incarnation="a simulation")
+        self.store = MemoryStore(incarnation="a simulation, life 1")
         self.revision = 0
         """The newest commit's."""
         self.out = False
@@ -81,6 +81,9 @@ class Cluster:
         self._commits: list[_Commit] = []
         self._copies = {region: _Copy(region) for region in network.regions}
         self._core: tuple[int, frozenset[RegionId]] = (-1, frozenset())
+        self.life = 1
+        """Which life of the store this is: a restored one begins another."""
+        self._backup: tuple[tuple[Record, ...], int] = ((), 0)
         self._context = outside()
         """Of the cluster itself: nobody's freeze holds it up."""
 
@@ -134,9 +137,28 @@ class Cluster:
             self._committed(tuple(changes))
         return revision
 
+    def back_up(self) -> None:
+        """Keep what is in it at this moment."""
+        self._backup = self.all(""), self.revision
+
+    def restore(self) -> None:
+        """Be as the backup is: another life of the store, in which revisions and versions are used once more."""
+        records, self.revision = self._backup
+        self.life += 1
+        self.store = restored(records, revision=self.revision, incarnation=f"a simulation, life {self.life}")
+        self._commits = []
+        for copy in self._copies.values():
+            copy.hang_up("the store has begun another life")
+            copy.records = {record.key: record for record in records}
+            copy.feed, copy.applied = Feed(revision=self.revision), 0
+
     def now(self, key: str) -> Record | None:
         """Return what a key holds at this moment."""
         return self._now(self.store.get(key))
+
+    def incarnation(self) -> str:
+        """Return who the store is."""
+        return self._now(self.store.incarnation())
 
     def all(self, prefix: str) -> tuple[Record, ...]:
         """Return what is under a prefix at this moment."""
@@ -201,6 +223,7 @@ class Line:
         self._region = region
         self._told = 0
         """The newest revision that this process has heard of."""
+        self._life = cluster.life
         self._closed = False
 
     async def get(self, key: str, *, near: bool = False) -> Record | None:
@@ -234,7 +257,7 @@ class Line:
         return await self._ask(lambda: self._cluster.revision)
 
     async def incarnation(self) -> str:
-        return await self._ask(lambda: "a simulation")
+        return await self._ask(self._cluster.incarnation)
 
     async def close(self) -> None:
         self._closed = True
@@ -253,6 +276,7 @@ class Line:
         self._need_open()
 
         def asked() -> tuple[T, int]:
+            self._need_the_same_life()
             answer = question()
             return answer, self._cluster.revision
 
@@ -260,10 +284,17 @@ class Line:
         self._told = max(self._told, revision)
         return answer
 
+    def _need_the_same_life(self) -> None:
+        """Refuse what rests on a former life, once (as the birth record does, `stores.etcd.life`)."""
+        if self._life != self._cluster.life:
+            self._life, self._told = self._cluster.life, 0
+            raise StoreUnavailable("the store has begun another life: what was known of it is void")
+
     async def _near(self) -> _Copy | None:
         """Return the copy here, if it is as new as anything this process was told."""
         self._need_open()
         await asyncio.sleep(INSIDE)
+        self._need_the_same_life()
         copy = self._cluster.copy(self._region)
         if self._cluster.out or copy.feed.revision < self._told:
             return None

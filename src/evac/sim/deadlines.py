@@ -1,4 +1,5 @@
-"""What must have happened by when: a loss declared (L1), a primary promoted elsewhere (L2), a run gone on with (L3).
+"""What must have happened by when: a loss declared (L1), a primary promoted elsewhere (L2), a run gone on with (L3),
+traffic that goes on while the store is out (L5).
 
 Intuition: a bound holds only where nothing else is wrong. So each deadline is set for a fault that stands alone, or for
 a leader that is elected in calm, and looks at its moment whether that was so all the while.
@@ -28,6 +29,8 @@ EVALUATED = timedelta(seconds=0.4)
 """Publishing, the ways through the store, and an evaluation."""
 PROMOTED_WITHIN = 2.5
 """From a verdict to a promotion it takes no more than so many seconds, where all is well elsewhere."""
+WRITTEN_WITHIN = 3.5
+"""Among all clients one is told yes at least once in so many seconds, where all is well."""
 CLOCKS = 1.02
 """How much longer the slowest clock of a script may take."""
 
@@ -69,8 +72,10 @@ class Deadlines:
 
     def after(self, fault: Fault, *, led: RegionId | None, at_rest: bool) -> None:
         """L1: the loss of a region is declared within the bound; where the leader was in it, by the next one. L2: what
-        was at rest, and can be fenced, is promoted elsewhere soon after.
+        was at rest, and can be fenced, is promoted elsewhere soon after. L5: a store that is out stops no traffic.
         """
+        if fault.kind is Kind.STORE_OUT and at_rest and self._what.script.alone(fault, around=CALM_BEFORE):
+            self._expect_traffic(fault)
         assert fault.region is not None or fault.kind is not Kind.REGION_DEATH, "a region dies by name"
         if fault.kind is not Kind.REGION_DEATH or led is None or not self._what.script.alone(fault, around=CALM_BEFORE):
             return
@@ -83,6 +88,21 @@ class Deadlines:
             loop.call_later(within, self._was_declared, fault, context=time.outside())
         if at_rest and self._what.mode is ReplicationMode.SYNC and fault.begins + within + PROMOTED_WITHIN < fault.ends:
             loop.call_later(within + PROMOTED_WITHIN, self._was_left, fault, context=time.outside())
+
+    def _expect_traffic(self, fault: Fault) -> None:
+        """L5: traffic goes on all the while; under a lease, until the watchdog has to stop it."""
+        until = fault.ends
+        if self._what.held:
+            lease = self._rules.holding
+            until = min(until, fault.begins + (lease.watchdog - 2 * lease.renew).total_seconds() / CLOCKS)
+        if until - fault.begins >= WRITTEN_WITHIN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(until - fault.begins, self._was_written, until - WRITTEN_WITHIN, context=time.outside())
+
+    def _was_written(self, since: float) -> None:
+        if not any(yes.said >= since for yes in self._watch.acknowledged[-20:]):
+            after = time.seconds() - since
+            self._watch.broken("L5", f"the store is out, and no write was acknowledged for {after:.1f} s")
 
     def _was_declared(self, fault: Fault) -> None:
         assert fault.region is not None, "a region dies by name"

@@ -41,6 +41,7 @@ NINE = (*FIVE, RegionId("westeurope"), RegionId("eastus"), RegionId("europe-west
 GROUP = GroupId("shop")
 ORDERS, CARTS, SHOP = ServiceId("orders"), ServiceId("carts"), ServiceId("shop")
 ORDERS_DB, CARTS_CACHE = ComponentId("orders-db"), ComponentId("carts-cache")
+ORDERS_LB = ComponentId("orders-lb")
 SHOP_LB, SHOP_DNS = ComponentId("shop-lb"), ComponentId("shop-dns")
 
 _WHERE: dict[str, tuple[str, float, float, str]] = {
@@ -106,17 +107,20 @@ def database_alone(
     acks: int,
     detection: Detection,
     held: Holding | None = None,
+    routed: bool = False,
 ) -> Estate:
     """Return an estate of one database over these regions, for a simulated minute: whose guard is not on its guard for
-    half an hour after a move, but for seconds. With `held` its primary is under a lease.
+    half an hour after a move, but for seconds. With `held` its primary is under a lease; if it is `routed`, a router in
+    each region sends clients to it.
     """
     copies = replace(_copies(mode, acks), held=held)
     database = _component(ORDERS_DB, ORDERS, "model", regions, replication=copies)
+    router = replace(_component(ORDERS_LB, ORDERS, "model", regions), directs=Directs.WORK)
     return Estate(
         name="orders",
         regions={r: _region(r, first=regions[0]) for r in regions},
         services={ORDERS: _service(ORDERS, ServiceKind.DATABASE, regions, automation=Automation.AUTOMATIC)},
-        components={ORDERS_DB: database},
+        components={ORDERS_DB: database, **({ORDERS_LB: router} if routed else {})},
         probes=tuple(Probe(kind="model", service=ORDERS, region=r, settings=None) for r in regions),
         home={GROUP: regions[0]},
         detection=detection,

@@ -17,6 +17,8 @@ from evac.core.estate import RegionId
 
 FIRST = 8.0
 """Before this second nothing goes wrong: agents find each other and elect."""
+BACKED_UP = 7.0
+"""At this second a backup is taken, if there will be need of one."""
 HEAL = 50.0
 """At this second everything is whole again."""
 
@@ -53,12 +55,22 @@ class Kind(StrEnum):
     KILL_WATCHDOG = "kill-watchdog"
     FREEZE_MACHINE = "freeze-machine"
     """Agent, database and watchdog, for as long as the lease of a primary allows."""
+    STORE_RESTORED = "store-restored"
+    """From a backup that was taken in the first seconds: what was written since is gone."""
+    BLANK_ESTATE = "blank-estate"
+    """Every agent is started anew on an estate file with nothing in it."""
+    LEFT_REFUSING = "left-refusing"
+    """A standby follows nobody, as one is left by a failover that got stuck on its way back and was resolved."""
+    LATE_ORDERS = "late-orders"
+    """What members were ordered in terms that are over is ordered once more: it had been on its way all the time."""
     SWITCHOVER = "switchover"
     """No fault: a person asks for a move, so that faults meet that too."""
 
 
 OF_THE_LEADER = frozenset({Kind.FREEZE_LEADER, Kind.KILL_LEADER})
 OF_ALL = frozenset({Kind.STORE_OUT, Kind.STORE_SLOW})
+SCRIPTED = frozenset({Kind.STORE_RESTORED, Kind.BLANK_ESTATE, Kind.LEFT_REFUSING, Kind.LATE_ORDERS})
+"""What no seed draws: a script says it."""
 OF_THE_WATCHDOG = frozenset({Kind.FREEZE_WATCHDOG, Kind.KILL_WATCHDOG})
 HELD_ONLY = OF_THE_WATCHDOG | {Kind.FREEZE_MACHINE}
 """What needs a primary that is held under a lease."""
@@ -111,7 +123,7 @@ def covered(faults: Sequence[Fault]) -> tuple[Fault, ...]:
 
 def write(random: Random, regions: Sequence[RegionId], *, held: bool = False) -> Script:
     """Return a script for these regions, of which the first one holds the primary, `held` under a lease or not."""
-    kinds = [kind for kind in Kind if held or kind not in HELD_ONLY]
+    kinds = [kind for kind in Kind if kind not in SCRIPTED and (held or kind not in HELD_ONLY)]
     faults: list[Fault] = []
     at = FIRST + random.uniform(0.0, 4.0)
     for _ in range(random.choice((0, 1, 1, 1, 2, 2, 2, 3, 4))):

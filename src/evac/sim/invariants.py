@@ -23,13 +23,14 @@ from evac.core.fold import apply
 from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement, RunKind, StepId, Verb
-from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Started
+from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Settled, Started
 from evac.core.timing import LeaseTiming
 from evac.engine.chain import unlink
 from evac.engine.codec import decode
 from evac.ports import Change
 from evac.sim.databases import Database, Databases
 from evac.sim.members import Effect
+from evac.sim.routers import Router
 from evac.sim.writers import Acknowledged
 
 OUT = frozenset({"stopped", "expired", "device"})
@@ -70,6 +71,8 @@ class Watch:
     first: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something was found."""
     runs: dict[RunId, Run] = field(default_factory=dict)
+    terms: list[int] = field(default_factory=list)
+    """Every term that a run was opened or taken up in, in their order."""
     by_term: dict[int, RunId] = field(default_factory=dict)
     """Which run raised a term."""
     taken_at: dict[RunId, float] = field(default_factory=dict)
@@ -85,6 +88,9 @@ class Watch:
     """Since when the lease that a region had has been another's."""
     touched: dict[RegionId, float] = field(default_factory=dict)
     """Until when a fault could have been felt in a region; infinity while one is on."""
+    routers: Mapping[RegionId, Router] = field(default_factory=dict)
+    _before: dict[RunId, dict[str, str]] = field(default_factory=dict)
+    """How everything stood when a run was opened."""
     _term: int = 0
     _placed: int = 0
     _reigns: dict[int, _Reign] = field(default_factory=dict)
@@ -125,7 +131,7 @@ class Watch:
         return entries
 
     def _leased(self, component: ComponentId, tenure: Tenure) -> None:
-        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, since when."""
+        """S5: who waited a lease out takes it from one that can say yes no more. Note whose it is, and since when."""
         now, region = self.clock(), tenure.region
         self.taken.pop(region, None)
         for node in self.databases.siblings(self.databases.node(component, region)):
@@ -146,16 +152,52 @@ class Watch:
         self.runs[run_id] = run
         match event:
             case Opened():
-                self.by_term[run.term], self.taken_at[run_id] = run_id, self.clock()
+                self._begins(run_id, run.term)
+                self._before[run_id] = self._picture()
                 self._opened(run)
             case Resumed(term=term):
-                self.by_term[term], self.taken_at[run_id] = run_id, self.clock()
+                self._begins(run_id, term)
+            case Settled(outcome=Outcome.ROLLED_BACK):
+                self._as_before(run)
             case Started(step=step, term=term, undo=undo):
                 self._intents[run_id, step, term, undo] += 1
                 if term != run.term:
                     self.broken("S7", f"run {run_id}: {step} was ordered at term {term}, the run is at {run.term}")
             case _:
                 pass
+
+    def _picture(self) -> dict[str, str]:
+        """What a client or another member could notice of each member and router."""
+        whom = {n.where: f"{n.role}, follows {n.upstream}, waits for {n.sync}" for n in self.databases.nodes.values()}
+        return whom | {r.where: f"sends clients to {', '.join(r.sends_to)}" for r in self.routers.values()}
+
+    def _as_before(self, run: Run) -> None:
+        """S8: a run that was rolled back leaves everything as it found it, but what has died or was killed since."""
+        now = self._picture()
+        for where, before in self._before.get(run.id, {}).items():
+            if now[where] != before and not now[where].startswith(MemberRole.STOPPED):
+                self.broken("S8", f"run {run.id} was rolled back, and {where} {now[where]}; before: {before}")
+
+    def _begins(self, run: RunId, term: int) -> None:
+        """S2: no term is used twice, by whatever life of the store."""
+        if term in self.by_term:
+            self.broken("S2", f"run {run} begins term {term}, which was run {self.by_term[term]}'s")
+        self.by_term[term], self.taken_at[run] = run, self.clock()
+        self.terms.append(term)
+
+    def restored(self) -> None:
+        """The store is as a backup was: what the journal says begins anew there, and the terms may not."""
+        self._term = self._placed = 0
+        self.runs = {}
+        self.renewed, self.taken = {}, {}
+        for counted in (self._intents, self._effects, self._promotions):
+            counted.clear()
+
+    @property
+    def primary(self) -> RegionId | None:
+        """Where the primary is; None where there is not exactly one."""
+        there = [n.region for n in self.databases.nodes.values() if n.role is MemberRole.PRIMARY]
+        return there[0] if len(there) == 1 else None
 
     def _opened(self, run: Run) -> None:
         others = [r.id for r in self.active if r.plan.group == run.plan.group and r.id != run.id]
@@ -179,7 +221,7 @@ class Watch:
 
     # what members did
 
-    def changed(self, node: Database, effect: Effect) -> None:
+    def changed(self, node: Database | Router, effect: Effect) -> None:
         """Look at an effect, at the moment before it holds."""
         action = effect.action
         what = f"{'undo of ' if effect.undo else ''}{action.verb} at {node.where}"
@@ -190,15 +232,32 @@ class Watch:
         if run is None or step is None:
             self.broken("S7", f"{what} at term {action.term}, which no run's journal has")
             return
+        if run.settled is not None and run.settled.outcome is Outcome.ROLLED_BACK:
+            self.broken("S8", f"{what} arrived after run {run.id} had been rolled back")
         key = run.id, step, int(action.term), effect.undo
         self._effects[key] += not effect.anew
         if self._effects[key] > self._intents[key]:
             times = f"{self._effects[key]} times, ordered {self._intents[key]} times"
             self.broken("S7", f"{what} by run {run.id}: {times} at term {action.term}")
-        if action.verb is Verb.PROMOTE and not effect.anew:
+        if isinstance(node, Database) and action.verb is Verb.PROMOTE and not effect.anew:
             self._promoted(node, run)
         elif action.verb is Verb.REJOIN:
             self.left.pop(node.region, None)
+
+    def sent(self, router: Router, effect: Effect, weights: Mapping[str, int]) -> None:
+        """S10: a router sends clients somewhere, and only to where the primary is, that nothing holds down."""
+        there = [RegionId(region) for region, weight in weights.items() if weight]
+        if not there:
+            self.broken("S10", f"{router.where} sends clients nowhere")
+        for node in (n for n in self.databases.nodes.values() if n.region in there):
+            if node.role is not MemberRole.PRIMARY or node.region in self.left:
+                how = "was left and not rebuilt" if node.region in self.left else f"is {node.role}"
+                self.broken("S10", f"{router.where} sends clients to {node.region}, where {node.where} {how}")
+
+    def misrouted(self, routers: Collection[Router]) -> str:
+        """S10 and L6: which router sends clients to another region than the primary's; empty if none does."""
+        wrong = (r for r in routers if r.sends_to != (self.primary,))
+        return next((f"{r.where} sends clients to {', '.join(r.sends_to)}" for r in wrong), "")
 
     def kept(self, node: Database, effect: Effect) -> None:
         """Look at a primary that the keeper of its lease takes down or up: up only while the lease is its region's."""
@@ -206,6 +265,8 @@ class Watch:
             self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
         if effect.undo and (node.region in self.taken or node.region not in self.renewed):
             self.broken("S5", f"{node.where} was started, and its lease is another's")
+        for run in self.active:
+            self._before[run.id].pop(node.where, None)  # from here on it is not the run that says how this one stands
 
     def _promoted(self, node: Database, run: Run) -> None:
         self._promotions[run.id] += 1
@@ -265,10 +326,7 @@ class Watch:
 
     @property
     def _synchronous(self) -> bool:
-        return all(
-            c.replication is not None and c.replication.mode is ReplicationMode.SYNC
-            for c in self.estate.components.values()
-        )
+        return all(c.replication.mode is ReplicationMode.SYNC for c in self.estate.components.values() if c.replication)
 
     # what clients were told
 

@@ -40,6 +40,7 @@ class Obedience:
 
     looks_at_the_term: bool = True
     knows_what_is_done: bool = True
+    undoes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Member:
     changed: Callable[[Effect], None]
     """Told of every effect when it happens."""
     obedience: Obedience = field(default_factory=Obedience)
+    given: Callable[[Action, bool], None] = lambda action, undo: None
+    """Told of every order as it comes, and whether it is to undo something."""
     before: dict[Verb, Any] = field(default_factory=dict)
 
     async def check(self) -> tuple[Finding, ...]:
@@ -88,6 +91,7 @@ class Member:
             timeline=node.timeline,
             term=node.term,
             upstream=node.upstream,
+            refuses=standby and node.upstream is None,
             streaming=streams,
             stream_silence=silence if standby else None,
             lag=timedelta() if standby and streams else None,
@@ -125,6 +129,7 @@ class Member:
         return self._receipt(action) if there else None
 
     async def do(self, action: Action) -> Receipt:
+        self.given(action, False)
         match action.verb:
             case Verb.STOP:
                 return await self._stop(action)
@@ -166,6 +171,7 @@ class Member:
                 return self._receipt(action)
 
     async def undo(self, action: Action) -> Receipt:
+        self.given(action, True)
         if action.verb is Verb.STOP:
             if self.node.term > action.term and self.obedience.looks_at_the_term:
                 raise Rejected(f"{self.node.where} has seen term {self.node.term}")
@@ -185,7 +191,8 @@ class Member:
         match action.verb:
             case Verb.REFUSE:
                 self._obey(action, must=must, undo=True)
-                node.turn_to(RegionId(words.args(action)["old"]))
+                if self.obedience.undoes:
+                    node.turn_to(RegionId(words.args(action)["old"]))
             case Verb.FOLLOW:
                 if "before" not in receipt:
                     raise Rejected(f"{node.where}: whom it followed before is not known")

@@ -57,6 +57,8 @@ class Setup:
     script: Script
     held: bool = False
     """Whether the primary is under a lease; an asynchronous one's only."""
+    routed: bool = False
+    """Whether there are routers."""
 
     def holding(self, rules: Rules) -> Holding | None:
         """How the primary is held, if it is."""
@@ -65,6 +67,7 @@ class Setup:
     def __str__(self) -> str:
         how = f"any {self.acks} must acknowledge" if self.acks else "nobody must acknowledge"
         how += ", held under a lease" if self.held else ""
+        how += ", with routers" if self.routed else ""
         return f"seed {self.seed}: {self.regions} regions, {self.mode}, {how}"
 
 
@@ -78,9 +81,20 @@ class Result:
     faults: Counter[str]
     states: frozenset[int]
     """Hashes of the states that were reached."""
-    acknowledged: int
+    acknowledged: Counter[RegionId]
+    """How many writes, by the region whose member said yes."""
     runs: Counter[str]
     """How its runs ended, by kind."""
+    primary: RegionId | None
+    """Where the primary is at the end; None where there is not exactly one."""
+    orphans: int
+    """How many writes were found on a former primary alone, and reported."""
+    called: bool
+    """Whether a person was called at any time."""
+    terms: tuple[int, ...]
+    """The terms that runs were opened or taken up in, in their order."""
+    late: Counter[str]
+    """What became of orders that came late: `refused`, or `obeyed`."""
     trace: tuple[str, ...]
 
     @property
@@ -97,11 +111,14 @@ def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None
     count, how = regions or drawn_regions, mode or drawn_mode
     acks = 0 if how is ReplicationMode.ASYNC else random.choice((1, 2)) if count > THREE_REGIONS else 1
     held = how is ReplicationMode.ASYNC and Random(f"held {seed}").random() < HELD
+    routed = Random(f"routed {seed}").random() < ROUTED
     script = faults.write(Random(f"faults {seed}"), regions_of(count), held=held)
-    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held)
+    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held, routed=routed)
 
 
 THREE_REGIONS = 3
+ROUTED = 0.2
+"""How many simulations have routers."""
 HELD = 0.6
 """How many of the asynchronous primaries are under a lease."""
 

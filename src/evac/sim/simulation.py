@@ -16,11 +16,12 @@ from functools import partial
 from random import Random
 
 from evac.core.decision import CallPerson, Hold
+from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
-from evac.core.plan import SyncSet
+from evac.core.plan import Action, SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
 from evac.engine.codec import encode
@@ -32,11 +33,12 @@ from evac.sim.breaking import Scene, break_
 from evac.sim.cluster import Cluster
 from evac.sim.databases import Database, Databases
 from evac.sim.deadlines import Deadlines
-from evac.sim.estates import GROUP, ORDERS_DB, database_alone
-from evac.sim.faults import HEAL, Fault, Kind
+from evac.sim.estates import GROUP, ORDERS_DB, ORDERS_LB, database_alone
+from evac.sim.faults import BACKED_UP, HEAL, Fault, Kind
 from evac.sim.invariants import Watch
 from evac.sim.members import Effect, Member
 from evac.sim.network import Network
+from evac.sim.routers import Router, RouterMember
 from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace
 from evac.sim.watchdogs import Watchdog
@@ -47,6 +49,8 @@ REST_WITHIN = 150.0
 LOOK_EACH = 1.0
 HELP_AFTER, HELP_EACH = 20.0, 10.0
 """So many seconds after healing a person looks whether evac has called one, and then each so many seconds."""
+GIVEN_MAX = 500
+"""So many orders are kept, to be delivered late."""
 STILL = 3.0
 """For so many seconds a state must hold to be rest."""
 
@@ -71,7 +75,12 @@ class _Simulation:
             random=Random(f"network {what.seed}"),
         )
         self.estate: Estate = database_alone(
-            regions, mode=what.mode, acks=what.acks, detection=rules.detection, held=what.holding(rules)
+            regions,
+            mode=what.mode,
+            acks=what.acks,
+            detection=rules.detection,
+            held=what.holding(rules),
+            routed=what.routed,
         )
         self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
         self.watch = Watch(estate=self.estate, databases=self.databases, clock=time.seconds)
@@ -80,13 +89,19 @@ class _Simulation:
         self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
         self.agents: dict[RegionId, AgentProcess] = {}
         self.watchdogs: dict[RegionId, Watchdog] = {}
+        self.routers: dict[RegionId, Router] = {}
         self.stuck_told: set[RunId] = set()
         self.called: set[str] = set()
         """The groups for which a person was called and is still wanted."""
+        self.ever_called = False
+        self.given: list[tuple[Member, Action, bool]] = []
+        """What members were ordered, and whether it was to undo something."""
+        self.late: Counter[str] = Counter()
         self.states: set[int] = set()
         self.met: Counter[str] = Counter()
         self.deadlines = Deadlines(what=what, rules=rules, watch=self.watch, databases=self.databases)
         self._asked = 0
+        self.watch.routers = self.routers
         self.scene = Scene(
             network=self.network,
             cluster=self.cluster,
@@ -133,6 +148,8 @@ class _Simulation:
 
     def _build(self) -> None:
         regions = self.network.regions
+        if any(f.kind is Kind.STORE_RESTORED for f in self.what.script.faults):
+            asyncio.get_running_loop().call_later(BACKED_UP, self.cluster.back_up, context=time.outside())
         for region in regions:
             node = Database(ORDERS_DB, region, self.databases)
             node.role = MemberRole.PRIMARY if region == regions[0] else MemberRole.STANDBY
@@ -140,11 +157,14 @@ class _Simulation:
             if region == regions[0] and self.what.acks:
                 node.sync = SyncSet(acks=self.what.acks, standbys=tuple(regions[1:]))
             self.databases.nodes[ORDERS_DB, region] = node
+        if self.what.routed:
+            first = {str(region): 100 if region == regions[0] else 0 for region in regions}
+            self.routers.update({r: Router(component=ORDERS_LB, region=r, weights=first) for r in regions})
         self.watchdogs.update(self._held())
         wiring = Wiring(
             estate=self.estate,
             databases=self.databases,
-            members=self._members,
+            members=self._ordered,
             line=self.cluster.line,
             candidate=self.rules.candidate,
             timing=self.rules.timing,
@@ -183,7 +203,7 @@ class _Simulation:
 
     def _members(
         self, region: RegionId, changed: Callable[[Database, Effect], None] | None = None
-    ) -> Mapping[ComponentId, Driver]:
+    ) -> Mapping[ComponentId, Member]:
         return {
             c: Member(
                 node=node,
@@ -193,6 +213,26 @@ class _Simulation:
             )
             for c, node in self.databases.in_region(region).items()
         }
+
+    def _ordered(self, region: RegionId) -> Mapping[ComponentId, Driver]:
+        """The members of a region as its agent has them: each order is kept, so that it can come late."""
+        members = self._members(region)
+        for member in members.values():
+            member.given = partial(self._given, member)
+        if region not in self.routers:
+            return members
+        router = self.routers[region]
+        routes = RouterMember(
+            router=router,
+            network=self.network,
+            changed=partial(self._sent, router),
+            obedience=self.rules.obedience,
+        )
+        return {**members, ORDERS_LB: routes}
+
+    def _given(self, member: Member, action: Action, undo: bool) -> None:
+        if len(self.given) < GIVEN_MAX:
+            self.given.append((member, action, undo))
 
     # what is heard
 
@@ -207,7 +247,12 @@ class _Simulation:
         self.trace.tell("keeper", f"{node.where} {'started' if effect.undo else 'stopped'}: its lease is kept, or lost")
         self._note_state()
 
-    def _changed(self, node: Database, effect: Effect) -> None:
+    def _sent(self, router: Router, effect: Effect, weights: Mapping[str, int]) -> None:
+        """A router sends clients elsewhere."""
+        self.watch.sent(router, effect, weights)
+        self._changed(router, effect)
+
+    def _changed(self, node: Database | Router, effect: Effect) -> None:
         self.watch.changed(node, effect)
         self.trace.tell(
             "effect",
@@ -229,6 +274,7 @@ class _Simulation:
             case DecisionNews(decision=decision):
                 self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
                 if isinstance(decision, CallPerson):
+                    self.ever_called = True
                     self.called.add(decision.group)
                 elif not isinstance(decision, Hold):
                     self.called.discard(decision.group)
@@ -275,9 +321,15 @@ class _Simulation:
         await asyncio.sleep(fault.begins)
         self.trace.tell("fault", str(fault))
         self.met[fault.kind] += 1
-        if fault.kind is Kind.SWITCHOVER:
-            self._wish(Wish.SWITCHOVER, target=fault.other)
-            return
+        match fault.kind:
+            case Kind.SWITCHOVER:
+                return self._wish(Wish.SWITCHOVER, target=fault.other)
+            case Kind.LATE_ORDERS:
+                return await self._deliver_late()
+            case Kind.STORE_RESTORED:
+                self.watch.restored()
+            case _:
+                pass
         self.deadlines.began(fault)
         led = next((a.region for a in self.agents.values() if a.leads), None)
         at_rest = not self._unrest()
@@ -290,6 +342,21 @@ class _Simulation:
             mend()
             self.deadlines.ended(fault)
             self.trace.tell("mended", str(fault))
+
+    async def _deliver_late(self) -> None:
+        """Let what was ordered in terms that are over reach the members now."""
+        for member, action, undo in list(self.given):
+            if action.term >= member.node.term:
+                continue
+            what = f"{member.node.where}: {'undo of ' if undo else ''}{action.verb}, term {action.term}"
+            try:
+                await (member.undo(action) if undo else member.do(action))
+            except EvacError as refusal:
+                self.late["refused"] += 1
+                self.trace.tell("late", f"{what}: {refusal}")
+            else:
+                self.late["obeyed"] += 1
+                self.trace.tell("late", f"{what}: obeyed")
 
     def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
         """Ask as a person does, at a terminal that reaches the store if anybody does; nobody waits for the answer."""
@@ -330,7 +397,7 @@ class _Simulation:
             return f"{len(leaders)} agents lead"
         if active := self.watch.active:
             return f"run {active[0].id} ({active[0].plan.kind}) is under way"
-        return self.watch.rest(GROUP)
+        return self.watch.rest(GROUP) or self.watch.misrouted(self.routers.values())
 
     def _help(self) -> None:
         """Do what evac told a person to do."""
@@ -346,6 +413,7 @@ class _Simulation:
         for watchdog in self.watchdogs.values():
             watchdog.kill()
         for node in self.databases.nodes.values():
+            node.marked = False  # what it was at the end is looked at
             node.kill()
 
     async def _end(self) -> None:
@@ -366,10 +434,15 @@ class _Simulation:
             simulated_s=time.seconds(),
             faults=self.met,
             states=frozenset(self.states),
-            acknowledged=len(self.watch.acknowledged),
+            acknowledged=Counter(yes.node for yes in self.watch.acknowledged),
             runs=Counter(
                 f"{run.plan.kind} {run.settled.outcome if run.settled else 'unsettled'}"
                 for run in self.watch.runs.values()
             ),
+            primary=self.watch.primary,
+            orphans=sum(len(saved.names) for saved in self.databases.saved),
+            called=self.ever_called,
+            terms=tuple(self.watch.terms),
+            late=self.late,
             trace=tuple(self.trace.lines),
         )

@@ -77,3 +77,11 @@ class MemoryStore:
     def _need_open(self) -> None:
         if not self._open:
             raise StoreUnavailable("the store is closed")
+
+
+def restored(records: Collection[Record], *, revision: int, incarnation: str) -> MemoryStore:
+    """Return a store that holds what a backup held, at the revision it had then, with the life of its own it begins."""
+    store = MemoryStore(incarnation=incarnation)
+    store._records = {record.key: record for record in records}
+    store._feed = Feed(revision=revision)
+    return store

@@ -269,6 +269,16 @@ def test_a_rebuild_that_did_not_complete_waits_and_a_move_does_not() -> None:
     assert isinstance(decided(replace(view(ESTATE, DEAD), rejoin_tries=tried)), Move)
 
 
+def test_a_rebuild_is_not_planned_on_what_a_new_primary_said_before_it_was_one() -> None:
+    said = judged(ESTATE)
+    where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
+    before = replace(view(ESTATE, said, where), heard_since={EAST: seconds(-10)}, settled_at={GROUP: said.at})
+    spoken = {key: replace(seen, at=said.at + seconds(1)) for key, seen in before.members.items()}
+    assert isinstance(decided(before), Hold)
+    assert isinstance(decided(replace(before, members=spoken)), Rejoin)
+    assert isinstance(decided(before, after=ESTATE.guard.recover_for.total_seconds()), Rejoin)
+
+
 def test_a_region_that_is_still_away_is_not_rebuilt() -> None:
     where = replace(HERE, primary=WEST, awaiting_rejoin=(EAST,))
     assert isinstance(decided(view(ESTATE, DEAD, where)), Hold)

@@ -352,6 +352,14 @@ def test_who_follows_somebody_or_nobody_known_is_left_where_it_is(about: dict[st
     assert not isinstance(Watch(placement=moved, about={EUROPE: about}).upto(9).decided(), Rejoin)
 
 
+def test_who_was_left_refusing_is_brought_back() -> None:
+    left: dict[RegionId, dict[str, object]] = {EUROPE: {"upstream": None, "streaming": False, "refuses": True}}
+    decision = Watch(placement=with_set(SyncSet(acks=1, standbys=(WEST,))), about=left).upto(12).decided()
+    assert isinstance(decision, Rejoin)
+    assert (decision.region, decision.missed) == (EUROPE, (ORDERS_DB,))
+    assert "it refuses everybody" in decision.reasons[0]
+
+
 def test_who_went_on_where_the_primary_did_not_is_rebuilt() -> None:
     moved = replace(with_set(SyncSet(acks=1, standbys=(EAST,))), primary=WEST)
     watch = Watch(placement=moved, about={WEST: {"timeline": 2}, EAST: {"timeline": 2}})

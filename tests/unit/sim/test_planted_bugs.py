@@ -99,6 +99,11 @@ ITS_ANSWERS_COME_LATE = (
     fault(Kind.FREEZE_AGENT, 10.0, 4.0, region=EAST),
     fault(Kind.CUT, 14.05, 30.0, region=EAST),
 )
+IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER = (
+    fault(Kind.CUT, 12.0, 4.5, region=EAST),
+    fault(Kind.CUT, 30.0, 5.0, region=EAST),
+)
+OF_HELD_PRIMARIES = (THE_PRIMARY_IS_CUT_OFF, ITS_ANSWERS_COME_LATE, IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER)
 ONE_SEES_IT_FAIL = (
     fault(Kind.FREEZE_AGENT, 9.0, 30.0, region=EAST),
     fault(Kind.LINK_CUT, 9.0, 30.0, region=EAST, other=WEST),
@@ -123,6 +128,9 @@ ONE_SEES_IT_FAIL = (
         ),
         pytest.param(Rules(holding=G_IS_A_OF_PRIMARIES), THE_PRIMARY_IS_CUT_OFF, "S5", id="g-is-a-of-primaries"),
         pytest.param(Rules(keeper=KeepsFromTheReply), ITS_ANSWERS_COME_LATE, "S5", id="primary-lease-from-the-reply"),
+        pytest.param(
+            Rules(obedience=Obedience(undoes=False)), IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER, "S8", id="undone-by-name"
+        ),
         pytest.param(Rules(holding=NO_WATCHDOG), THE_PRIMARY_IS_CUT_OFF, "S5", id="no-watchdog"),
     ],
 )
@@ -137,7 +145,7 @@ def test_a_planted_bug_is_found_and_without_it_nothing_is(rules: Rules, script: 
 
 def played(seed: int, script: tuple[Fault, ...], rules: Rules) -> Result:
     """Play a script in three regions, with clocks as far apart as the lease's times allow."""
-    held = script in (THE_PRIMARY_IS_CUT_OFF, ITS_ANSWERS_COME_LATE)
+    held = script in OF_HELD_PRIMARIES
     what = Setup(
         seed=seed,
         regions=3,

@@ -142,6 +142,7 @@ class Observer:
             position=seen.position,
             term=seen.term,
             upstream=upstream_region(seen.upstream, self._peers),
+            refuses=not seen.upstream,
             streaming=seen.receiver == "streaming",
             stream_silence=silence,
             lag=None if seen.beat_age is None else timedelta(seconds=max(seen.beat_age, 0.0)),

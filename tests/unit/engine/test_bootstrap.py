@@ -1,0 +1,71 @@
+"""Where a group is by its members: no term is forgotten, and a record is only overtaken by a later promotion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evac.core.estate import ComponentId, RegionId, ReplicationMode
+from evac.core.observation import Instant, MemberRole, MemberSeen, MemberState
+from evac.core.plan import Placement, Term
+from evac.core.policy import Detection
+from evac.engine.bootstrap import first_placement, highest_term, overtaken
+from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, THREE, WEST, database_alone
+
+ESTATE = database_alone(THREE, mode=ReplicationMode.ASYNC, acks=0, detection=Detection())
+
+
+def members(primary: RegionId, terms: tuple[int | None, ...]) -> dict[tuple[ComponentId, RegionId], MemberSeen]:
+    return {
+        (ORDERS_DB, region): MemberSeen(
+            at=Instant(),
+            component=ORDERS_DB,
+            region=region,
+            state=MemberState(
+                role=MemberRole.PRIMARY if region == primary else MemberRole.STANDBY,
+                writable=region == primary,
+                term=term,
+            ),
+        )
+        for region, term in zip(THREE, terms, strict=True)
+    }
+
+
+def recorded(primary: RegionId, term: int) -> Placement:
+    return Placement(group=GROUP, primary=primary, term=Term(term), sync={})
+
+
+def test_a_store_that_knows_nothing_begins_above_every_term_that_was_ever_obeyed() -> None:
+    assert highest_term(ESTATE, GROUP, {}) == 1
+    assert highest_term(ESTATE, GROUP, members(EAST, (None, None, None))) == 1
+    seen = members(WEST, (3, 5, 7))
+    assert highest_term(ESTATE, GROUP, seen) == 7
+    assert first_placement(ESTATE, GROUP, seen) == recorded(WEST, 7)
+
+
+@pytest.mark.parametrize(
+    ("record", "primary", "terms", "by_members"),
+    [
+        pytest.param(recorded(EAST, 1), WEST, (2, 2, 2), recorded(WEST, 2), id="moved-since"),
+        pytest.param(recorded(EAST, 2), WEST, (3, 2, 3), None, id="seen-late"),
+        pytest.param(recorded(EAST, 1), WEST, (2, None, 2), None, id="its-term-is-not-known"),
+        pytest.param(recorded(EAST, 1), EAST, (4, 4, 4), None, id="where-it-was"),
+        pytest.param(recorded(EAST, 1), EUROPE, (1, 1, 1), None, id="drift"),
+    ],
+)
+def test_a_record_is_overtaken_by_a_primary_of_a_higher_term(
+    record: Placement, primary: RegionId, terms: tuple[int | None, ...], by_members: Placement | None
+) -> None:
+    assert overtaken(record, ESTATE, members(primary, terms)) == by_members
+
+
+def test_two_primaries_overtake_nothing() -> None:
+    seen = members(WEST, (2, 2, 2)) | {
+        key: value for key, value in members(EUROPE, (2, 2, 2)).items() if key[1] == EUROPE
+    }
+    assert overtaken(recorded(EAST, 1), ESTATE, seen) is None
+
+
+def test_a_group_without_state_is_where_its_record_says() -> None:
+    assert overtaken(recorded(WEST, 1), replace(ESTATE, components={}), {}) is None
