@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+import consul_emulator
+import consul_stores
 import pytest
 import zookeeper_ensembles
 from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
@@ -55,12 +57,20 @@ def _ensemble() -> Iterator[Servers]:
         yield servers
 
 
+@pytest.fixture(scope="session", name="emulated")
+def _emulated() -> Iterator[consul_emulator.Running]:
+    """An emulator of Consul's HTTP API, likewise."""
+    with consul_emulator.running() as emulated:
+        yield emulated
+
+
 KINDS = [
     "memory",
     "sqlite",
     "modelled",
     *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three")),
     pytest.param("ensemble", marks=needs_zookeeper),
+    "emulated",
 ]
 
 
@@ -76,6 +86,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             made = modelled().line(EAST)
         case "ensemble":
             made = zookeeper_ensembles.store_at(zookeeper_ensembles.address(request.getfixturevalue("ensemble")))
+        case "emulated":
+            made = consul_stores.store_at(consul_stores.address(request.getfixturevalue("emulated")))
         case cluster:
             made = EtcdStore(address(request.getfixturevalue(cluster)), patience=QUICK)
     yield made

@@ -12,7 +12,7 @@ What this is not: a connection; nothing is read or opened here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -39,7 +39,9 @@ class Form:
     """Without TLS; with TLS it has an `s` more."""
     port: int
     files: tuple[str, ...]
-    """The files that may be named behind the `?`, beside `TLS_FILES`."""
+    """The files that may be named behind the `?`, beside `TLS_FILES`; the first is the one that holds the secret."""
+    words: tuple[str, ...] = ()
+    """What may be named behind the `?` that is no file."""
 
     @property
     def schemes(self) -> tuple[str, str]:
@@ -55,6 +57,7 @@ class Named:
     namespace: str
     user: str | None
     files: Mapping[str, Path]
+    words: Mapping[str, str]
     tls: Tls | None
 
 
@@ -70,12 +73,13 @@ def read_url(text: str, form: Form, *, folder: Path) -> Named:
     parts = _split(rest, form)
     credentials, at, hosts = parts.netloc.rpartition("@")
     user = _user(credentials, form) if at else None
-    files = _files(parts.query, (*form.files, *TLS_FILES), folder)
+    words, files = _behind(parts.query, form, folder)
     return Named(
         endpoints=_endpoints(hosts, form.port),
         namespace=unquote(parts.path).strip("/"),
         user=user,
         files=files,
+        words=words,
         tls=_tls(scheme, form, files),
     )
 
@@ -123,16 +127,21 @@ def _endpoints(hosts: str, default: int) -> tuple[str, ...]:
     return tuple(endpoints)
 
 
-def _files(query: str, known: Sequence[str], folder: Path) -> dict[str, Path]:
+def _behind(query: str, form: Form, folder: Path) -> tuple[dict[str, str], dict[str, Path]]:
+    """Return what stands behind the `?`: the words, and the files."""
+    words: dict[str, str] = {}
     files: dict[str, Path] = {}
+    known = (*form.files, *form.words, *TLS_FILES)
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise ValueError(f"has an unknown part after the ?; there are: {', '.join(known)}")
-        if not value or name in files:
-            raise ValueError(f"needs exactly one path for {name}")
-        path = Path.home() / value[2:] if value.startswith("~/") else Path(value)
-        files[name] = folder / path
-    return files
+        if not value or name in files or name in words:
+            raise ValueError(f"needs exactly one {'value' if name in form.words else 'path'} for {name}")
+        if name in form.words:
+            words[name] = value
+        else:
+            files[name] = folder / (Path.home() / value[2:] if value.startswith("~/") else Path(value))
+    return words, files
 
 
 def _tls(scheme: str, form: Form, files: Mapping[str, Path]) -> Tls | None:
