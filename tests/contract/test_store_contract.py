@@ -34,6 +34,7 @@ from evac.stores.logged import LoggedStore
 from evac.stores.memory import MemoryStore
 from evac.stores.rules import VALUE_BYTES_MAX
 from evac.stores.sqlite import SqliteStore
+from fakes.grounds import MemoryGround
 
 
 @pytest.fixture(scope="session", name="alone")
@@ -68,6 +69,7 @@ KINDS = [
     "memory",
     "sqlite",
     "modelled",
+    "logged",
     *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three")),
     pytest.param("ensemble", marks=needs_zookeeper),
     "emulated",
@@ -84,6 +86,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             made = await SqliteStore.open(tmp_path / "evac.db")
         case "modelled":
             made = modelled().line(EAST)
+        case "logged":
+            made = LoggedStore(MemoryGround())
         case "ensemble":
             made = zookeeper_ensembles.store_at(zookeeper_ensembles.address(request.getfixturevalue("ensemble")))
         case "emulated":
