@@ -79,6 +79,8 @@ class Datacenter:
     tokens: Mapping[str, str] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     graves: dict[str, int] = field(default_factory=dict)
+    read_only: bool = False
+    """Whether the right to write is taken from all."""
     index: int = 10
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -214,7 +216,9 @@ class _Question(BaseHTTPRequestHandler):
         where = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         if where.get("dc", "dc1") != "dc1":
             raise Refused(500, "No path to datacenter")
-        path = unquote(url.path)
+        path, token, tokens = unquote(url.path), self.headers.get("X-Consul-Token"), self.server.datacenter.tokens
+        if tokens and token is not None and token not in tokens:
+            raise Refused(403, "rpc error making call: ACL not found")
         with self.server.datacenter.changed:
             if path == "/v1/status/leader":
                 return 200, '"127.0.0.1:8300"', None
@@ -241,7 +245,12 @@ class _Question(BaseHTTPRequestHandler):
         operations = json.loads(body)
         if len(operations) > OPERATIONS_MAX:
             raise Refused(413, f"Transaction contains too many operations ({len(operations)} > {OPERATIONS_MAX})")
-        denied = [n for n, operation in enumerate(operations) if not self._may(operation["KV"]["Key"])]
+        reads = ("get", "check-index")
+        denied = [
+            n
+            for n, kv in enumerate(operation["KV"] for operation in operations)
+            if not self._may(kv["Key"]) or (self.server.datacenter.read_only and kv["Verb"] not in reads)
+        ]
         if denied:
             errors = [{"OpIndex": n, "What": "Permission denied: token lacks permission"} for n in denied]
             return 409, {"Results": None, "Errors": errors}, None

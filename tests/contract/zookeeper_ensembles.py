@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +25,8 @@ from evac.stores.logged import LoggedStore, Patience
 from evac.stores.zookeeper import ZookeeperAddress, ZookeeperGround
 
 JAR = Path("/usr/share/java/zookeeper.jar")
+CLASSES = ":".join([str(JAR), "/usr/share/java/slf4j-simple.jar", "/usr/share/java/netty-codec.jar"])
+"""Debian's jar names all that a server needs, but a writer for its log and what TLS needs of netty."""
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 needs_zookeeper = pytest.mark.skipif(
@@ -40,7 +42,8 @@ QUICK = Patience(
 )
 """For loopback, where an answer that takes longer does not come; an election by a busy machine does."""
 TICK_MS = 200
-JAVA = ("java", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+JAVA = ("java", QUIET, "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 """Quick to start, and small."""
 
 
@@ -53,7 +56,6 @@ class Server:
     port: int
     peers: Mapping[int, tuple[int, int]]
     settings: Mapping[str, str] = field(default_factory=dict)
-    flags: Sequence[str] = ()
     listens_on: int = 0
     """The port that shows that it is up; 0: the clients' own."""
     _process: Process | None = None
@@ -67,17 +69,15 @@ class Server:
         return self.folder / "data"
 
     async def start(self) -> None:
-        """Start it, with the data that is there, and return when it takes connections: not yet when it serves."""
+        """Start it unless it runs, with the data that is there. It takes connections then, and may not serve yet."""
+        if self._process is not None and self._process.pid is not None:
+            return
         self.data.mkdir(parents=True, exist_ok=True)
         (self.data / "myid").write_text(f"{self.number}\n")
         (self.folder / "zoo.cfg").write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
-        (self.folder / "log4j.properties").write_text(
-            "log4j.rootLogger=WARN, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
-            "log4j.appender.out.layout=org.apache.log4j.SimpleLayout\n"
-        )
         self._process = Process(
             name=f"ZooKeeper {self.number}",
-            argv=(*JAVA, *self.flags, "-cp", f"{self.folder}:{JAR}", MAIN, str(self.folder / "zoo.cfg")),
+            argv=(*JAVA, "-cp", CLASSES, MAIN, str(self.folder / "zoo.cfg")),
             log=self.folder / "zookeeper.log",
         )
         await self._process.start(ready=lambda _: accepts(self.listens_on or self.port))
@@ -90,7 +90,7 @@ class Server:
             "clientPortAddress": "127.0.0.1",
             "tickTime": str(TICK_MS),
             "initLimit": "50",
-            "syncLimit": "10",
+            "syncLimit": "5",
             "maxSessionTimeout": "60000",
             "admin.enableServer": "false",
             "4lw.commands.whitelist": "srvr",
@@ -166,6 +166,13 @@ async def start(servers: Servers) -> None:
     """Start all at once, and return when they serve."""
     await asyncio.gather(*[server.start() for server in servers.values()])
     await serving(servers)
+
+
+async def mended(servers: Servers) -> None:
+    """Thaw and start what earlier tests have left frozen or killed, and return when all serve."""
+    for server in servers.values():
+        server.thaw()
+    await start(servers)
 
 
 async def kill(servers: Servers) -> None:

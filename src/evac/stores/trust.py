@@ -50,7 +50,7 @@ def read_secret(file: Path | None, *, where: object, what: str) -> str:
         raise StoreUnavailable(f"{where}: no {what}: {file}: {why}; write it there, readable by evac only") from None
 
 
-def say_failure(error: httpx.HTTPError) -> str:
+def say_failure(error: httpx.HTTPError | OSError) -> str:
     """Return what became of a question that was not answered."""
     if isinstance(error, httpx.TimeoutException):
         return "is silent"
@@ -61,7 +61,7 @@ def say_refusal(text: str) -> str:
     """Return why a connection was not made, and which file to look at when that was TLS."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"shows a certificate that is not trusted: {text}; look at ca in the store's URL"
-    if "_ALERT_" in text and any(word in text for word in ("CERTIFICATE", "UNKNOWN_CA")):
+    if "_ALERT_" in text and any(word in text for word in ("CERTIFICATE", "UNKNOWN_CA", "DECRYPT_ERROR")):
         return (
             f"refuses what it is shown: {text}; look at cert and key in the store's URL: whether they are named, have"
             " not expired, and come from an authority that the members trust"

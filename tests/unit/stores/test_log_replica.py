@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evac.core.errors import StoreUnavailable
@@ -36,7 +38,7 @@ class Writer:
         return outcome
 
     def add(self, **put: str) -> Outcome:
-        return self.append(self.words(**put))
+        return self.append(replace(self.words(), put={key: value.encode() for key, value in put.items()}))
 
 
 def test_a_commit_is_read_as_it_was_written() -> None:

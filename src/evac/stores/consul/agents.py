@@ -116,7 +116,7 @@ class Agents:
         current = self._current
         try:
             answer = await self._ask_one(self.address.endpoints[current], method, path, where, content, extra)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # what TLS refuses after its handshake comes as it is
             answer = f"{self.address.endpoints[current]} {say_failure(error)}"
         if isinstance(answer, str) and current == self._current:  # or else another has left it already
             if current == 0:
@@ -168,11 +168,15 @@ class Agents:
             raise StoreUnavailable(f"{self.address}: what is named as its token is empty, or no token")
         return self._token
 
+    def sign_in_anew(self) -> None:
+        """Read the token anew with the next question: this one may not do what was asked."""
+        self._token = None
+
     async def answering(self) -> int:
         """Return how many agents answer, and know a leader."""
 
         async def answers(endpoint: str) -> bool:
-            with suppress(httpx.HTTPError, StoreUnavailable):
+            with suppress(httpx.HTTPError, OSError, StoreUnavailable):
                 answer = await self._ask_one(endpoint, "GET", "status/leader", {}, b"", 0)
                 return not isinstance(answer, str) and bool(answer.said)
             return False

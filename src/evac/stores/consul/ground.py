@@ -213,6 +213,7 @@ class ConsulGround:
             return set()
         errors = (answer.said or {}).get("Errors") or ()
         if denied := [str(error["What"]) for error in errors if "ermission denied" in str(error["What"])]:
+            self.agents.sign_in_anew()
             raise StoreUnavailable(f"{self}: {denied[0]}; give the token a policy to write {self._root}/")
         return {int(error["OpIndex"]) for error in errors}
 

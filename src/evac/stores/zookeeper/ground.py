@@ -194,17 +194,17 @@ class ZookeeperGround:
         raise StoreUnavailable(f"{self}: {folder}/{name} cannot be written: its folder is deleted again and again")
 
     async def names(self, folder: str) -> Collection[str]:
-        return await self._children(f"{self._root}/shelf/{folder}")
+        return await self.children(f"shelf/{folder}")
 
     async def delete(self, folder: str, names: Collection[str]) -> None:
         await self._delete_all([self._shelf(folder, name) for name in names])
 
     async def forget(self, *, before: int) -> None:
-        segments = sorted(int(name) for name in await self._children(f"{self._root}/log") if name.isdecimal())
+        segments = sorted(int(name) for name in await self.children("log") if name.isdecimal())
         for segment in segments:
             if segment < before:
                 for folder in (self._folder(segment), f"{self._root}/shelf/{parts_of(segment)}"):
-                    inside = sorted(await self._children(folder))
+                    inside = sorted(await self.children(folder.removeprefix(f"{self._root}/")))
                     await self._delete_all([f"{folder}/{name}" for name in inside])
                     await self._delete_all([folder])
 
@@ -249,8 +249,9 @@ class ZookeeperGround:
                 self._allowed(result)
         return not any(isinstance(result, Exception) for result in results)
 
-    async def _children(self, path: str) -> list[str]:
-        [answer] = await self.session.ask(lambda client: [client.get_children_async(path)])
+    async def children(self, path: str) -> list[str]:
+        """Return the names of what is under a path below the namespace, in no order."""
+        [answer] = await self.session.ask(lambda client: [client.get_children_async(f"{self._root}/{path}")])
         return self._allowed(answer) or []
 
     async def _delete_all(self, paths: Sequence[str]) -> None:

@@ -61,6 +61,11 @@ class Session:
         self._turning_back: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def current(self) -> str:
+        """The server that is asked first."""
+        return self.address.endpoints[self._current]
+
     async def ask(self, asking: Ask, *, size: int = 0) -> list[Any]:
         """Return what each question was answered: a value, or ZooKeeper's error if that is not about the connection.
 
@@ -292,7 +297,8 @@ class Connection:
         if text.startswith(_FAILED):
             self._soon(lambda: self.end(self._last))
         else:
-            self._last = say_refusal(text)
+            what = text.removeprefix("Connection dropped: ").removeprefix("socket connection error: ")
+            self._last = say_refusal(what)
 
     def end(self, why: str) -> None:
         """Take note that it has ended."""
