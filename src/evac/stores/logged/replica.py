@@ -116,7 +116,7 @@ class Replica:
 
     def under(self, prefix: str) -> tuple[Record, ...]:
         """Return all records under a prefix, sorted by key."""
-        return tuple([self.records[key] for key in sorted(self.records) if key.startswith(prefix)])
+        return tuple([self.records[key] for key in sorted([key for key in self.records if key.startswith(prefix)])])
 
     def conflict(self, expect: Mapping[str, int]) -> str:
         """Return which expectation does not hold, "" if all do."""
@@ -181,13 +181,10 @@ class Replica:
 
     def _forget_what_is_old(self) -> None:
         oldest = self.count - WINDOW
-        for commit, (_, at) in tuple(self._known.items()):
-            if at > oldest:
-                break
-            del self._known[commit]
-        for digest, at in tuple(self._bases.items())[:1]:
-            if at < oldest:
-                del self._bases[digest]
+        while self._known and self._known[first := next(iter(self._known))][1] <= oldest:
+            del self._known[first]
+        if self._bases[first := next(iter(self._bases))] < oldest:  # one more comes with each entry
+            del self._bases[first]
 
     def frozen(self) -> tuple[Json, list[bytes]]:
         """Return all of it as it is now, for `words.pack`."""
