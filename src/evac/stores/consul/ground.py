@@ -30,6 +30,8 @@ from evac.stores.consul.agents import Agents, Answer
 from evac.stores.logged.ground import Entry, Gone, Kept, Place, Sealed, parts_of
 from evac.stores.logged.store import Patience
 
+MINE_MAX = 256
+"""So many entries of this process are remembered until they are read."""
 FETCHED_AT_ONCE = 32
 """Entries read in one transaction; Consul takes 64 operations, newer ones 128."""
 ROUNDS_MAX = 4
@@ -56,6 +58,8 @@ class ConsulGround:
         """The newest segment that is known, and the index at which that was written."""
         self._seen: tuple[int, dict[str, int]] = (0, {})
         """A segment, and the names in it that were read, with where they stand."""
+        self._mine: dict[str, tuple[int, bytes]] = {}
+        """What was appended here and not read yet: where it stands, and what it is. So it need not be fetched."""
         self._index = 1
         """Consul's index of the newest list of names."""
 
@@ -63,19 +67,25 @@ class ConsulGround:
         return str(self.address)
 
     async def append(self, segment: int, content: bytes) -> None:
-        name = secrets.token_hex(8)
+        name, written = secrets.token_hex(8), _ENTRY + content
         for _ in range(ROUNDS_MAX):
             number, index = await self._newest_segment(at_least=segment)
             if number != segment:
                 raise Sealed(number)
-            wrong = await self._transact(
-                _check(f"{self._root}/segment", index),
-                _create(f"{self._folder(segment)}{name}", _ENTRY + content),
+            done, wrong = await self._transact(
+                _check(f"{self._root}/segment", index), _create(f"{self._folder(segment)}{name}", written)
             )
+            if done:
+                self._remember(name, int(done[-1]["KV"]["ModifyIndex"]), written)
             if 0 not in wrong:
                 return  # if the entry's name was taken, an earlier sending came through
             self._newest = None
         raise StoreUnavailable(f"{self}: its newest segment changed {ROUNDS_MAX} times while one entry was written")
+
+    def _remember(self, name: str, index: int, written: bytes) -> None:
+        if len(self._mine) >= MINE_MAX:
+            self._mine.clear()
+        self._mine[name] = index, written
 
     async def seal(self, segment: int) -> None:
         number, index = await self._newest_segment(at_least=segment)
@@ -112,7 +122,9 @@ class ConsulGround:
             self._seen = place.segment, {}
         seen, found = self._seen[1], list[Entry]()
         new = [name for name in names if seen.get(name, place.position + 1) > place.position]
-        for name, index, content in await self._fetch(place.segment, new):
+        mine = [(name, *self._mine.pop(name)) for name in new if name in self._mine]
+        unread = [name for name in new if name not in {name for name, _, _ in mine}]
+        for name, index, content in [*mine, *await self._fetch(place.segment, unread, fresh=fresh)]:
             seen[name] = index
             if index > place.position and not content.startswith(_FIRST):
                 found.append(_entry(place.segment, name, index, content))
@@ -124,13 +136,13 @@ class ConsulGround:
         if held is not None or place.position:
             raise Gone(self._folder(place.segment))
 
-    async def _fetch(self, segment: int, names: Sequence[str]) -> list[tuple[str, int, bytes]]:
+    async def _fetch(self, segment: int, names: Sequence[str], *, fresh: bool) -> list[tuple[str, int, bytes]]:
         """Return entries as they are: name, place and content. Raises `Gone` when one is not there."""
         found = []
         for at in range(0, len(names), FETCHED_AT_ONCE):
             some = names[at : at + FETCHED_AT_ONCE]
             operations = [_operation("get", f"{self._folder(segment)}{name}") for name in some]
-            answer = await self._ask_for(operations, where=_FRESH)
+            answer = await self._ask_for(operations, where=_FRESH if fresh else None)
             results = (answer.said or {}).get("Results") or ()
             if answer.status != 200 or len(results) != len(some):
                 raise Gone(self._folder(segment))
@@ -206,16 +218,16 @@ class ConsulGround:
         answer = await self.agents.ask("GET", f"kv/{folder}", where=where)
         return [str(key).removeprefix(folder) for key in answer.said or ()], max(answer.index, 1)
 
-    async def _transact(self, *operations: Any) -> set[int]:
-        """Do all of some operations or none; return which of them stood in the way, none if all was done."""
+    async def _transact(self, *operations: Any) -> tuple[Sequence[Any], set[int]]:
+        """Do all of some operations or none; return what came of them, and which of them stood in the way."""
         answer = await self._ask_for(operations)
         if answer.status == 200:
-            return set()
+            return (answer.said or {}).get("Results") or (), set()
         errors = (answer.said or {}).get("Errors") or ()
         if denied := [str(error["What"]) for error in errors if "ermission denied" in str(error["What"])]:
             self.agents.sign_in_anew()
             raise StoreUnavailable(f"{self}: {denied[0]}; give the token a policy to write {self._root}/")
-        return {int(error["OpIndex"]) for error in errors}
+        return (), {int(error["OpIndex"]) for error in errors}
 
     async def _ask_for(self, operations: Sequence[Any], *, where: Mapping[str, str] | None = None) -> Answer:
         return await self.agents.ask("PUT", "txn", where=where, content=json.dumps(operations).encode())
