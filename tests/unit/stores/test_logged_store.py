@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change
+from evac.ports import Change, Record
 from evac.stores.logged import LoggedStore, Patience
-from evac.stores.logged.ground import PART_BYTES_MAX
+from evac.stores.logged.ground import PART_BYTES_MAX, Entry, Place
 from evac.stores.logged.snapshots import FOLDER, NEWEST
-from evac.stores.logged.store import COMMIT_BYTES_MAX, SEGMENT_ENTRIES
+from evac.stores.logged.store import COMMIT_BYTES_MAX, OWN, RESTORED_BY_HAND, SEGMENT_ENTRIES
 from evac.stores.logged.upkeep import HISTORY, Upkeep, size
 from evac.stores.rules import VALUE_BYTES_MAX
 from fakes.grounds import MemoryGround, Mishap
@@ -258,6 +258,23 @@ async def test_a_note_of_an_earlier_process_tells_of_a_restore_between_the_two(t
     await without.close()
 
 
+async def test_whoever_restores_a_ground_can_say_so() -> None:
+    async with stores(1) as (store,):
+        await store.commit(expect={}, put={"a": b"1"})
+        born, ground = await store.incarnation(), ground_of(store)
+        await ground.put(OWN, RESTORED_BY_HAND, b"")
+        late = LoggedStore(ground.beside())
+        with pytest.raises(StoreUnavailable, match="restored from a backup"):
+            await late.get("a")
+        assert await late.incarnation() not in ("", born)
+        assert await ground.names(OWN) == []
+        again = LoggedStore(ground.beside())
+        assert await again.incarnation() == await late.incarnation()
+        assert await values(again) == {"a": b"1"}
+        for each in (late, again):
+            await each.close()
+
+
 async def test_a_store_that_was_emptied_is_another_life() -> None:
     async with stores(1) as (store,):
         empty = ground_of(store).backup()
@@ -352,3 +369,65 @@ async def watched(store: LoggedStore, *, after: int) -> list[Change]:
             if change.key == "end":
                 break
     return seen
+
+
+class Breaking(MemoryGround):
+    """Breaks in ways that no ground should, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = asyncio.Event()
+        self.reads: list[asyncio.Event | StoreUnavailable] = []
+        """What the next reads wait for when they have read, or fail with."""
+
+    async def wait(self, after: Place) -> None:
+        await self.broken.wait()
+        raise RuntimeError("a mistake in a ground")
+
+    async def read(self, after: Place, *, fresh: bool) -> Sequence[Entry]:
+        found, what = await super().read(after, fresh=fresh), self.reads.pop(0) if self.reads else None
+        match what:
+            case None:
+                return found
+            case StoreUnavailable():
+                raise what
+            case asyncio.Event():
+                await what.wait()
+                return found
+
+
+async def test_a_mistake_in_a_ground_ends_watches_loudly_and_the_next_one_goes_on() -> None:
+    ground = Breaking()
+    async with stores(1, ground) as (store,):
+        start = await store.revision()
+        watching = asyncio.create_task(take(store, "", after=start, count=1))
+        await asyncio.sleep(0.01)
+        ground.broken.set()
+        with pytest.raises(StoreUnavailable, match="not followed any more: RuntimeError"):
+            await watching
+        ground.broken.clear()
+        again = asyncio.create_task(take(store, "", after=await store.revision(), count=1))
+        await asyncio.sleep(0)
+        await store.commit(expect={}, put={"a": b""})
+        assert [change.key for change in await again] == ["a"]
+
+
+async def test_a_read_that_failed_stands_for_no_other() -> None:
+    ground = Breaking()
+    async with stores(1, ground) as (store,):
+        await store.commit(expect={}, put={"a": b"1"})
+        other = LoggedStore(ground.beside())
+        slow = asyncio.Event()
+        ground.reads = [slow, StoreUnavailable("no answer")]
+        first = asyncio.create_task(store.get("a"))
+        await asyncio.sleep(0.01)
+        await other.commit(expect={}, put={"a": b"2"})
+        failing, late = asyncio.create_task(store.get("a")), asyncio.create_task(store.get("a"))
+        await asyncio.sleep(0)
+        slow.set()
+        old, failed, new = await asyncio.gather(first, failing, late, return_exceptions=True)
+        assert isinstance(failed, StoreUnavailable)
+        assert isinstance(old, Record)
+        assert isinstance(new, Record)
+        assert (old.value, new.value) == (b"1", b"2")
+        await other.close()

@@ -40,6 +40,8 @@ COMMIT_BYTES_MAX = 16 * 1024 * 1024
 """The largest commit, as it is written."""
 GIVEN_UP_MAX = 256
 """So many commits are remembered that may still happen; by then the oldest is void for its age (`replica.WINDOW`)."""
+OWN, RESTORED_BY_HAND = "own", "restored"
+"""The shelf's folder and name by which whoever restores a ground says so."""
 PARTING = timedelta(seconds=1)
 """How long closing may take to tidy up."""
 
@@ -89,8 +91,8 @@ class LoggedStore:
         self._replica: Replica | None = None
         self._feed = Feed(revision=0)
         self._reading = asyncio.Lock()
-        self._reads_begun = 0
-        """Of those that were fresh."""
+        self._reads_begun = self._reads_done = 0
+        """Of those that were fresh: how many were begun, and which was the last that was done."""
         self._waited: dict[str, Outcome | None] = {}
         """This process's commits that are under way, and what became of them."""
         self._given_up: dict[str, None] = {}
@@ -157,6 +159,7 @@ class LoggedStore:
         self._need_open()
         if self._follower is None:
             self._follower = asyncio.create_task(self._follow(), name="log followed")
+            self._follower.add_done_callback(self._stop_following)
         async with aclosing(self._feed.follow(prefix, after=after)) as changes:
             async for change in changes:
                 yield change
@@ -207,7 +210,7 @@ class LoggedStore:
         life, mine = self._lives, self._reads_begun + 1
         async with self._reading:
             self._need_open()
-            read = fresh and self._reads_begun >= mine
+            read = fresh and self._reads_done >= mine
             if self._replica is None or not (read or self._waited.get(until)):
                 await self._read_on(fresh=fresh)
         if self._lives != life:
@@ -215,16 +218,22 @@ class LoggedStore:
 
     async def _read_on(self, *, fresh: bool) -> None:
         self._reads_begun += fresh
-        if self._replica is None:
-            return await self._read_anew()
+        mine = self._reads_begun
         try:
-            for entry in await self.ground.read(self._replica.place, fresh=fresh):
-                outcome = await self._apply(self._replica, entry)
-                if outcome is not None:
-                    self._hear(outcome)
+            await (self._read_anew() if self._replica is None else self._read_after(self._replica, fresh=fresh))
         except Gone:
-            await (self._read_anew() if fresh else self._read_on(fresh=True))
+            if not fresh:
+                return await self._read_on(fresh=True)
+            await self._read_anew()
+        if fresh:
+            self._reads_done = mine
         return None
+
+    async def _read_after(self, replica: Replica, *, fresh: bool) -> None:
+        for entry in await self.ground.read(replica.place, fresh=fresh):
+            outcome = await self._apply(replica, entry)
+            if outcome is not None:
+                self._hear(outcome)
 
     async def _apply(self, replica: Replica, entry: Entry) -> Outcome | None:
         if entry.content is None:
@@ -257,8 +266,9 @@ class LoggedStore:
                 break
         else:
             raise StoreUnavailable(f"{self.ground}: what was written is not there to be read; see its log")
+        declared = await self.ground.get(OWN, RESTORED_BY_HAND) is not None
         self._replica = replica
-        if replica.contradicts(noted) or (contradicted and replica.born == noted.born):
+        if declared or replica.contradicts(noted) or (contradicted and replica.born == noted.born):
             self._begin_anew("")
         elif self._born is not None and self._born != replica.born:
             self._begin_anew(replica.born)
@@ -348,6 +358,7 @@ class LoggedStore:
                 outcome = await self._say(life=self._lives, birth=birth)
                 if outcome.verdict is not Verdict.VOID:  # this one's, or that of another who was first
                     self._born, self._unborn = self.replica.born, False
+                    await self.ground.delete(OWN, [RESTORED_BY_HAND])
         raise StoreUnavailable(f"{self.ground}: its birth record came too late {ROUNDS_MAX} times; try again")
 
     def _begin_anew(self, born: str) -> None:
@@ -375,6 +386,13 @@ class LoggedStore:
             except StoreUnavailable:
                 self._abreast = False
                 await asyncio.sleep(self.patience.pause(self.chance))
+
+    def _stop_following(self, follower: asyncio.Task[None]) -> None:
+        """Tell all watches when nothing brings them changes any more, whatever the reason."""
+        self._abreast, self._follower = False, None
+        if not follower.cancelled():
+            self._feed.close(f"the log is not followed any more: {follower.exception()!r}")
+            self._feed = Feed(revision=self.replica.revision)
 
     def _need_open(self) -> None:
         if self._closed:

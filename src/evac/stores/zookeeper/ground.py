@@ -30,7 +30,7 @@ from typing import Any
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.stores.logged.ground import Entry, Gone, Kept, Place, Sealed, parts_of
-from evac.stores.logged.store import Patience
+from evac.stores.logged.store import OWN, Patience
 from evac.stores.zookeeper.address import ZookeeperAddress
 from evac.stores.zookeeper.session import Session
 
@@ -266,7 +266,7 @@ class ZookeeperGround:
         """Make what a log begins with, as far as it is not there."""
         parts = self._root.split("/")[1:]
         above = ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
-        await self._create_all([*above, f"{self._root}/log", f"{self._root}/shelf"])
+        await self._create_all([*above, f"{self._root}/log", f"{self._root}/shelf", f"{self._root}/shelf/{OWN}"])
 
         def asking(client: Any) -> Sequence[Any]:
             transaction = client.transaction()
