@@ -28,7 +28,8 @@ from evac.stores.consul.address import ConsulAddress
 from evac.stores.logged.store import Patience
 from evac.stores.trust import KEEPALIVE, read_secret, say_failure, trusting
 
-CONNECTIONS_MAX = 256
+CONNECTIONS_MAX = 64
+"""Consul takes 200 of one address, by default."""
 SLOWEST_BYTES_PER_S = 512 * 1024
 """How slowly a question may be sent before its agent counts as silent."""
 INDEX = "X-Consul-Index"

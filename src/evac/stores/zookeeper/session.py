@@ -33,6 +33,8 @@ SLOWEST_BYTES_PER_S = 512 * 1024
 """How slowly a question may be sent before its server counts as silent."""
 TICK_MAX_S = 4.0
 """The shortest session that a server with ZooKeeper's own default settings grants (two ticks of two seconds)."""
+WORDS_MAX = 300
+"""So much of what kazoo says is told."""
 _FAILED = "Failed connecting"
 """How the line begins by which kazoo tells its log that it has given up."""
 
@@ -139,7 +141,11 @@ class Session:
                 self._part(self._connection)
                 self._connection = None
             if self._connection is None:
-                self._connection = await self._connect(self.address.endpoints[self._current])
+                made = await self._connect(self.address.endpoints[self._current])
+                if self._closed:
+                    self._part(made)
+                    raise Lost("the store is closed")
+                self._connection = made
                 self._turn_back_later()
             return self._connection
 
@@ -298,7 +304,7 @@ class Connection:
             self._soon(lambda: self.end(self._last))
         else:
             what = text.removeprefix("Connection dropped: ").removeprefix("socket connection error: ")
-            self._last = say_refusal(what)
+            self._last = say_refusal(what[:WORDS_MAX])
 
     def end(self, why: str) -> None:
         """Take note that it has ended."""
