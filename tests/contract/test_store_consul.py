@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Iterator
@@ -78,6 +79,21 @@ async def test_a_commit_whose_answer_was_lost_is_done_once_and_no_conflict_with_
         assert (record.value, record.version) == (b"2", second)
         with pytest.raises(Conflict):
             await store.commit(expect={"a": first}, put={"a": b"3"})
+
+
+async def test_whoever_has_less_patience_than_the_store_leaves_a_silent_agent_all_the_same(emulated: Running) -> None:
+    store = store_at(address(emulated), patience=replace(QUICK, attempt=timedelta(seconds=30)))
+    await store.commit(expect={}, put={"a": b"1"})
+    emulated.faults[0].speaking.clear()
+    tries = 0
+    while tries < 10:
+        tries += 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.6):
+                await store.commit(expect={}, put={"a": b"2"})
+                break
+    assert tries < 10
+    await store.close()
 
 
 async def test_without_a_leader_it_is_unavailable_and_what_was_given_up_is_decided_by_the_next_commit(

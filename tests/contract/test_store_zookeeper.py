@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import threading
@@ -155,6 +156,25 @@ async def test_a_commit_that_was_given_up_is_void_once_the_next_one_is_made(shak
         record = await store.get("view")
         assert record is not None
         assert record.value == b"new"
+
+
+async def test_whoever_has_less_patience_than_the_store_leaves_a_frozen_server_all_the_same(shaken: Servers) -> None:
+    await mended(shaken)
+    leads = await leader(shaken)
+    frozen = next(n for n in shaken if n != leads)
+    store = store_at(address(first(frozen, shaken)), patience=replace(QUICK, attempt=timedelta(seconds=30)))
+    await store.commit(expect={}, put={"a": b"1"})
+    shaken[frozen].freeze()
+    tries = 0
+    while tries < 20:
+        tries += 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.7):
+                await store.commit(expect={}, put={"a": b"2"})
+                break
+    assert tries < 20
+    shaken[frozen].thaw()
+    await store.close()
 
 
 async def test_many_writers_in_many_processes_lose_nothing_and_see_the_same(shaken: Servers) -> None:

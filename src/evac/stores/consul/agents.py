@@ -114,16 +114,26 @@ class Agents:
     ) -> Answer | str:
         """Return the current agent's answer, or why it gave none; then the next one is the current one."""
         self._turn_back()
-        current = self._current
+        current, loop = self._current, asyncio.get_running_loop()
+        began = loop.time()
         try:
             answer = await self._ask_one(self.address.endpoints[current], method, path, where, content, extra)
         except (httpx.HTTPError, OSError) as error:  # what TLS refuses after its handshake comes as it is
             answer = f"{self.address.endpoints[current]} {say_failure(error)}"
-        if isinstance(answer, str) and current == self._current:  # or else another has left it already
+        except asyncio.CancelledError:
+            if loop.time() - began >= self.patience.suspicion.total_seconds() + extra:
+                self._leave(current)
+            raise
+        if isinstance(answer, str):
+            self._leave(current)
+        return answer
+
+    def _leave(self, current: int) -> None:
+        """Let the next agent be the current one, unless another question has left this one already."""
+        if current == self._current:
+            self._current = (current + 1) % len(self.address.endpoints)
             if current == 0:
                 self._left_at = asyncio.get_running_loop().time()
-            self._current = (current + 1) % len(self.address.endpoints)
-        return answer
 
     def _turn_back(self) -> None:
         """Ask the agent named first again, after a while: it is the nearest."""

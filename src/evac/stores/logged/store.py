@@ -59,6 +59,8 @@ class Patience:
     """How long one member may keep silent before another one is asked; longer for what takes long to send."""
     whole: timedelta = timedelta(seconds=6)
     """How long members are asked one after another; then the store counts as unavailable."""
+    suspicion: timedelta = timedelta(milliseconds=500)
+    """How long a member must have kept silent to be left when whoever asks has lost patience itself."""
     look: timedelta = timedelta(seconds=10)
     """After so long a watch looks whether something came, though nothing was told."""
     back: timedelta = timedelta(seconds=10)

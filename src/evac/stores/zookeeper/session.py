@@ -95,7 +95,7 @@ class Session:
 
     async def _ask_current(self, asking: Ask, sending: float) -> list[Any] | str:
         """Return the current server's answers, or why it gave none; then the next one is the current one."""
-        connection, current = None, self._current
+        connection, current, began = None, self._current, self._loop.time()
         try:
             async with asyncio.timeout(self.patience.attempt.total_seconds() + sending):
                 connection = await self._connected()
@@ -104,8 +104,11 @@ class Session:
             why = "is silent"
         except Lost as lost:
             why = str(lost)
-        if connection is self._connection and current == self._current:  # or else another has left it already
-            self._leave()
+        except asyncio.CancelledError:
+            if self._loop.time() - began >= self.patience.suspicion.total_seconds() + sending:
+                self._leave(connection, current)
+            raise
+        self._leave(connection, current)
         return f"{self.address.endpoints[current]} {why}"
 
     async def hear(self, asking: Callable[[Any, Callable[[object], None]], Any]) -> None:
@@ -162,8 +165,10 @@ class Session:
     def _password(self) -> str:
         return read_secret(self.address.password_file, where=self.address, what="password")
 
-    def _leave(self) -> None:
-        """Let the next server be the current one."""
+    def _leave(self, connection: Connection | None, current: int) -> None:
+        """Let the next server be the current one, unless another has left it already."""
+        if connection is not self._connection or current != self._current:
+            return
         if self._connection is not None:
             self._part(self._connection)
         self._connection = None
