@@ -82,7 +82,7 @@ lock: ## lock the dependencies anew: versions and hashes, no addresses
 	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --extra lab --extra build pyproject.toml -o requirements/lab.lock
 	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --extra lab --extra dev --extra build -c requirements/lab.lock pyproject.toml -o requirements/dev.lock
+	  --no-emit-index-url --extra lab --extra zookeeper --extra dev --extra build -c requirements/lab.lock pyproject.toml -o requirements/dev.lock
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) build .evac .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

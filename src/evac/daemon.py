@@ -8,11 +8,10 @@ decides anything; nothing elsewhere knows which store, clock or driver it was gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,8 @@ from evac.engine.switching import Switch, SwitchingMember
 from evac.engine.watchdog import WatchdogLine
 from evac.places import open_place
 from evac.ports import Clock, Driver, Place, Store, Surroundings, Watchable
-from evac.stores.etcd import EtcdAddress, EtcdStore, is_leader_near, keep_leader_near, keep_small
+from evac.stores.etcd import EtcdStore, keep_leader_near
+from evac.stores.opening import StoreAddress, keeping_small, nearness, open_at
 from evac.stores.sqlite import SqliteStore
 
 _log = structlog.get_logger(__name__)
@@ -48,8 +48,6 @@ _log = structlog.get_logger(__name__)
 STORE_AGAIN = timedelta(seconds=1)
 """How long until a store that did not answer is tried again."""
 DATABASE = "evac.db"
-WITNESS = "etcd.seen.json"
-"""How far this machine has seen a store on etcd come: so a restore from a backup is noticed."""
 KEEP = "kept"
 """The folder for what must not be lost: orphaned writes, saved before an old primary is rebuilt."""
 SIGNING_KEY = "signing.key"
@@ -72,14 +70,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_store(state: Path, address: EtcdAddress | None = None) -> AsyncIterator[Store]:
+async def open_store(state: Path, address: StoreAddress | None = None) -> AsyncIterator[Store]:
     """Open the estate's store: at an address, or the file in its state folder, which is made if it is not there.
 
     Raises `StoreUnavailable`, saying what to look at.
     """
     if address is None:
         await _make(state)
-    store = await SqliteStore.open(state / DATABASE) if address is None else EtcdStore(address, witness=state / WITNESS)
+    store = await SqliteStore.open(state / DATABASE) if address is None else open_at(address, state=state)
     try:
         yield store
     finally:
@@ -168,8 +166,7 @@ async def _side_by_side(parts: Iterable[Coroutine[Any, Any, None]]) -> AsyncIter
 
 
 def _upkeep(world: World) -> list[Coroutine[Any, Any, None]]:
-    small = [keep_small(world.store, clock=world.clock)] if isinstance(world.store, EtcdStore) else []
-    return [_make_signer_known(world), *small]
+    return [_make_signer_known(world), *keeping_small(world.store, clock=world.clock)]
 
 
 async def _make_signer_known(world: World) -> None:
@@ -233,14 +230,14 @@ async def running_agent(
     Raises `EstateError` when it has no store that all regions share.
     """
     if loaded.store is None:
-        where = "name it in the estate (store: etcd://…) or behind --store"
+        where = "name it in the estate (store: etcd://…, zookeeper://… or consul://…) or behind --store"
         reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
         raise EstateError((reason,))
     async with _signing_world(loaded, state=state, only=region) as world:
         keepers = _keepers(world, region)
         controller = _controller(world, announce, name=name)
         candidate = Candidate(
-            name=name, region=region, store=world.store, clock=world.clock, favoured=_favoured(world.store)
+            name=name, region=region, store=world.store, clock=world.clock, favoured=nearness(world.store)
         )
 
         async def lead(mine: Leader) -> None:
@@ -260,11 +257,6 @@ async def running_agent(
         ]
         async with _side_by_side(parts):
             yield
-
-
-def _favoured(store: Store) -> Callable[[], Awaitable[bool]] | None:
-    """Who is near the store's own leader would lead with fewer round trips than others."""
-    return partial(is_leader_near, store) if isinstance(store, EtcdStore) else None
 
 
 def _keepers(world: World, region: RegionId) -> Mapping[ComponentId, Keeper]:

@@ -69,13 +69,13 @@ def lasting(count: int) -> Iterator[Members]:
     with tempfile.TemporaryDirectory(prefix="evac-etcd-") as folder:
         members = etcd.laid_out(Path(folder), regions=[f"region-{n}" for n in range(1, count + 1)])
         try:
-            _apart(start())
+            apart(start())
             yield members
         finally:
-            _apart(kill())
+            apart(kill())
 
 
-def _apart(doing: Coroutine[None, None, None]) -> None:
+def apart(doing: Coroutine[None, None, None]) -> None:
     """Do it in an event loop of its own, also when one runs here."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, doing).result()

@@ -15,8 +15,12 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+import consul_emulator
+import consul_stores
 import pytest
+import zookeeper_ensembles
 from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
+from zookeeper_ensembles import Servers, needs_zookeeper
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Store
@@ -26,9 +30,11 @@ from evac.sim.network import Network
 from evac.stores.etcd import EtcdStore
 from evac.stores.etcd.wire import COMPACT
 from evac.stores.feed import KEPT_MAX
+from evac.stores.logged import LoggedStore
 from evac.stores.memory import MemoryStore
 from evac.stores.rules import VALUE_BYTES_MAX
 from evac.stores.sqlite import SqliteStore
+from fakes.grounds import MemoryGround
 
 
 @pytest.fixture(scope="session", name="alone")
@@ -45,7 +51,29 @@ def _three() -> Iterator[Members]:
         yield members
 
 
-KINDS = ["memory", "sqlite", "modelled", *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three"))]
+@pytest.fixture(scope="session", name="ensemble")
+def _ensemble() -> Iterator[Servers]:
+    """A ZooKeeper of three servers, likewise."""
+    with zookeeper_ensembles.lasting(3) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session", name="emulated")
+def _emulated() -> Iterator[consul_emulator.Running]:
+    """An emulator of Consul's HTTP API, likewise."""
+    with consul_emulator.running() as emulated:
+        yield emulated
+
+
+KINDS = [
+    "memory",
+    "sqlite",
+    "modelled",
+    "logged",
+    *(pytest.param(kind, marks=needs_etcd) for kind in ("alone", "three")),
+    pytest.param("ensemble", marks=needs_zookeeper),
+    "emulated",
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -58,6 +86,12 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             made = await SqliteStore.open(tmp_path / "evac.db")
         case "modelled":
             made = modelled().line(EAST)
+        case "logged":
+            made = LoggedStore(MemoryGround())
+        case "ensemble":
+            made = zookeeper_ensembles.store_at(zookeeper_ensembles.address(request.getfixturevalue("ensemble")))
+        case "emulated":
+            made = consul_stores.store_at(consul_stores.address(request.getfixturevalue("emulated")))
         case cluster:
             made = EtcdStore(address(request.getfixturevalue(cluster)), patience=QUICK)
     yield made
@@ -146,7 +180,7 @@ async def test_a_watch_yields_every_change_in_order_also_those_before_it_began(s
 async def test_a_watch_too_far_behind_is_told_so(store: Store) -> None:
     await store.commit(expect={}, put={"a": b""})
     match store:
-        case MemoryStore():
+        case MemoryStore() | LoggedStore():
             store._feed.skip(await store.revision() + KEPT_MAX + 1)
         case SqliteStore():
             for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 from etcd_clusters import QUICK, Members, address, leader, needs_etcd, opened
+from store_trials import Watcher, losing_replies, write
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.engine.clock import BootClock
 from evac.lab.servers import etcd, process
 from evac.lab.servers.authority import Authority
-from evac.ports import Change
 from evac.stores.etcd import EtcdAddress, EtcdStore, draw_leader, is_leader_near, upkeep
 from evac.stores.etcd.address import Tls
 from evac.stores.etcd.store import PAGE
@@ -33,47 +33,6 @@ async def cluster(folder: Path, count: int = 3, *, flags: tuple[str, ...] = ()) 
     async with etcd.running(etcd.laid_out(folder, regions=regions, flags=flags)) as members:
         await leader(members)
         yield members
-
-
-class Watcher:
-    """Reads a watch to whatever end, in a task of its own."""
-
-    def __init__(self, store: EtcdStore, prefix: str, *, after: int) -> None:
-        self.seen: list[Change] = []
-        self.task = asyncio.create_task(self._read(store, prefix, after))
-        self._came = asyncio.Event()
-
-    async def _read(self, store: EtcdStore, prefix: str, after: int) -> None:
-        try:
-            async with aclosing(store.watch(prefix, after=after)) as changes:
-                async for change in changes:
-                    self.seen.append(change)
-                    self._came.set()
-        finally:
-            self._came.set()
-
-    async def until(self, count: int) -> None:
-        """Wait until so many changes have come; a watch that ended before says why."""
-        async with asyncio.timeout(20):
-            while len(self.seen) < count:
-                if self.task.done():
-                    await self.task
-                self._came.clear()
-                await self._came.wait()
-
-    async def end(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-
-
-async def write(store: EtcdStore, number: int) -> int:
-    """Write one more key, again and again until it is known that it is written."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await store.commit(expect={f"n/{number:03d}": 0}, put={f"n/{number:03d}": b"x"})
-            except StoreUnavailable:
-                continue
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
@@ -246,36 +205,6 @@ async def test_a_commit_whose_reply_was_lost_is_done_once_and_no_conflict_with_i
             assert await store.commit(expect={"a": second}, put={}, delete=["a"]) > second
             assert await store.get("a") is None
             await store.close()
-
-
-@asynccontextmanager
-async def losing_replies(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """Give a port that leads to another one; once told to, it passes questions on and drops the answers."""
-    lose = asyncio.Event()
-    carrying: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
-        while (data := await reader.read(65536)) and not (back and lose.is_set()):
-            writer.write(data)
-        writer.close()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        carrying.add(task)
-        onward, away = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await asyncio.gather(pump(reader, away, back=False), pump(onward, writer, back=True))
-        finally:
-            for each in (writer, away):
-                each.close()
-
-    server = await asyncio.start_server(carry, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], lose
-    finally:
-        server.close()
-        await asyncio.gather(*carrying, return_exceptions=True)
 
 
 async def test_history_is_forgotten_by_one_of_many_and_a_watch_that_comes_too_late_is_told(tmp_path: Path) -> None:

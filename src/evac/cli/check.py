@@ -29,7 +29,12 @@ from evac.drivers import observer_kinds, probe_kinds
 from evac.engine.codec import to_plain
 from evac.ports import Finding
 from evac.report.words import count
+from evac.stores import logged
+from evac.stores.consul import ConsulAddress
 from evac.stores.etcd import EtcdStore, size
+from evac.stores.logged import LoggedStore
+from evac.stores.opening import StoreAddress
+from evac.stores.zookeeper import ZookeeperAddress
 
 LONGEST_CHECK = timedelta(seconds=20)
 
@@ -84,6 +89,8 @@ def _tries(world: World) -> list[tuple[str, AsyncIterator[Finding]]]:
     tries: list[tuple[str, AsyncIterator[Finding]]] = []
     if isinstance(world.store, EtcdStore):
         tries.append(("store", _try_store(world.store)))
+    elif isinstance(world.store, LoggedStore):
+        tries.append(("store", _try_log(world.store, world.loaded.store)))
     for region in world.places:
         tries.append((region, _try_place(world, region)))
         tries += [(f"{c} in {region}", _try_member(world, region, c)) for c in world.members[region]]
@@ -127,6 +134,26 @@ async def _try_store(store: EtcdStore) -> AsyncIterator[Finding]:
     if address.user is None and now.members > 1:
         what = f"{address} asks for no user: whoever reaches it may change everything in it"
         yield Finding(ok=True, warning=True, what=what, remedy="`etcdctl auth enable`, and user@ with a password-file")
+
+
+async def _try_log(store: LoggedStore, address: StoreAddress | None) -> AsyncIterator[Finding]:
+    now = await logged.size(store)
+    kept = f"{now.keys} keys, {now.state_bytes / 1024**2:.1f} MB, {now.entries} of the log's entries"
+    what = f"{address}: {now.answered} of {now.members} members answer; {kept} since its newest snapshot"
+    yield Finding(ok=now.answered == now.members, what=what, remedy="start the members that are missing")
+    if now.members == 1:
+        return
+    if address is not None and address.tls is None:
+        what = (
+            f"{address} is asked in plain text: whoever is on the way between regions reads and changes what evac does"
+        )
+        yield Finding(ok=True, warning=True, what=what, remedy="write one s more, as in consuls://, with ca")
+    if isinstance(address, ZookeeperAddress) and address.user is None:
+        what = f"{address} asks for no user: whoever reaches it may change everything in it"
+        yield Finding(ok=True, warning=True, what=what, remedy="name user@ and a password-file in the store's URL")
+    if isinstance(address, ConsulAddress) and not address.has_token:
+        what = f"{address} asks for no token: whoever reaches it may change everything in it"
+        yield Finding(ok=True, warning=True, what=what, remedy="turn Consul's ACLs on, and name a token-file")
 
 
 async def _try_place(world: World, region: str) -> AsyncIterator[Finding]:

@@ -30,7 +30,8 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="EVAC_STORE",
-        help="The store as etcd://host:port,host:port. Default: the estate's, else a file in the state folder.",
+        help="The store as etcd://host:port,host:port, zookeeper://… or consul://… Default: the estate's, else a"
+        " file in the state folder.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

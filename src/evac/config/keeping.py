@@ -10,10 +10,10 @@ from pathlib import Path
 
 from evac.config.scene import Found, Rule, Scene
 from evac.core.errors import EstateError
-from evac.stores.etcd import EtcdAddress, parse_address
+from evac.stores.opening import StoreAddress, parse_address
 
 
-def store_address(text: str | None, *, estate: str, folder: Path) -> EtcdAddress | None:
+def store_address(text: str | None, *, estate: str, folder: Path) -> StoreAddress | None:
     """Return what a store's URL says; None is the file in the state folder. Raises `ValueError`.
 
     Everything is kept under the estate's name unless the URL says otherwise, so estates may share a cluster.
@@ -21,7 +21,7 @@ def store_address(text: str | None, *, estate: str, folder: Path) -> EtcdAddress
     return None if text is None else parse_address(text, namespace=f"evac/{estate}", folder=folder)
 
 
-def store_of_command_line(text: str, *, estate: str) -> EtcdAddress | None:
+def store_of_command_line(text: str, *, estate: str) -> StoreAddress | None:
     """Return what `--store` says, with paths that start at the working folder. Raises `EstateError`."""
     try:
         return store_address(text, estate=estate, folder=Path.cwd())

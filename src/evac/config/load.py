@@ -23,7 +23,7 @@ from evac.core.estate import Estate, RegionId
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.places.ssh import SshSettings
 from evac.ports import DriverKind, ObserverKind, ProbeKind
-from evac.stores.etcd import EtcdAddress
+from evac.stores.opening import StoreAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Loaded:
 
     estate: Estate
     places: Mapping[RegionId, SshSettings | None]
-    store: EtcdAddress | None
+    store: StoreAddress | None
     signing_key: Path | None
     marks: Mapping[KeyPath, Mark]
     warnings: tuple[str, ...]

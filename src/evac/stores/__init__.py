@@ -1,1 +1,3 @@
-"""Stores: what evac remembers, in memory, in SQLite, or on etcd; one contract suite for all (`tests/contract`)."""
+"""Stores: what evac remembers, in memory, in SQLite, on etcd, ZooKeeper or Consul; one contract suite for all of them
+(`tests/contract`).
+"""

@@ -158,7 +158,7 @@ async def stage(folder: Path, *, mode: Mode, form: Form = "embedded", file: Path
             evac = serving(lab, lab.estate)
             await evac.start(ready=lambda _: True)
             stack.push_async_callback(evac.stop)
-        address = await _reached(lab, plan, loaded.store, stack) if loaded.store else None
+        address = await _reached(lab, plan, loaded.store, stack) if isinstance(loaded.store, EtcdAddress) else None
         store = await stack.enter_async_context(open_store(state_folder(lab.estate), address))
         yield Stage(
             lab=lab,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ import httpx
 
 from evac.core.errors import StoreUnavailable
 from evac.stores.etcd.address import EtcdAddress
-from evac.stores.etcd.trust import trust, unreached
 from evac.stores.etcd.wire import AUTHENTICATE, STATUS, Json, Remedy, Trouble, trouble
+from evac.stores.trust import KEEPALIVE, read_secret, say_failure, trusting
 
 CONNECTIONS_MAX = 256
 PAUSE_MIN, PAUSE_MAX = timedelta(milliseconds=50), timedelta(milliseconds=250)
@@ -41,12 +40,6 @@ STRIKES_MAX = 2
 """
 TOKENS_MAX = 3
 """How often one question may ask for a new token."""
-_KEEPALIVE = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +104,10 @@ class Members:
         self._scheme = "https" if address.tls else "http"
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
-                verify=trust(address.tls) if address.tls else False,
+                verify=trusting(address.tls) if address.tls else False,
                 limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
                 trust_env=False,
-                socket_options=_KEEPALIVE,
+                socket_options=KEEPALIVE,
             ),
             timeout=None,  # every use has its own limit, over the whole of it
             trust_env=False,
@@ -222,7 +215,7 @@ class Members:
             self._strikes[member], self._struck_at[member] = 0, float("-inf")
             return reply
         except httpx.HTTPError as error:
-            why = f"{member} {unreached(error)}"
+            why = f"{member} {say_failure(error)}"
         except asyncio.CancelledError:
             if loop.time() - began >= self.patience.suspicion.total_seconds():
                 self.leave(member)
@@ -331,16 +324,7 @@ class Members:
             self._token = None
 
     def _password(self) -> str:
-        """Read it anew each time: it may have been changed."""
-        file = self.address.password_file
-        assert file is not None, "an address with a user names a password file"
-        try:
-            return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise StoreUnavailable(
-                f"{self.address}: no password: {file}: {why}; write it there, readable by evac only"
-            ) from None
+        return read_secret(self.address.password_file, where=self.address, what="password")
 
     async def _post(self, member: str, path: str, content: bytes, *, token: str | None) -> Json:
         limit = self.patience.attempt.total_seconds() + _sending(content)
