@@ -21,6 +21,7 @@ from evac.config.spelling import listed, meant
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
+from evac.core.forcing import risks
 from evac.core.news import Announce, RunNews, silent
 from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point
@@ -151,6 +152,10 @@ class OpenEstate:
         """Return for each group what `objectives` was within the last hour, once a minute, oldest first."""
         return (await read_outlook(self._store)).past
 
+    async def risks(self, group: str | None = None) -> tuple[str, ...]:
+        """Return what may go wrong if a group is moved now with `accept_loss`, sentence by sentence."""
+        return risks(self._situation(await self.health(), group))
+
     async def readiness(self, group: str | None = None) -> tuple[Readiness, ...]:
         """Return for each region how ready it is to hold a group's primaries, what blocks it, what would help."""
         situation = self._situation(await self.health(), group)
@@ -233,12 +238,14 @@ class OpenEstate:
         region: str | None = None,
         target: str | None = None,
         accept_loss: bool = False,
+        told: Sequence[str] = (),
         reason: str = "",
         run: str | None = None,
     ) -> RunId | None:
         """Ask the controller, and return the run it started, if any.
 
-        `region` is the one to leave or to rebuild, `run` the stuck one to call resolved. Raises `UnsafePlan` when the
+        `region` is the one to leave or to rebuild, `run` the stuck one to call resolved; `told` is what was shown to
+        whoever accepts a loss, which is kept with that person's word (`risks` gives it). Raises `UnsafePlan` when the
         controller refuses, `NotThere` for names that the estate does not have, `EvacError` when nobody answers.
         """
         known_names(self.loaded.estate, regions=(region, target), group=group)
@@ -251,6 +258,7 @@ class OpenEstate:
             region=RegionId(region) if region else None,
             target=RegionId(target) if target else None,
             accept_loss=accept_loss,
+            told=tuple(told),
             reason=reason,
             run=RunId(run) if run else None,
         )

@@ -22,6 +22,7 @@ from evac.cli.terminal import (
     print_json,
 )
 from evac.core.errors import EvacError
+from evac.core.forcing import lost_of
 from evac.core.news import DecisionNews
 from evac.core.what_if import WhatIf
 from evac.engine.outlook import Thought
@@ -93,9 +94,7 @@ def _each(each: WhatIf, *, whole: bool) -> Iterator[str]:
         path = " → ".join(each.forecast.critical_path) or "nothing"
         yield f"  RTO {span(each.forecast.rto)} (p95 {span(each.forecast.rto_p95)}), critical path: {path}"
     for loss in each.losses:
-        lost = "unknown" if loss.time is None else "nothing" if not loss.time else f"the last {span(loss.time)}"
-        size = "" if not loss.size else f", {loss.size:,} bytes"
-        yield f"  lost of {loss.component}: {lost}{size} ({loss.why})"
+        yield f"  {lost_of(loss)}"
     if each.blocks != each.decision.reasons:
         yield from (f"  blocks: {reason}" for reason in each.blocks)
     if whole and each.plan is not None and each.forecast is not None:

@@ -106,6 +106,8 @@ class Move:
     symptom_at: Instant = timedelta()
     decided_by: str = "evac"
     accept_loss: bool = False
+    told: tuple[str, ...] = ()
+    """What the person was shown before accepting a loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

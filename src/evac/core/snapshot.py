@@ -72,6 +72,8 @@ class Request:
     region: RegionId | None = None
     target: RegionId | None = None
     accept_loss: bool = False
+    told: tuple[str, ...] = ()
+    """What the person was shown before accepting a loss, line by line."""
     reason: str = ""
     run: RunId | None = None
 

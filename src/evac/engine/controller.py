@@ -22,6 +22,7 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, Vi
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
+from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
@@ -37,6 +38,7 @@ from evac.engine.bootstrap import first_placement
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
+from evac.engine.forcing import take_word
 from evac.engine.journal import prepare_run, read_journal, read_run
 from evac.engine.knowledge import Knowledge
 from evac.engine.orders import Answer, Order
@@ -299,6 +301,16 @@ class Controller:
             decision=to_plain(decision),
             request=request,
         )
+        if isinstance(decision, Move):
+            take_word(
+                opening.journal,
+                clock=self._clock,
+                by=self._name,
+                signer=self._signer,
+                reason="; ".join(decision.reasons),
+                told=decision.told,
+                risks=risks(self.situation(decision.group, assessment)),
+            )
         way = Way()
         try:
             begun = await begin(

@@ -224,4 +224,5 @@ def wished_move(controller: Controller, request: Request, assessment: Assessment
         symptom_at=assessment.at,
         decided_by=request.by,
         accept_loss=request.accept_loss,
+        told=request.told,
     )
