@@ -241,10 +241,12 @@ class OpenEstate:
         told: Sequence[str] = (),
         reason: str = "",
         run: str | None = None,
+        lasting: timedelta | None = None,
     ) -> RunId | None:
         """Ask the controller, and return the run it started, if any.
 
-        `region` is the one to leave or to rebuild, `run` the stuck one to call resolved; `told` is what was shown to
+        `region` is the one to leave, to rebuild or to work on, `run` the stuck one to call resolved, `lasting` for how
+        long automation is to be off or work is expected; `told` is what was shown to
         whoever accepts a loss, which is kept with that person's word (`risks` gives it). Raises `UnsafePlan` when the
         controller refuses, `NotThere` for names that the estate does not have, `EvacError` when nobody answers.
         """
@@ -261,6 +263,7 @@ class OpenEstate:
             told=tuple(told),
             reason=reason,
             run=RunId(run) if run else None,
+            lasting=lasting,
         )
         reply_key = f"replies/{request.id}"
         after = await self._store.revision()

@@ -135,7 +135,8 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
-    said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
+    said += [f"  automation is off: {snapshot.pause.in_words()}; on again: evac resume"] if snapshot.pause else []
+    said += [f"  {window.in_words()}" for window in snapshot.windows]
     said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []
     said.append("")
     said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -277,6 +277,8 @@ class Guard:
     """
 
     hold_down: timedelta = timedelta(minutes=30)
+    cooldown: Mapping[ServiceKind, timedelta] = field(default_factory=dict)
+    """In place of `hold_down` for a group with services of these kinds, the longest of them."""
     target_score_min: float = 0.7
     recover_for: timedelta = timedelta(seconds=5)
     standby_leaves_after: timedelta = timedelta(seconds=10)
@@ -285,6 +287,21 @@ class Guard:
     flap_half_life: timedelta = timedelta(minutes=15)
     flap_suppress: float = 2000.0
     flap_reuse: float = 750.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurring:
+    """Maintenance that comes back: on some days of the week (0 is Monday), from a time of day, in a zone of the IANA's
+    database. It disturbs these groups, and what has its primaries in these regions; all, where neither is named.
+    """
+
+    reason: str
+    days: frozenset[int]
+    at: time
+    lasts: timedelta
+    zone: str = "UTC"
+    groups: tuple[GroupId, ...] = ()
+    regions: tuple[RegionId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +320,8 @@ class Estate:
     round_trips: Mapping[tuple[RegionId, RegionId], timedelta] = field(default_factory=dict)
     """Expected round trips between regions, where declared; used to choose and to forecast."""
     observers: tuple[Observer, ...] = ()
+    maintenance: tuple[Recurring, ...] = ()
+    """The windows in which work is expected to disturb something."""
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
     _lookup: _Lookup = field(init=False, repr=False, compare=False)

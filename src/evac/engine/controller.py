@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
 import structlog
@@ -28,6 +28,7 @@ from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
+from evac.core.quiet import Window, open_windows
 from evac.core.rejoining import plan_rejoin
 from evac.core.run import Run, RunId
 from evac.core.shifting import plan_shift
@@ -171,7 +172,7 @@ class Controller:
 
     def view(self, assessment: Assessment) -> View:
         """Return all a decision rests on now."""
-        known = self.known
+        known, wall = self.known, self._clock.wall()
         return View(
             estate=self.estate,
             assessment=assessment,
@@ -193,8 +194,22 @@ class Controller:
             leavings=known.leavings,
             streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
-            paused=known.paused,
+            paused=known.pause.in_words() if known.pause and known.pause.holds(wall) else "",
+            quiet=self._quiet(wall),
         )
+
+    def windows(self, wall: datetime) -> tuple[Window, ...]:
+        """Return the maintenance that is under way, declared or called by a person."""
+        return open_windows(self.estate.maintenance, self.known.windows.values(), wall=wall)
+
+    def _quiet(self, wall: datetime) -> dict[GroupId, str]:
+        """The groups that maintenance disturbs now, each with that which lasts longest."""
+        found: dict[GroupId, str] = {}
+        for window in self.windows(wall):
+            for placement in self.known.placements.values():
+                if window.concerns(placement.group, placement.primary):
+                    found.setdefault(placement.group, window.in_words())
+        return found
 
     def situation(self, group: GroupId, assessment: Assessment) -> Situation:
         """Return what a plan for a group is made from now."""

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from evac.core.health import health
+from evac.core.restraint import restraints
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
 from evac.engine.codec import encode
@@ -46,12 +47,13 @@ async def are_published(store: Store) -> bool:
 
 def take(controller: Controller, *, clock: Clock) -> Snapshot:
     """Return the controller's view of this moment."""
-    known = controller.known
+    known, wall = controller.known, clock.wall()
     assessment = controller.assess()
+    view = controller.view(assessment)
     return Snapshot(
         estate=controller.estate.name,
         at=assessment.at,
-        wall=clock.wall(),
+        wall=wall,
         verdicts=tuple(assessment.verdicts.values()),
         voiceless={str(r): why for r, why in assessment.voiceless.items()},
         members=tuple(known.detector.members.values()),
@@ -60,7 +62,10 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         decisions=tuple(known.decisions.values()),
         active={str(g): str(r) for g, r in known.active.items()},
         stuck={str(g): str(r) for g, r in known.stuck.items()},
-        paused=known.paused,
+        paused=known.pause.reason if view.paused and known.pause else "",
+        pause=known.pause if view.paused else None,
+        windows=controller.windows(wall),
+        restraints={str(g): held for g in known.placements if (held := restraints(view, g, now=assessment.at))},
         leader=controller.led_by,
         sets=standings(controller.estate, known.placements.values(), known.set_changes),
         health=health(known.detector, assessment, estate=controller.estate),
