@@ -43,7 +43,7 @@ from evac.engine.outlook import Thought, read_outlook, read_thoughts
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import KEY, are_published
 from evac.engine.verifying import RunRecord, read_record
-from evac.ports import Store
+from evac.ports import Inspectable, Store, StoreHealth
 from evac.report.value import Report, report_of
 
 STRATEGIES = ("immediate",)
@@ -65,6 +65,10 @@ class OpenEstate:
         that all share. Raises `StoreUnavailable`.
         """
         return is_led(state) if self.loaded.store is None else await are_published(self._store)
+
+    async def store_health(self) -> StoreHealth | None:
+        """Return how the store is, seen from here; None where its kind cannot say."""
+        return await self._store.health() if isinstance(self._store, Inspectable) else None
 
     async def health(self) -> Snapshot:
         """Return the controller's newest view. Raises `EvacError` when it is too old to be acted on."""

@@ -20,6 +20,7 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     console,
+    note,
     print_json,
 )
 from evac.core.decision import CallPerson, Decision
@@ -33,7 +34,7 @@ from evac.core.restraint import Restrained
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Verdict
 from evac.opened import OpenEstate
-from evac.opening import read_estate
+from evac.opening import ask_or_recall
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -86,9 +87,14 @@ def add_to(app: typer.Typer) -> None:
 async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Snapshot, Explained]:
-    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+    async def ask(opened: OpenEstate) -> tuple[Snapshot, Explained]:
         snapshot = await opened.last_known()
         return snapshot, await _explain(RegionId(region), snapshot, opened)
+
+    found, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
+    if here is not None:
+        note(f"the store cannot be reached from here: this is what {here.region}'s agent kept of it")
+    return found
 
 
 async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> Explained:

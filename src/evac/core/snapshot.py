@@ -47,6 +47,8 @@ class Snapshot:
     """By group, all that holds automation back now, whether or not anything ails it."""
     leader: Leader | None = None
     """Who leads, where agents elect one; None in the embedded form."""
+    commit: timedelta | None = None
+    """How long the store took to commit the snapshot before this one, as the leader saw it."""
     sets: tuple[SetStanding, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.core.health import health
@@ -26,8 +27,12 @@ HEARD_WITHIN = 2.5 * EVERY
 
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Write a snapshot each `EVERY`, without end."""
+    took: timedelta | None = None
     while True:
-        await store.commit(expect={}, put={KEY: encode(take(controller, clock=clock))}, lasting=False)
+        began = clock.now()
+        snapshot = replace(take(controller, clock=clock), commit=took)
+        await store.commit(expect={}, put={KEY: encode(snapshot)}, lasting=False)
+        took = clock.now() - began
         await clock.sleep(EVERY)
 
 

@@ -131,7 +131,7 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
         done = await asyncio.to_thread(evac, "maintenance", "--for", "2h", "--region", "berlin", "--estate", estate)
         assert done.stdout == "nothing moves by itself there for 2 h\n"
         told = (await asyncio.to_thread(evac, "status", "--estate", estate)).stdout
-        assert "  automation is off: lunch (by " in told
+        assert "  automation is paused: lunch (by " in told
         assert "  maintenance of berlin until " in told
         done = await asyncio.to_thread(evac, "maintenance", "--end", "--estate", estate)
         assert done.stdout == "it is over\n"
