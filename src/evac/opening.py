@@ -95,20 +95,20 @@ async def read_estate(
 
 async def ask_or_recall(
     path: str | Path,
-    ask: Callable[[OpenEstate], Awaitable[T]],
+    ask: Callable[[OpenEstate, Here | None], Awaitable[T]],
     *,
     environment: str | None = None,
     state: Path | None = None,
     store: str | None = None,
 ) -> tuple[T, Here | None]:
     """Read something of an estate, as `read_estate`; where the store cannot be reached, of what this host's agent kept
-    of it, and then also how that agent stands.
+    of it. How that agent stands is then given to `ask`, and returned.
 
     Raises like `read_estate`, and `StoreUnavailable` when nothing was kept here either.
     """
     try:
         async with read_estate(path, environment=environment, state=state, store=store) as estate:
-            return await ask(estate), None
+            return await ask(estate, None), None
     except StoreUnavailable as trouble:
         folder = state_folder(Path(path), state)
         here = await asyncio.to_thread(read_here, folder)
@@ -122,7 +122,7 @@ async def ask_or_recall(
         kept = MemoryStore()
         await kept.commit(expect={}, put=records)
         loaded = load(Path(path), environment=environment, store=store)
-        return await ask(OpenEstate(loaded=loaded, store=kept, by=getpass.getuser())), here
+        return await ask(OpenEstate(loaded=loaded, store=kept, by=getpass.getuser()), here), here
 
 
 def _exists(path: Path) -> bool:

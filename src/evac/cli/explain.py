@@ -33,6 +33,7 @@ from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Verdict
+from evac.engine.last_known import Here
 from evac.opened import OpenEstate
 from evac.opening import ask_or_recall
 from evac.report.lines import decision_line, verdict_lines
@@ -87,7 +88,7 @@ def add_to(app: typer.Typer) -> None:
 async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Snapshot, Explained]:
-    async def ask(opened: OpenEstate) -> tuple[Snapshot, Explained]:
+    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Snapshot, Explained]:
         snapshot = await opened.last_known()
         return snapshot, await _explain(RegionId(region), snapshot, opened)
 

@@ -45,14 +45,14 @@ def cut_off(here: Here, snapshot: Snapshot, hosted: Sequence[ComponentId], *, wa
     yield f"  {here.region}'s agent decides nothing and is ordered nothing meanwhile; the others go on if they can"
     yield from (f"  {_guarded(each, told=told)}" for each in here.guarded)
     held = {each.component for each in here.guarded}
-    waits = {standing.component for standing in snapshot.sets if standing.sets}
+    waits = {component for placement in snapshot.placements for component, sets in placement.sync.items() if sets}
     for component in hosted:
         if component in held:
             continue
         if component in waits:
-            yield f"  {component}: waits for its standbys, and acknowledges nothing once they refuse it"
+            yield f"  {component}: acknowledges nothing once enough of its standbys have left or refuse it"
         else:
-            yield f"  {component}: no lease is held here; unless it waits for its standbys, nothing here stops it"
+            yield f"  {component}: no lease is held, and it waits for no standby: nothing here stops it, unless you do"
     yield f"  what follows is {span(max(wall - snapshot.wall, timedelta()))} old"
 
 

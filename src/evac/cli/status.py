@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,9 +128,10 @@ def blocked(thoughts: Sequence[Thought]) -> dict[GroupId, tuple[str, ...]]:
 async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> tuple[Known, bool]:
     """Return what is known, and whether somebody watches."""
 
-    async def ask(opened: OpenEstate) -> Known:
+    async def ask(opened: OpenEstate, here: Here | None) -> tuple[Known, bool]:
         snapshot = await opened.last_known()
-        return Known(
+        known = Known(
+            here=here,
             snapshot=snapshot,
             hosted=_hosted(snapshot, opened.loaded.estate),
             forecasts=await opened.objectives(),
@@ -139,12 +140,10 @@ async def _read(path: Path, environment: str | None, state: Path | None, store: 
             blocked=blocked(await opened.what_ifs()),
             store=await opened.store_health(),
         )
+        return known, here is None and await opened.is_watched(state_folder(path, state))
 
-    async def watched(opened: OpenEstate) -> tuple[Known, bool]:
-        return await ask(opened), await opened.is_watched(state_folder(path, state))
-
-    (known, led), here = await ask_or_recall(path, watched, environment=environment, state=state, store=store)
-    return replace(known, here=here), led and here is None
+    (known, led), _ = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
+    return known, led
 
 
 def _hosted(snapshot: Snapshot, estate: Estate) -> dict[RegionId, tuple[ComponentId, ...]]:

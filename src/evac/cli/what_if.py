@@ -26,6 +26,7 @@ from evac.core.errors import EvacError
 from evac.core.forcing import lost_of
 from evac.core.news import DecisionNews
 from evac.core.what_if import WhatIf
+from evac.engine.last_known import Here
 from evac.engine.outlook import Thought
 from evac.opened import OpenEstate
 from evac.opening import ask_or_recall
@@ -68,7 +69,7 @@ def add_to(app: typer.Typer) -> None:
 async def _read(
     region: str | None, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Thought, ...]:
-    async def ask(opened: OpenEstate) -> tuple[Thought, ...]:
+    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Thought, ...]:
         return tuple(t for t in await opened.what_ifs() if region in (None, t.region))
 
     thoughts, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)

@@ -16,13 +16,11 @@ from evac.cli.standing import cut_off, store_line
 from evac.config import load
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
-from evac.core.plan import SyncSet
 from evac.core.snapshot import Snapshot
-from evac.core.standing import SetStanding
 from evac.engine.codec import encode
 from evac.engine.last_known import Guarded, Here
 from evac.ports import StoreHealth, StoreMember
-from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
+from evac.sim.estates import CARTS_CACHE, EAST, ORDERS_DB, placed, shop
 from fakes.estates import judged
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
@@ -59,15 +57,12 @@ def told(*guarded: Guarded, after_s: float = 0.0, answered: bool = True, **chang
 
 
 def test_it_says_since_when_what_it_last_knew_and_what_becomes_of_the_primaries_here() -> None:
-    standing = SetStanding(
-        group=GROUP, component=CARTS_CACHE, sets=(SyncSet(acks=1, standbys=(WEST, EUROPE)),), acks=1, missing=()
-    )
-    assert told(held(4), sets=(standing,), wall=WALL - timedelta(seconds=13)) == [
+    assert told(held(4), wall=WALL - timedelta(seconds=13)) == [
         "shop: the store cannot be reached from us-east-1, for 12 s. Needed from you: look from another region,"
         " and mend the way from us-east-1 to the store",
         "  us-east-1's agent decides nothing and is ordered nothing meanwhile; the others go on if they can",
         "  orders-db: held under a lease that was renewed 4 s ago: being fenced, its watchdog kills it in 2 s",
-        "  carts-cache: waits for its standbys, and acknowledges nothing once they refuse it",
+        "  carts-cache: acknowledges nothing once enough of its standbys have left or refuse it",
         "  what follows is 13 s old",
     ]
 
@@ -85,7 +80,9 @@ def test_a_lease_that_ran_out_is_a_fence(guarded: Guarded, after_s: float, said:
 
 
 def test_what_nothing_fences_here_is_said() -> None:
-    assert "  orders-db: no lease is held here; unless it waits for its standbys, nothing here stops it" in told()
+    assert "  orders-db: no lease is held, and it waits for no standby: nothing here stops it, unless you do" in told(
+        placements=(replace(placed(shop()), sync={}),)
+    )
 
 
 def test_an_agent_that_fell_silent_too_is_said_and_one_that_never_heard_of_the_store() -> None:
