@@ -293,7 +293,7 @@ def asynchronous_failover() -> tuple[Event, ...]:
         person="alice",
         components=(DB,),
         reason="asked for by alice: the data centre burns",
-        told=(f"risk: {lost}",),
+        told=(lost,),
         risks=(alone, lost),
     )
     return (first, word, *failover()[1:])

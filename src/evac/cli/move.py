@@ -141,9 +141,9 @@ class Asked:
     async def _move(self, wish: Wish, source: str | None, target: str | None, *, accept_loss: bool) -> Run | None:
         group = self.chosen.group
         async with opened(self.chosen) as estate:
-            told = tuple(f"risk: {risk}" for risk in await estate.risks(group)) if accept_loss else ()
+            told = await estate.risks(group) if accept_loss else ()
             for risk in told:
-                note(risk)
+                note(f"risk: {risk}")
             if not self.yes:
                 plan = await estate.plan(source, target, kind=wish.value, group=group, accept_loss=accept_loss)
                 if not confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):

@@ -100,7 +100,8 @@ def _show(verdict: Verdict) -> None:
     for word in verdict.words:
         say("word", f"{utc(word.wall)}: {forced(word)}" + (f"; because: {word.reason}" if word.reason else ""))
         for risk in word.risks:
-            say("", f"evac held possible: {risk}")
+            if risk not in word.told:
+                say("", f"evac held possible then: {risk}")
     for key, regions in verdict.keys.items():
         say("key", f"{key}  {', '.join(regions) or 'unknown to the store'}")
     for problem in verdict.problems:

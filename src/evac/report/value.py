@@ -298,7 +298,7 @@ def _findings(opened: Opened, events: Sequence[Event], steps: Sequence[StepRepor
         who = f"{word.person} took the responsibility at {utc(word.wall)}"
         why = f", because: {word.reason}" if word.reason else ""
         found.append(f"{', '.join(word.components)} was to be promoted without a fence: {who}{why}; {told}")
-        found += [f"what evac held possible then: {risk}" for risk in word.risks if f"risk: {risk}" not in word.told]
+        found += [f"what evac held possible then: {risk}" for risk in word.risks if risk not in word.told]
     return tuple(found)
 
 
