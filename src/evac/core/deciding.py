@@ -257,7 +257,8 @@ def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
     why = (*move.reasons, *(r.reason for r in held))
     if not held:
         return move
-    if kinds == {Restraint.APPROVAL}:
+    if Restraint.APPROVAL in kinds and not kinds & {Restraint.PAUSE, Restraint.MAINTENANCE}:
+        # What waits for a person is not automatic: neither a cooldown nor restlessness keeps evac from asking.
         return Ask(group=group, move=move, reasons=why)
     if Restraint.MAINTENANCE in kinds and Restraint.PAUSE not in kinds:
         # Whoever works there has been told; to call them for what they do would teach them not to listen.

@@ -93,6 +93,17 @@ def test_work_that_was_announced_calls_nobody_unless_automation_is_off_altogethe
     assert isinstance(decision, CallPerson)
 
 
+def test_neither_a_cooldown_nor_restlessness_keeps_evac_from_asking() -> None:
+    flaps = {GROUP: Flaps(points=3000, at=DEAD.at)}
+    asks = replace(view(shop(automation=Automation.SEMI_AUTOMATIC), DEAD), last_move_at={GROUP: AGO}, flaps=flaps)
+    (decision,) = decide(asks, now=DEAD.at)
+    assert isinstance(decision, Ask)
+    assert "moved 60 s ago; nothing automatic for another 1740 s" in decision.reasons
+    for changes, kind in (({"paused": "lunch"}, CallPerson), ({"quiet": {GROUP: WINDOW}}, Hold)):
+        (decision,) = decide(replace(asks, **changes), now=DEAD.at)
+        assert isinstance(decision, kind)
+
+
 def test_the_cooldown_is_that_of_the_slowest_kind_of_service() -> None:
     minutes = {ServiceKind.DATABASE: 60, ServiceKind.API: 30, ServiceKind.CACHE: 15}
     guard = replace(ESTATE.guard, cooldown={kind: timedelta(minutes=m) for kind, m in minutes.items()})
