@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.forcing import risks
 from evac.core.news import Announce, RunNews, silent
 from evac.core.objectives import Forecast, forecast
-from evac.core.outlook import Point
+from evac.core.outlook import Point, if_lost_now
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import plan_move
 from evac.core.readiness import Readiness, readiness
@@ -141,10 +142,19 @@ class OpenEstate:
     async def objectives(self) -> dict[GroupId, Forecast]:
         """Return for each group what the loss of its primary region would cost now.
 
-        A group that nothing can be done for is left out (`what_ifs` says why).
+        A group that no plan can move is left out, and every group when what is known is too old to plan on. What would
+        keep evac from moving it by itself then, and what a region's silence changes, is in `what_ifs`.
         """
-        each = [e for thought in await self.what_ifs() for e in thought.each]
-        return {e.group: e.forecast for e in each if e.serves and e.forecast is not None}
+        try:
+            snapshot = await self.health()
+        except EvacError:
+            return {}
+        durations = durations_of(await read_runs(self._store), self.loaded.estate)
+        found: dict[GroupId, Forecast] = {}
+        for placement in snapshot.placements:
+            with suppress(UnsafePlan):
+                found[placement.group] = if_lost_now(self._situation(snapshot, placement.group), durations)
+        return found
 
     async def what_ifs(self) -> tuple[Thought, ...]:
         """Return for each region what its loss would come to, as the controller thought it through last: twice a minute

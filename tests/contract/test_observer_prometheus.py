@@ -272,3 +272,19 @@ async def test_a_clock_that_is_set_back_does_not_silence_it_for_long() -> None:
         fake.raw = row(now - 3600, now - 3601)
         assert len(await one.ask()) == 1
         await one.close()
+
+
+@pytest.mark.parametrize("token", ["open\nsesame", "open sesame", "sésame", "sesame\x01"])
+async def test_a_token_that_no_header_can_carry_is_refused_without_being_repeated(token: str) -> None:
+    async with fake_prometheus() as fake:
+        one = await watching({**plainly(fake.port), "bearer": {"value": token}})
+        with pytest.raises(Rejected, match="is not one line of printable ASCII") as refused:
+            await one.ask()
+        assert token not in str(refused.value)
+        await one.close()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bound_is_a_number_that_values_can_reach(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        PrometheusSettings.parse({**plainly(1), "well_min": value})

@@ -22,7 +22,11 @@ def speak_plainly() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True),
-            structlog.dev.ConsoleRenderer(colors=coloured, pad_event_to=0),
+            structlog.dev.ConsoleRenderer(
+                colors=coloured,
+                pad_event_to=0,
+                exception_formatter=structlog.dev.plain_traceback,  # the other ones show local variables, and secrets
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

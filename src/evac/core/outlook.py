@@ -1,9 +1,10 @@
-"""How what the loss of a group's primary region would cost has been lately.
+"""What would happen if a group's primary region died now, and how that has been lately.
 
-Intuition: a figure alone says little at night; beside its target, and beside what it was an hour ago, it says whether
-somebody should look.
+Intuition: the plan that would be made is made all the time, from live state, and asked how long it would take and what
+it would lose. A figure alone says little at night; beside its target, and beside what it was an hour ago, it says
+whether somebody should look.
 
-What this is not: the figures of now (`what_if`), or what a run achieved (the report).
+What this is not: the forecast of one plan (`objectives`), or what a run achieved (the report).
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from evac.core.decision import Move
+from evac.core.errors import UnsafePlan
+from evac.core.objectives import Durations, Forecast, forecast
+from evac.core.plan import RunKind, Term
+from evac.core.planning import plan_move
+from evac.core.steps import Situation
+from evac.core.targets import choose
 
 KEPT_FOR = timedelta(hours=1)
 """How far back a trend looks."""
@@ -37,6 +46,30 @@ class Trend(StrEnum):
     RISING = "rising"
     FALLING = "falling"
     UNKNOWN = "unknown"
+
+
+def if_lost_now(situation: Situation, durations: Durations) -> Forecast:
+    """Return what the loss of a group's primary region would cost now. Raises `UnsafePlan` when nothing can move it."""
+    placement = situation.placement
+    choice = choose(situation.estate, situation.assessment, placement, situation.members)
+    if choice.target is None:
+        raise UnsafePlan(tuple(f"{r.region}: {r.reason}" for r in choice.rejected) or ("there is no other region",))
+    move = Move(
+        group=placement.group,
+        kind=RunKind.FAILOVER,
+        source=placement.primary,
+        target=choice.target,
+        reasons=("what if",),
+        rejected=choice.rejected,
+    )
+    plan = plan_move(move, situation, term=Term(placement.term + 1))
+    return forecast(
+        plan,
+        estate=situation.estate,
+        assessment=situation.assessment,
+        members=situation.members,
+        durations=durations,
+    )
 
 
 def remember(past: Sequence[Point], point: Point) -> tuple[Point, ...]:

@@ -148,7 +148,7 @@ def _consequence(
             move = decision.move
         case CallPerson():
             return replace(found, blocks=decision.reasons)
-        case Hold() | Rejoin() | Protect():
+        case Hold() | Rejoin() | Protect():  # pragma: no branch (the union is closed)
             return replace(found, blocks=decision.reasons if serves else ())
     placement = then.placements[move.group]
     situation = Situation(estate=then.estate, assessment=then.assessment, members=then.members, placement=placement)

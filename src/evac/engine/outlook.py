@@ -28,8 +28,9 @@ from evac.ports import Clock, Store
 KEY = "outlook"
 WHAT_IF = "what-if/"
 LOOK_EVERY = timedelta(seconds=30)
-LOOKS_A_POINT = 2
-"""A point is added with every so many looks."""
+CHECK_EVERY = timedelta(seconds=1)
+"""How soon it is thought through anew where a group was placed or moved, a run began or ended, or evac was paused."""
+POINT_EVERY = timedelta(minutes=1)
 RECORD_MAX = 256 * 1024
 """A record with plans that are larger than so many bytes is kept without the plans."""
 
@@ -65,21 +66,33 @@ async def read_thoughts(store: Store) -> tuple[Thought, ...]:
 
 
 async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) -> None:
-    """Think each region's loss through each `LOOK_EVERY`, without end."""
+    """Think each region's loss through each `LOOK_EVERY`, and soon after what decides it has changed; without end."""
     await controller.recalled.wait()
-    looks = 0
-    durations: Durations = {}
+    looked_at = point_at = clock.now()
+    known: object = None
     while True:
-        with suppress(StoreError):
-            if looks % LOOKS_A_POINT == 0:
-                durations = durations_of(await read_runs(store), controller.estate)
-            thoughts = _think(controller, durations, wall=clock.wall())
-            put = {f"{WHAT_IF}{thought.region}": record_of(thought) for thought in thoughts}
-            if looks and looks % LOOKS_A_POINT == 0:
-                put[KEY] = encode(_with_points(await read_outlook(store), thoughts))
-            await store.commit(expect={}, put=put, lasting=False)
-        looks += 1
-        await clock.sleep(LOOK_EVERY)
+        now, state = clock.now(), _state(controller)
+        due = now - point_at >= POINT_EVERY
+        if due or state != known or now - looked_at >= LOOK_EVERY:
+            looked_at, known = now, state
+            point_at += POINT_EVERY if due else timedelta()
+            with suppress(StoreError):
+                await _look(controller, store=store, wall=clock.wall(), point=due)
+        await clock.sleep(CHECK_EVERY)
+
+
+def _state(controller: Controller) -> object:
+    """Whatever, beside time and what is seen, decides what a loss would come to."""
+    known = controller.known
+    return dict(known.placements), dict(known.active), dict(known.stuck), known.paused
+
+
+async def _look(controller: Controller, *, store: Store, wall: datetime, point: bool) -> None:
+    thoughts = _think(controller, durations_of(await read_runs(store), controller.estate), wall=wall)
+    put = {f"{WHAT_IF}{thought.region}": record_of(thought) for thought in thoughts}
+    if point:
+        put[KEY] = encode(_with_points(await read_outlook(store), thoughts))
+    await store.commit(expect={}, put=put, lasting=False)
 
 
 def _think(controller: Controller, durations: Durations, *, wall: datetime) -> tuple[Thought, ...]:

@@ -6,9 +6,9 @@ What this is not: anything of an agent's own. Election, controller, executor, ey
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -23,12 +23,15 @@ from evac.daemon import reign
 from evac.engine.agent import Agent
 from evac.engine.controller import Controller
 from evac.engine.election import LEADING, Candidate
+from evac.engine.holding import Keeper
+from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
 from evac.ports import Completed, Driver, Place, Prober, Store
 from evac.sim.databases import Database, Databases
 from evac.sim.network import INSIDE
 from evac.sim.time import Process, VirtualClock
+from evac.sim.watchdogs import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,11 @@ class Wiring:
     line: Callable[[RegionId], Store]
     candidate: type[Candidate] = Candidate
     timing: LeaseTiming = LEADING
+    keeper: type[Keeper] = Keeper
+    watchdogs: Mapping[RegionId, Watchdog] = field(default_factory=dict)
+    """Of the primaries that are held under a lease."""
+    kept: Callable[[RegionId], Mapping[ComponentId, Driver]] = field(default=lambda region: {})
+    """A region's members, as the keeper of a lease takes them down and up."""
 
 
 class AgentProcess:
@@ -145,7 +153,12 @@ class AgentProcess:
 
     async def _live(self) -> None:
         wiring, region, clock = self._wiring, self.region, self._clock
-        store, members, name = wiring.line(region), wiring.members(region), self.name
+        store, name = wiring.line(region), self.name
+        keepers = self._keepers(store)
+        members: Mapping[ComponentId, Driver] = {
+            c: LeasedMember(member, keepers[c]) if c in keepers else member
+            for c, member in wiring.members(region).items()
+        }
         controller = Controller(
             estate=wiring.estate, store=store, clock=clock, announce=lambda news: self._told(name, news), name=name
         )
@@ -183,9 +196,30 @@ class AgentProcess:
         )
         self.controller = controller
         async with asyncio.TaskGroup() as tasks:
-            for part in _all(agent, controller, candidate, lead):
+            for part in _all(agent, controller, candidate, keepers.values(), lead):
                 tasks.create_task(part)
 
+    def _keepers(self, store: Store) -> dict[ComponentId, Keeper]:
+        """The keepers of the leases that primaries in this region are held under."""
+        wiring, region, keepers = self._wiring, self.region, {}
+        for component in wiring.estate.components.values():
+            held = component.replication.held if component.replication else None
+            if held is not None:
+                keepers[component.id] = wiring.keeper(
+                    component=component.id,
+                    group=wiring.estate.services[component.service].group,
+                    region=region,
+                    timing=held.timing,
+                    member=wiring.kept(region)[component.id],
+                    leash=wiring.watchdogs[region],
+                    store=store,
+                    clock=self._clock,
+                    chance=self._chance,
+                )
+        return keepers
 
-def _all(agent: Agent, controller: Controller, candidate: Candidate, lead: Any) -> list[Any]:
-    return [agent.run(), controller.watch(), candidate.stand(lead)]
+
+def _all(
+    agent: Agent, controller: Controller, candidate: Candidate, keepers: Collection[Keeper], lead: Any
+) -> list[Any]:
+    return [agent.run(), *(keeper.keep() for keeper in keepers), controller.watch(), candidate.stand(lead)]

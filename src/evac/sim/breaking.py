@@ -19,6 +19,7 @@ from evac.sim.faults import Fault, Kind
 from evac.sim.invariants import TOUCHED_LATELY
 from evac.sim.network import Network
 from evac.sim.time import Process
+from evac.sim.watchdogs import Watchdog
 
 Mend = Callable[[], None]
 
@@ -40,6 +41,8 @@ class Scene:
     cluster: Cluster
     databases: Databases
     agents: dict[RegionId, AgentProcess]
+    watchdogs: dict[RegionId, Watchdog]
+    """Where the primary is held under a lease."""
     touched: dict[RegionId, float]
 
 
@@ -69,6 +72,7 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
         return _of_the_store(fault, scene) if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW) else _nothing
     agent = scene.agents[region]
     databases = list(scene.databases.in_region(region).values())
+    watchdogs = [scene.watchdogs[region]] if region in scene.watchdogs else []
     others = [r for r in scene.network.regions if r != region]
     match fault.kind:
         case Kind.REGION_DEATH:
@@ -88,6 +92,14 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
             return _freeze([d.process for d in databases])
         case Kind.FREEZE_REGION:
             return _freeze([agent.process, *(d.process for d in databases)])
+        case Kind.FREEZE_WATCHDOG:
+            return _freeze([w.process for w in watchdogs])
+        case Kind.FREEZE_MACHINE:
+            return _freeze([agent.process, *(d.process for d in databases), *(w.process for w in watchdogs)])
+        case Kind.KILL_WATCHDOG:
+            for watchdog in watchdogs:
+                watchdog.kill()
+            return _nothing
         case Kind.KILL_AGENT | Kind.KILL_LEADER:
             return _kill([agent], scene)
         case Kind.KILL_DATABASE:
@@ -111,6 +123,8 @@ def _nothing() -> None:
 def _die(region: RegionId, scene: Scene) -> Mend:
     things: list[AgentProcess | Database] = [scene.agents[region], *scene.databases.in_region(region).values()]
     scene.network.lose(region)
+    if region in scene.watchdogs:
+        scene.watchdogs[region].kill()
     _kill(things, scene)
 
     def end() -> None:

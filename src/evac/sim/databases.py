@@ -86,6 +86,10 @@ class Database:
         """Whether its log is no beginning of its upstream's."""
         self.held: dict[RegionId, int] = {}
         """Up to where each standby said that it holds this log."""
+        self.marked = False
+        """Whether only evac may start it: it is held under a lease, and what kills it keeps it down."""
+        self.was = MemberRole.PRIMARY
+        """What it was before it was stopped."""
         self.slow = 0.0
         """Up to so many seconds what it is asked waits before it begins, each question as long as it happens."""
         self._world = world
@@ -118,9 +122,16 @@ class Database:
         if self.process is not None:
             process, self.process = self.process, None
             process.kill()
+            if self.marked:
+                self.stay_down()
             waiting, self._waiting = self._waiting, []
             for write in waiting:
                 write.done.cancel()
+
+    def stay_down(self) -> None:
+        """Be stopped: only evac starts it again."""
+        if self.role is not MemberRole.STOPPED:
+            self.was, self.role = self.role, MemberRole.STOPPED
 
     async def asked(self, deed: Callable[[], Any], *, from_: RegionId) -> Any:
         """Have something done by its process and return the answer, over the network.

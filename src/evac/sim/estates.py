@@ -100,11 +100,19 @@ def shop(
     )
 
 
-def database_alone(regions: tuple[RegionId, ...], *, mode: ReplicationMode, acks: int, detection: Detection) -> Estate:
+def database_alone(
+    regions: tuple[RegionId, ...],
+    *,
+    mode: ReplicationMode,
+    acks: int,
+    detection: Detection,
+    held: Holding | None = None,
+) -> Estate:
     """Return an estate of one database over these regions, for a simulated minute: whose guard is not on its guard for
-    half an hour after a move, but for seconds.
+    half an hour after a move, but for seconds. With `held` its primary is under a lease.
     """
-    database = _component(ORDERS_DB, ORDERS, "model", regions, replication=_copies(mode, acks))
+    copies = replace(_copies(mode, acks), held=held)
+    database = _component(ORDERS_DB, ORDERS, "model", regions, replication=copies)
     return Estate(
         name="orders",
         regions={r: _region(r, first=regions[0]) for r in regions},

@@ -49,12 +49,23 @@ class Kind(StrEnum):
     """Of the store, to one region."""
     REPLIES_LATE = "replies-late"
     """Likewise."""
+    FREEZE_WATCHDOG = "freeze-watchdog"
+    KILL_WATCHDOG = "kill-watchdog"
+    FREEZE_MACHINE = "freeze-machine"
+    """Agent, database and watchdog, for as long as the lease of a primary allows."""
     SWITCHOVER = "switchover"
     """No fault: a person asks for a move, so that faults meet that too."""
 
 
 OF_THE_LEADER = frozenset({Kind.FREEZE_LEADER, Kind.KILL_LEADER})
 OF_ALL = frozenset({Kind.STORE_OUT, Kind.STORE_SLOW})
+OF_THE_WATCHDOG = frozenset({Kind.FREEZE_WATCHDOG, Kind.KILL_WATCHDOG})
+HELD_ONLY = OF_THE_WATCHDOG | {Kind.FREEZE_MACHINE}
+"""What needs a primary that is held under a lease."""
+MACHINE_FROZEN_MAX = 0.95
+"""Seconds for which a whole machine stands still at most: longer is not covered by the lease's times."""
+WATCHDOG_ALONE = 4.0
+"""So many seconds around a watchdog's fault its agent is well: both at once are not covered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,24 +99,37 @@ class Script:
         return all(f.ends + around < fault.begins or f.begins > fault.ends for f in others)
 
 
-def write(random: Random, regions: Sequence[RegionId]) -> Script:
-    """Return a script for these regions, of which the first one holds the primary."""
+def covered(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return the faults without those of a watchdog that come together with any other: what a lease does not cover."""
+
+    def met(one: Fault) -> bool:
+        near = (f for f in faults if f is not one and f.begins < one.ends + WATCHDOG_ALONE)
+        return any(f.ends + WATCHDOG_ALONE > one.begins for f in near)
+
+    return tuple(f for f in faults if f.kind not in OF_THE_WATCHDOG or not met(f))
+
+
+def write(random: Random, regions: Sequence[RegionId], *, held: bool = False) -> Script:
+    """Return a script for these regions, of which the first one holds the primary, `held` under a lease or not."""
+    kinds = [kind for kind in Kind if held or kind not in HELD_ONLY]
     faults: list[Fault] = []
     at = FIRST + random.uniform(0.0, 4.0)
     for _ in range(random.choice((0, 1, 1, 1, 2, 2, 2, 3, 4))):
-        fault = _fault(random, regions, begins=at)
+        fault = _fault(random, regions, kinds, begins=at)
         faults.append(fault)
         at = random.choice((at + random.uniform(0.0, 3.0), fault.ends + random.uniform(0.0, 12.0)))
         if at > HEAL - 5.0:
             break
     spread = random.choice((0.0, 0.001, 0.02))
     rates = tuple(1.0 + random.uniform(-spread, spread) for _ in regions)
-    return Script(faults=tuple(faults), rates=rates)
+    return Script(faults=covered(faults), rates=rates)
 
 
-def _fault(random: Random, regions: Sequence[RegionId], *, begins: float) -> Fault:
-    kind = random.choice(list(Kind))
+def _fault(random: Random, regions: Sequence[RegionId], kinds: Sequence[Kind], *, begins: float) -> Fault:
+    kind = random.choice(kinds)
     lasts = random.choice((random.uniform(0.2, 3.0), random.uniform(3.0, 25.0)))
+    if kind is Kind.FREEZE_MACHINE:
+        lasts = min(lasts, MACHINE_FROZEN_MAX)
     region = None if kind in OF_THE_LEADER | OF_ALL else _where(random, regions)
     other = None
     if region is not None and kind in (Kind.LINK_CUT, Kind.SWITCHOVER):

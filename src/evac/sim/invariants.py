@@ -12,16 +12,19 @@ more, as shortly as it can be.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from evac.core.estate import Estate, GroupId, RegionId, ReplicationMode
+from evac.core.estate import ComponentId, Estate, GroupId, RegionId, ReplicationMode
 from evac.core.fold import apply
+from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement, RunKind, StepId, Verb
 from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Started
+from evac.core.timing import LeaseTiming
 from evac.engine.chain import unlink
 from evac.engine.codec import decode
 from evac.ports import Change
@@ -30,7 +33,7 @@ from evac.sim.members import Effect
 from evac.sim.writers import Acknowledged
 
 OUT = frozenset({"stopped", "expired", "device"})
-"""The receipts of an old primary that is out."""
+"""The receipts of an old primary that is out: its own, or one of somebody else who names it."""
 TOUCHED_LATELY = 15.0
 """A move that comes within so many seconds after a fault of its region has ended is for its sake."""
 
@@ -74,6 +77,12 @@ class Watch:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     left: dict[RegionId, float] = field(default_factory=dict)
     """Regions whose primary was left and not rebuilt, and since when."""
+    holding: LeaseTiming | None = None
+    """The times of the lease that the primary is held under, if it is."""
+    renewed: dict[RegionId, list[float]] = field(default_factory=dict)
+    """When the lease was written as each region's."""
+    taken: dict[RegionId, float] = field(default_factory=dict)
+    """Since when the lease that a region had has been another's."""
     touched: dict[RegionId, float] = field(default_factory=dict)
     """Until when a fault could have been felt in a region; infinity while one is on."""
     _term: int = 0
@@ -111,7 +120,21 @@ class Watch:
             elif kind == "placement":
                 what, term = f"the recorded term of {rest}", decode(change.record.value, Placement).term
                 self._placed = self._grows("S2", what, self._placed, term, strictly=False)
+            elif kind == "leases":
+                self._leased(ComponentId(rest), decode(change.record.value, Tenure))
         return entries
+
+    def _leased(self, component: ComponentId, tenure: Tenure) -> None:
+        """S5: who waited a lease out takes it from one that can acknowledge nothing. Note whose it is, since when."""
+        now, region = self.clock(), tenure.region
+        self.taken.pop(region, None)
+        for node in self.databases.siblings(self.databases.node(component, region)):
+            if tenure.waited and self.could_acknowledge(node):
+                self.broken("S5", f"{region} has waited the lease of {node.where} out, which could acknowledge a write")
+        for other in self.renewed:
+            if other != region:
+                self.taken.setdefault(other, now)
+        self.renewed.setdefault(region, []).append(now)
 
     def _grows(self, rule: str, what: str, before: int, now: int, *, strictly: bool = True) -> int:
         if now < before or (strictly and now == before):
@@ -177,6 +200,13 @@ class Watch:
         elif action.verb is Verb.REJOIN:
             self.left.pop(node.region, None)
 
+    def kept(self, node: Database, effect: Effect) -> None:
+        """Look at a primary that the keeper of its lease takes down or up: up only while the lease is its region's."""
+        if effect.action.term < effect.seen:
+            self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
+        if effect.undo and (node.region in self.taken or node.region not in self.renewed):
+            self.broken("S5", f"{node.where} was started, and its lease is another's")
+
     def _promoted(self, node: Database, run: Run) -> None:
         self._promotions[run.id] += 1
         if self._promotions[run.id] > 1:
@@ -200,7 +230,7 @@ class Watch:
         plan = run.plan
         kinds = {i: p.receipt.kind for i, p in run.does.items() if p.receipt is not None}
         mine = [s for s in plan.steps if s.id in kinds and s.action.component == node.component]
-        if any(s.action.region == plan.source and kinds[s.id] in OUT for s in mine):
+        if any(kinds[s.id] in OUT and plan.source in (s.action.region, s.action.args.get("old")) for s in mine):
             return ""
         refuse = {s.action.region for s in mine if kinds[s.id] == "starved"}
         sets = plan.before.sync.get(node.component, ())
@@ -255,8 +285,23 @@ class Watch:
                     f"{yes.name} was acknowledged by {yes.node} in term {yes.term}, asked for"
                     f" {yes.invoked - later.begun:.3f} s after {later.node} had acknowledged in term {term}",
                 )
+        self._had_a_lease(yes)
         if self.left.get(yes.node, inf) < yes.said:
             self.broken("S9", f"{yes.name} was acknowledged by {yes.node}, which was left and has not been rebuilt")
+
+    def _had_a_lease(self, yes: Acknowledged) -> None:
+        """S5: no yes from a primary whose lease was written too long ago, by true time, or has become another's."""
+        if self.holding is None or not self.renewed:
+            return
+        if self.taken.get(yes.node, inf) < yes.said:
+            self.broken("S5", f"{yes.name} was acknowledged by {yes.node} after its lease had become another's")
+        times = self.renewed.get(yes.node, [])
+        before = bisect_right(times, yes.said)
+        longest = self.holding.age_max.total_seconds() * (1 + self.holding.drift)
+        longest += self.holding.freeze.total_seconds()
+        first = min(written[0] for written in self.renewed.values())
+        if yes.said - (times[before - 1] if before else first) > longest:
+            self.broken("S5", f"{yes.name} was acknowledged by {yes.node}, whose lease was older than {longest:.2f} s")
 
     # when all is over
 

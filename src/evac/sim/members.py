@@ -171,7 +171,7 @@ class Member:
                 raise Rejected(f"{self.node.where} has seen term {self.node.term}")
             self._effect(action, undo=True)
             if self.node.role is MemberRole.STOPPED:
-                self.node.role = MemberRole.PRIMARY
+                self.node.role, self.node.marked = self.node.was, False
             self.node.start()
             return Receipt(kind="stop", facts={"primary": True})
         receipt = await self._ask(lambda: self._undo(action))
@@ -214,7 +214,7 @@ class Member:
                 raise Rejected(f"{node.where} has seen term {node.term}")
         self._effect(action)
         node.kill()
-        node.role = MemberRole.STOPPED
+        node.stay_down()
         return self._stopped(action)
 
     def _stopped(self, action: Action) -> Receipt:
@@ -306,7 +306,7 @@ class Member:
         if role is not MemberRole.PRIMARY or term > action.term:
             raise Rejected(f"{source.where} is {role} at term {term}: nothing to follow")
         node.kill()
-        node.role = MemberRole.STOPPED
+        node.stay_down()
         await asyncio.sleep(COPYING)
         role, _ = await self._source_says(source)
         if role is not MemberRole.PRIMARY:
@@ -315,7 +315,7 @@ class Member:
             raise Rejected(f"{node.where} has seen term {node.term}")
         self._effect(action)
         self.world.saved.append(Saved(region=node.region, names=node.rebuild_from(source)))
-        node.role, node.sync = MemberRole.STANDBY, None
+        node.role, node.sync, node.marked = MemberRole.STANDBY, None, False
         node.turn_to(source.region)
         node.start()
         await self._until(node.streams_now, failing=Indeterminate("it does not stream yet"))

@@ -8,16 +8,29 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 
 from evac.core.estate import Detection, RegionId, ReplicationMode
-from evac.core.timing import LeaseTiming
+from evac.core.timing import Holding, LeaseTiming
 from evac.engine.election import LEADING, Candidate
+from evac.engine.holding import Keeper
 from evac.sim import faults
 from evac.sim.estates import FIVE, THREE
 from evac.sim.faults import Script
 from evac.sim.invariants import Violation
 from evac.sim.members import Obedience
+
+HOLDING = LeaseTiming(
+    renew=timedelta(seconds=1),
+    hold=timedelta(seconds=5),
+    wait=timedelta(seconds=8.5),
+    watchdog=timedelta(seconds=6),
+    reset=timedelta(seconds=1),
+    freeze=timedelta(seconds=1),
+    drift=0.02,
+)
+"""The lease of a primary: as shipped, with clocks as far apart as simulated ones are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +39,8 @@ class Rules:
 
     candidate: type[Candidate] = Candidate
     timing: LeaseTiming = LEADING
+    keeper: type[Keeper] = Keeper
+    holding: LeaseTiming = HOLDING
     obedience: Obedience = field(default_factory=Obedience)
     detection: Detection = field(default_factory=Detection)
 
@@ -39,9 +54,16 @@ class Setup:
     mode: ReplicationMode
     acks: int
     script: Script
+    held: bool = False
+    """Whether the primary is under a lease; an asynchronous one's only."""
+
+    def holding(self, rules: Rules) -> Holding | None:
+        """How the primary is held, if it is."""
+        return Holding(timing=rules.holding) if self.held else None
 
     def __str__(self) -> str:
         how = f"any {self.acks} must acknowledge" if self.acks else "nobody must acknowledge"
+        how += ", held under a lease" if self.held else ""
         return f"seed {self.seed}: {self.regions} regions, {self.mode}, {how}"
 
 
@@ -73,11 +95,14 @@ def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None
     drawn_mode = random.choice((ReplicationMode.SYNC, ReplicationMode.SYNC, ReplicationMode.ASYNC))
     count, how = regions or drawn_regions, mode or drawn_mode
     acks = 0 if how is ReplicationMode.ASYNC else random.choice((1, 2)) if count > THREE_REGIONS else 1
-    script = faults.write(Random(f"faults {seed}"), regions_of(count))
-    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script)
+    held = how is ReplicationMode.ASYNC and Random(f"held {seed}").random() < HELD
+    script = faults.write(Random(f"faults {seed}"), regions_of(count), held=held)
+    return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held)
 
 
 THREE_REGIONS = 3
+HELD = 0.6
+"""How many of the asynchronous primaries are under a lease."""
 
 
 def regions_of(count: int) -> tuple[RegionId, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -39,6 +39,7 @@ from evac.sim.members import Effect, Member
 from evac.sim.network import Network
 from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace
+from evac.sim.watchdogs import Watchdog
 from evac.sim.writers import Acknowledged, Writer
 
 REST_WITHIN = 150.0
@@ -79,12 +80,16 @@ class _Simulation:
             one_way={pair: self.random.uniform(0.005, 0.06) for pair in sorted(pairs, key=sorted)},
             random=Random(f"network {what.seed}"),
         )
-        self.estate: Estate = database_alone(regions, mode=what.mode, acks=what.acks, detection=rules.detection)
+        self.estate: Estate = database_alone(
+            regions, mode=what.mode, acks=what.acks, detection=rules.detection, held=what.holding(rules)
+        )
         self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
         self.watch = Watch(estate=self.estate, databases=self.databases, clock=time.seconds)
+        self.watch.holding = rules.holding if what.held else None
         self.trace = Trace(clock=time.seconds)
         self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
         self.agents: dict[RegionId, AgentProcess] = {}
+        self.watchdogs: dict[RegionId, Watchdog] = {}
         self.stuck_told: set[RunId] = set()
         self.called: set[str] = set()
         """The groups for which a person was called and is still wanted."""
@@ -100,6 +105,7 @@ class _Simulation:
             cluster=self.cluster,
             databases=self.databases,
             agents=self.agents,
+            watchdogs=self.watchdogs,
             touched=self.watch.touched,
         )
 
@@ -147,6 +153,7 @@ class _Simulation:
             if region == regions[0] and self.what.acks:
                 node.sync = SyncSet(acks=self.what.acks, standbys=tuple(regions[1:]))
             self.databases.nodes[ORDERS_DB, region] = node
+        self.watchdogs.update(self._held())
         wiring = Wiring(
             estate=self.estate,
             databases=self.databases,
@@ -154,6 +161,9 @@ class _Simulation:
             line=self.cluster.line,
             candidate=self.rules.candidate,
             timing=self.rules.timing,
+            keeper=self.rules.keeper,
+            watchdogs=self.watchdogs,
+            kept=partial(self._members, changed=self._kept),
         )
         for region, rate in zip(regions, self.what.script.rates, strict=True):
             self.agents[region] = AgentProcess(
@@ -169,12 +179,29 @@ class _Simulation:
         for agent in self.agents.values():
             agent.start()
 
-    def _members(self, region: RegionId) -> Mapping[ComponentId, Driver]:
+    def _held(self) -> dict[RegionId, Watchdog]:
+        """The watchdogs: one in each region, on the clock of its agent."""
+        if not self.what.held:
+            return {}
+        return {
+            region: Watchdog(
+                self.databases.node(ORDERS_DB, region),
+                timing=self.rules.holding,
+                clock=time.VirtualClock(rate=rate),
+                random=Random(f"watchdog {self.what.seed} {region}"),
+                killed=lambda node: self.trace.tell("watchdog", f"{node.where} killed: its lease is too old"),
+            )
+            for region, rate in zip(self.network.regions, self.what.script.rates, strict=True)
+        }
+
+    def _members(
+        self, region: RegionId, changed: Callable[[Database, Effect], None] | None = None
+    ) -> Mapping[ComponentId, Driver]:
         return {
             c: Member(
                 node=node,
                 world=self.databases,
-                changed=partial(self._changed, node),
+                changed=partial(changed or self._changed, node),
                 obedience=self.rules.obedience,
             )
             for c, node in self.databases.in_region(region).items()
@@ -186,6 +213,12 @@ class _Simulation:
         for run, event in self.watch.committed(changes):
             self.trace.entry(run, event)
             self._note_state()
+
+    def _kept(self, node: Database, effect: Effect) -> None:
+        """The keeper of its lease takes a primary down, or up again: no run's doing."""
+        self.watch.kept(node, effect)
+        self.trace.tell("keeper", f"{node.where} {'started' if effect.undo else 'stopped'}: its lease is kept, or lost")
+        self._note_state()
 
     def _changed(self, node: Database, effect: Effect) -> None:
         self.watch.changed(node, effect)
@@ -367,6 +400,8 @@ class _Simulation:
     def _stop(self) -> None:
         for agent in self.agents.values():
             agent.kill()
+        for watchdog in self.watchdogs.values():
+            watchdog.kill()
         for node in self.databases.nodes.values():
             node.kill()
 

@@ -1,4 +1,4 @@
-"""What the loss of a region would cost is seen beside what it was."""
+"""What the loss of a region would cost is asked of live state, and seen beside what it was."""
 
 from __future__ import annotations
 
@@ -7,11 +7,68 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evac.core.outlook import KEPT_FOR, Point, Trend, remember, trend
-from evac.sim.estates import shop
+from evac.core.errors import UnsafePlan
+from evac.core.observation import MemberRole, MemberSeen, MemberState
+from evac.core.outlook import KEPT_FOR, Point, Trend, if_lost_now, remember, trend
+from evac.core.steps import Situation
+from evac.core.verdict import Assessment, Diagnosis, Status, Verdict
+from evac.sim.estates import EAST, placed, shop
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ESTATE = shop()
+AT = timedelta(seconds=100)
+
+
+def situation(*, regions: frozenset[str] = frozenset(ESTATE.regions)) -> Situation:
+    """All is well in these regions, and nothing is known of others."""
+    verdicts = {
+        r: Verdict(
+            region=r,
+            diagnosis=Diagnosis.WELL,
+            status=Status.HEALTHY,
+            availability=1.0,
+            since=timedelta(),
+            symptom_at=timedelta(),
+            heartbeat_age=timedelta(),
+        )
+        for r in ESTATE.regions
+    }
+    states = {
+        True: MemberState(role=MemberRole.PRIMARY, writable=True, position=100, streaming=True, sync_acks=1),
+        False: MemberState(
+            role=MemberRole.STANDBY, writable=False, position=100, streaming=True, upstream=EAST, lag=timedelta()
+        ),
+    }
+    members = {
+        (c.id, r): MemberSeen(at=AT, component=c.id, region=r, state=states[r == EAST])
+        for c in ESTATE.components.values()
+        for r in c.members
+        if c.replication is not None and r in regions
+    }
+    return Situation(
+        estate=ESTATE,
+        assessment=Assessment(at=AT, verdicts=verdicts, voiceless={}),
+        members=members,
+        placement=placed(ESTATE),
+    )
+
+
+def test_it_is_the_forecast_of_the_plan_that_would_be_made() -> None:
+    said = if_lost_now(situation(), {})
+    assert said.critical_path
+    assert said.rto_p95 > said.rto > timedelta()
+
+
+def test_what_nothing_can_move_has_no_outlook() -> None:
+    with pytest.raises(UnsafePlan, match="has never been seen"):
+        if_lost_now(situation(regions=frozenset({EAST})), {})
+
+
+def test_a_group_that_can_run_nowhere_else_has_none_either() -> None:
+    alone = situation()
+    services = {i: replace(s, regions=(EAST,)) for i, s in ESTATE.services.items()}
+    with pytest.raises(UnsafePlan, match="there is no other region"):
+        if_lost_now(replace(alone, estate=replace(ESTATE, services=services)), {})
 
 
 def point(minute: int) -> Point:

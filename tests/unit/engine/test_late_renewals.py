@@ -13,7 +13,8 @@ import pytest
 from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.core.observation import Instant
-from evac.engine.election import DRIFTED_MAX, LEADING, OF_LATE, Candidate
+from evac.engine.codec import encode
+from evac.engine.election import DRIFTED_MAX, LEADING, OF_LATE, SENT, Candidate, Sent
 from evac.ports import Change, Store
 from evac.sim import time
 from evac.stores.memory import MemoryStore
@@ -98,6 +99,33 @@ def test_the_wait_begins_when_the_last_renewal_was_sent(held_back_s: float) -> N
 def test_two_never_lead_at_once_though_their_clocks_go_wrong(held_back_s: float, rates: tuple[float, float]) -> None:
     _, ended, led_at = succession(held_back=timedelta(seconds=held_back_s), rates=rates)
     assert ended <= led_at
+
+
+def test_a_time_of_no_version_that_was_heard_of_says_nothing() -> None:
+    async def tell() -> list[str]:
+        clock, store = time.VirtualClock(), MemoryStore()
+        began: list[str] = []
+
+        async def lead(mine: Leader) -> None:
+            began.append(mine.name)
+            await asyncio.Event().wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            standing = []
+            for name in (FIRST, NEXT):
+                line: Store = Line(store)
+                one = Candidate(name=name, region=RegionId(name), store=line, clock=clock, chance=random.Random(name))
+                standing.append(tasks.create_task(one.stand(lead)))
+                await clock.sleep(timedelta(seconds=10))
+            await store.commit(
+                expect={}, put={SENT: encode(Sent(region=RegionId(FIRST), life="another", at=timedelta()))}
+            )
+            await clock.sleep(timedelta(seconds=10))
+            for task in standing:
+                task.cancel()
+        return began
+
+    assert time.run(tell()) == [FIRST]
 
 
 def test_what_is_known_of_a_clock_is_forgotten_before_it_has_drifted_further() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from evac.core.estate import Detection, RegionId, ReplicationMode
-from evac.core.lease import Held, Leader
+from evac.core.lease import Held, Leader, Tenure
 from evac.core.timing import LeaseTiming
 from evac.engine.election import LEADING, Candidate
+from evac.engine.holding import Keeper
 from evac.sim import campaign
 from evac.sim.estates import EAST, EUROPE, WEST
 from evac.sim.faults import Fault, Kind, Script
 from evac.sim.members import Obedience
-from evac.sim.setting import Result, Rules, Setup
+from evac.sim.setting import HOLDING, Result, Rules, Setup
 from evac.sim.simulation import simulate
 
 TRIES_MAX = 12
@@ -27,6 +30,13 @@ class CountsFromTheReply(Candidate):
         return replace(await super()._write(mine, version), sent_at=self._clock.now())
 
 
+class KeepsFromTheReply(Keeper):
+    """Likewise the lease of a primary."""
+
+    async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
+        return replace(await super()._write(tenure, version, also), sent_at=self._clock.now())
+
+
 class NoLongerThanTheHolder(LeaseTiming):
     """G = A: whoever waits, waits as long as the holder holds, and nobody checks that."""
 
@@ -34,7 +44,26 @@ class NoLongerThanTheHolder(LeaseTiming):
         return ()
 
 
+class Unenforced(NoLongerThanTheHolder):
+    """A bound that takes a watchdog for granted which never kills."""
+
+    @property
+    def age_max(self) -> timedelta:
+        return HOLDING.age_max
+
+
 G_IS_A = NoLongerThanTheHolder(renew=LEADING.renew, hold=LEADING.hold, wait=LEADING.hold)
+G_IS_A_OF_PRIMARIES = NoLongerThanTheHolder(
+    renew=HOLDING.renew,
+    hold=HOLDING.hold,
+    wait=HOLDING.age_max,
+    watchdog=HOLDING.watchdog,
+    reset=HOLDING.reset,
+    drift=HOLDING.drift,
+)
+NO_WATCHDOG = Unenforced(
+    renew=HOLDING.renew, hold=HOLDING.hold, wait=HOLDING.wait, watchdog=timedelta(hours=1), drift=HOLDING.drift
+)
 
 
 def fault(
@@ -60,6 +89,15 @@ SLOW_WHILE_LEADERS_DIE = (
     *(fault(Kind.KILL_AGENT, 10.5 + 1.5 * n, 0.2, region=WEST) for n in range(20)),
     *(fault(Kind.KILL_LEADER, 10.7 + 1.9 * n, 0.2) for n in range(18)),
 )
+THE_PRIMARY_IS_CUT_OFF = (
+    fault(Kind.CUT, 10.0, 30.0, region=EAST),
+    fault(Kind.FREEZE_MACHINE, 15.2, 0.95, region=EAST),
+)
+ITS_ANSWERS_COME_LATE = (
+    fault(Kind.REPLIES_LATE, 8.0, 6.0, region=EAST),
+    fault(Kind.FREEZE_AGENT, 10.0, 4.0, region=EAST),
+    fault(Kind.CUT, 14.05, 30.0, region=EAST),
+)
 ONE_SEES_IT_FAIL = (
     fault(Kind.FREEZE_AGENT, 9.0, 30.0, region=EAST),
     fault(Kind.LINK_CUT, 9.0, 30.0, region=EAST, other=WEST),
@@ -82,6 +120,9 @@ ONE_SEES_IT_FAIL = (
         pytest.param(
             Rules(obedience=Obedience(knows_what_is_done=False)), SLOW_WHILE_AGENTS_DIE, "S7", id="doubled-step"
         ),
+        pytest.param(Rules(holding=G_IS_A_OF_PRIMARIES), THE_PRIMARY_IS_CUT_OFF, "S5", id="g-is-a-of-primaries"),
+        pytest.param(Rules(keeper=KeepsFromTheReply), ITS_ANSWERS_COME_LATE, "S5", id="primary-lease-from-the-reply"),
+        pytest.param(Rules(holding=NO_WATCHDOG), THE_PRIMARY_IS_CUT_OFF, "S5", id="no-watchdog"),
     ],
 )
 def test_a_planted_bug_is_found_and_without_it_nothing_is(rules: Rules, script: tuple[Fault, ...], rule: str) -> None:
@@ -95,11 +136,13 @@ def test_a_planted_bug_is_found_and_without_it_nothing_is(rules: Rules, script: 
 
 def played(seed: int, script: tuple[Fault, ...], rules: Rules) -> Result:
     """Play a script in three regions, with clocks as far apart as the lease's times allow."""
+    held = script in (THE_PRIMARY_IS_CUT_OFF, ITS_ANSWERS_COME_LATE)
     what = Setup(
         seed=seed,
         regions=3,
-        mode=ReplicationMode.SYNC,
-        acks=1,
+        mode=ReplicationMode.ASYNC if held else ReplicationMode.SYNC,
+        acks=int(not held),
+        held=held,
         script=Script(faults=script, rates=(0.98, 1.02, 1.02)),
     )
     with campaign.silence():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -36,6 +37,7 @@ AHEAD_MAX_S = 1.0
 IDLE_MAX_S = 60.0
 """How long a connection on which nothing is asked stays open."""
 MISSING_SHOWN_MAX = 5
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 Target = tuple[ServiceId, RegionId]
 
@@ -167,7 +169,10 @@ class PrometheusObserver:
     def _credentials(self) -> dict[str, str]:
         settings = self._settings
         if settings.bearer is not None:
-            return {"Authorization": f"Bearer {settings.bearer.read()}"}
+            token = settings.bearer.read()
+            if not _TOKEN.fullmatch(token):  # the client's own error would repeat it
+                raise Rejected(f"Prometheus at {settings.url}: `bearer` is not one line of printable ASCII; mend it")
+            return {"Authorization": f"Bearer {token}"}
         if settings.user is not None and settings.password is not None:
             both = f"{settings.user}:{settings.password.read()}".encode()
             return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from evac.drivers.settings import Duration, EstatePath, Secret, Settings
 
@@ -26,9 +26,9 @@ class PrometheusSettings(Settings):
     query: str
     """Which series tell whether a target is well, as a plain selector: `probe_success{job="shop"}`. No functions or
     operators: their results are stamped anew, so that nobody could see how old they are."""
-    well_min: float = 1.0
+    well_min: FiniteFloat = 1.0
     """Values from this on are well."""
-    well_max: float | None = None
+    well_max: FiniteFloat | None = None
     """Values up to this are well; default: any."""
     service_label: str = "service"
     """The label that names the service."""
