@@ -194,9 +194,14 @@ class Controller:
             leavings=known.leavings,
             streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
-            paused=known.pause.in_words() if known.pause and known.pause.holds(wall) else "",
+            paused=self.paused(wall),
             quiet=self._quiet(wall),
         )
+
+    def paused(self, wall: datetime) -> str:
+        """Return why automation is off, by whom and until when; empty when it is on."""
+        pause = self.known.pause
+        return pause.in_words() if pause and pause.holds(wall) else ""
 
     def windows(self, wall: datetime) -> tuple[Window, ...]:
         """Return the maintenance that is under way, declared or called by a person."""
