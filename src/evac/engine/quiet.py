@@ -1,7 +1,9 @@
 """Pauses and maintenance in the store: what a person has called outlives whoever leads.
 
-    pause               automation is off
-    maintenance/<id>    work that a person has announced
+    pause         automation is off
+    pause/<id>    work that a person has announced
+
+Both begin with the same word, so that a leader that has just been elected learns of them by one read.
 
 What this is not: when they hold (`core.quiet`).
 """
@@ -18,7 +20,7 @@ from evac.engine.codec import decode, encode
 from evac.ports import Store
 
 PAUSE = "pause"
-MAINTENANCE = "maintenance/"
+MAINTENANCE = "pause/"
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 WINDOWS_MAX = 100
 """So much maintenance can be announced at a time."""
@@ -26,9 +28,9 @@ WINDOWS_MAX = 100
 
 async def read_quiet(store: Store, *, near: bool = False) -> tuple[Pause | None, dict[str, Window]]:
     """Return the pause and the announced maintenance, by its id; `near` is the store's. Raises `StoreUnavailable`."""
-    record = await store.get(PAUSE, near=near)
-    pause = _pause(record.value) if record else None
-    windows = [decode(r.value, Window) for r in await store.list(MAINTENANCE, near=near)]
+    records = {r.key: r.value for r in await store.list(PAUSE, near=near)}
+    pause = _pause(records[PAUSE]) if PAUSE in records else None
+    windows = [decode(written, Window) for key, written in records.items() if key.startswith(MAINTENANCE)]
     return pause, {w.id: w for w in windows}
 
 

@@ -256,9 +256,7 @@ async def test_maintenance_is_remembered_and_holds_back_what_it_disturbs() -> No
         await store.commit(expect={}, put={}, delete=("replies/r2",))
         (window,) = [w for w in controller.known.windows.values() if w.reason == reason]
         controller.known.windows = {f"{reason}": replace(window, id=reason)}
-        await store.commit(
-            expect={}, put={f"maintenance/{reason}": encode(replace(window, id=reason))}, delete=("maintenance/r2",)
-        )
+        await store.commit(expect={}, put={f"pause/{reason}": encode(replace(window, id=reason))}, delete=("pause/r2",))
     controller = await remembered(store)
     assert set(controller.known.windows) == {"racks", "cables"}
     assert controller.view(SEEN).quiet[GROUP].endswith("racks (by alice)")
