@@ -30,6 +30,7 @@ from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
 from evac.engine.election import Candidate
 from evac.engine.holding import Keeper
+from evac.engine.last_known import keep_last_known
 from evac.engine.leadership import lead
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
@@ -253,6 +254,13 @@ async def running_agent(
             *(keeper.keep() for keeper in keepers.values()),
             controller.watch(),
             candidate.stand(lead),
+            keep_last_known(
+                region,
+                store=world.store,
+                folder=world.state,
+                clock=world.clock,
+                guarded=lambda now: [g for k in keepers.values() if (g := k.guarded(now)) is not None],
+            ),
             *_upkeep(world),
         ]
         async with _side_by_side(parts):

@@ -21,6 +21,7 @@ from evac.config.spelling import listed, meant
 from evac.core.decision import Move
 from evac.core.errors import EvacError, NotThere, UnsafePlan
 from evac.core.estate import Estate, GroupId, RegionId
+from evac.core.forcing import risks
 from evac.core.news import Announce, RunNews, silent
 from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point
@@ -42,7 +43,7 @@ from evac.engine.outlook import Thought, read_outlook, read_thoughts
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import KEY, are_published
 from evac.engine.verifying import RunRecord, read_record
-from evac.ports import Store
+from evac.ports import Inspectable, Store, StoreHealth
 from evac.report.value import Report, report_of
 
 STRATEGIES = ("immediate",)
@@ -64,6 +65,10 @@ class OpenEstate:
         that all share. Raises `StoreUnavailable`.
         """
         return is_led(state) if self.loaded.store is None else await are_published(self._store)
+
+    async def store_health(self) -> StoreHealth | None:
+        """Return how the store is, seen from here; None where its kind cannot say."""
+        return await self._store.health() if isinstance(self._store, Inspectable) else None
 
     async def health(self) -> Snapshot:
         """Return the controller's newest view. Raises `EvacError` when it is too old to be acted on."""
@@ -156,6 +161,10 @@ class OpenEstate:
         """Return for each group what `objectives` was within the last hour, once a minute, oldest first."""
         return (await read_outlook(self._store)).past
 
+    async def risks(self, group: str | None = None) -> tuple[str, ...]:
+        """Return what may go wrong if a group is moved now with `accept_loss`, sentence by sentence."""
+        return risks(self._situation(await self.health(), group))
+
     async def readiness(self, group: str | None = None) -> tuple[Readiness, ...]:
         """Return for each region how ready it is to hold a group's primaries, what blocks it, what would help."""
         situation = self._situation(await self.health(), group)
@@ -238,12 +247,16 @@ class OpenEstate:
         region: str | None = None,
         target: str | None = None,
         accept_loss: bool = False,
+        told: Sequence[str] = (),
         reason: str = "",
         run: str | None = None,
+        lasting: timedelta | None = None,
     ) -> RunId | None:
         """Ask the controller, and return the run it started, if any.
 
-        `region` is the one to leave or to rebuild, `run` the stuck one to call resolved. Raises `UnsafePlan` when the
+        `region` is the one to leave, to rebuild or to work on, `run` the stuck one to call resolved, `lasting` for how
+        long automation is to be off or work is expected; `told` is what was shown to
+        whoever accepts a loss, which is kept with that person's word (`risks` gives it). Raises `UnsafePlan` when the
         controller refuses, `NotThere` for names that the estate does not have, `EvacError` when nobody answers.
         """
         known_names(self.loaded.estate, regions=(region, target), group=group)
@@ -256,8 +269,10 @@ class OpenEstate:
             region=RegionId(region) if region else None,
             target=RegionId(target) if target else None,
             accept_loss=accept_loss,
+            told=tuple(told),
             reason=reason,
             run=RunId(run) if run else None,
+            lasting=lasting,
         )
         reply_key = f"replies/{request.id}"
         after = await self._store.revision()

@@ -8,19 +8,24 @@ from __future__ import annotations
 import asyncio
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from evac.config import load
-from evac.core.errors import EvacError
+from evac.core.errors import EvacError, StoreUnavailable
 from evac.core.news import Announce, silent
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Diagnosis
 from evac.daemon import DATABASE, open_store, running
+from evac.engine.last_known import Here, read_here, read_known
 from evac.engine.snapshots import KEY
 from evac.opened import OpenEstate
+from evac.stores.memory import MemoryStore
+
+T = TypeVar("T")
 
 READY_WITHIN = timedelta(seconds=20)
 WELL_WITHIN = timedelta(seconds=8)
@@ -86,6 +91,38 @@ async def read_estate(
         )
     async with open_store(folder, loaded.store) as opened:
         yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
+
+
+async def ask_or_recall(
+    path: str | Path,
+    ask: Callable[[OpenEstate, Here | None], Awaitable[T]],
+    *,
+    environment: str | None = None,
+    state: Path | None = None,
+    store: str | None = None,
+) -> tuple[T, Here | None]:
+    """Read something of an estate, as `read_estate`; where the store cannot be reached, of what this host's agent kept
+    of it. How that agent stands is then given to `ask`, and returned.
+
+    Raises like `read_estate`, and `StoreUnavailable` when nothing was kept here either.
+    """
+    try:
+        async with read_estate(path, environment=environment, state=state, store=store) as estate:
+            return await ask(estate, None), None
+    except StoreUnavailable as trouble:
+        folder = state_folder(Path(path), state)
+        here = await asyncio.to_thread(read_here, folder)
+        if here is None:
+            raise
+        records = await asyncio.to_thread(read_known, folder, here.region)
+        if not records:
+            raise StoreUnavailable(
+                f"{trouble}; {here.region}'s agent on this host has not heard of it either"
+            ) from None
+        kept = MemoryStore()
+        await kept.commit(expect={}, put=records)
+        loaded = load(Path(path), environment=environment, store=store)
+        return await ask(OpenEstate(loaded=loaded, store=kept, by=getpass.getuser()), here), here
 
 
 def _exists(path: Path) -> bool:

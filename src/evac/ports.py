@@ -96,6 +96,40 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMember:
+    """One member of what a store is kept on: a server of a cluster, a file. `leads` where one orders the writes."""
+
+    name: str
+    up: bool
+    leads: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """How a store is, seen from here. What its kind cannot say is None, or empty.
+
+    `read` is how long a read that a majority answers took just now; None: nobody answered it. `size` and `limit` are
+    bytes: what it takes, and what it may take at most before it refuses writes.
+    """
+
+    kind: str
+    members: tuple[StoreMember, ...]
+    read: timedelta | None
+    size: int | None = None
+    limit: int | None = None
+    trouble: str = ""
+    """What the store itself says is wrong."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A store that can say how it is. Not part of `Store`: nothing is decided by it."""
+
+    async def health(self) -> StoreHealth:
+        """Return how it is now; a store that does not answer is one whose `read` is None. Raises nothing of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """A command's end: its exit code and what it printed."""
 

@@ -110,7 +110,7 @@ async def test_a_standby_that_went_past_the_fork_is_rebuilt_and_what_it_had_is_k
         east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]
         await west.do(order(Verb.REFUSE, WEST, old=EAST))
         caught = await west.do(order(Verb.CATCH_UP, WEST))
-        await west.do(with_receipts(order(Verb.PROMOTE, WEST, sync=NOBODY, forced="a test"), c=caught))
+        await west.do(with_receipts(order(Verb.PROMOTE, WEST, sync=NOBODY, word="a test"), c=caught))
         await cluster.sql(EAST, "INSERT INTO orders VALUES (1, 'in the past')")
         await _has(cluster, EU, {1})
         await east.do(order(Verb.STOP, EAST, mode="kill"))

@@ -23,7 +23,7 @@ from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
 from zookeeper_ensembles import Servers, needs_zookeeper
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change, Store
+from evac.ports import Change, Inspectable, Store
 from evac.sim.cluster import Cluster, Line
 from evac.sim.estates import EAST, THREE
 from evac.sim.network import Network
@@ -359,3 +359,16 @@ async def test_the_nearest_copy_is_no_older_than_what_was_told(store: Store) -> 
     await store.commit(expect={}, put={}, delete=["a/1"])
     assert await store.get("a/1", near=True) is None
     assert await store.list("a/", near=True) == ()
+
+
+async def test_a_store_that_can_says_how_it_is(store: Store) -> None:
+    if not isinstance(store, Inspectable):
+        return
+    await store.commit(expect={}, put={"a": b"1"})
+    found = await store.health()
+    assert all(member.up for member in found.members)
+    assert sum(member.leads for member in found.members) == 1
+    assert found.read is not None
+    assert found.size is not None
+    assert found.size > 0
+    assert found.limit is None or found.limit > found.size

@@ -33,8 +33,9 @@ def signed_run(shape: Shape) -> RunRecord:
 async def _signed_run(shape: Shape) -> RunRecord:
     store, clock, systems = MemoryStore(), time.VirtualClock(), shape.world()
     await store.commit(expect={}, put={f"placement/{shape.plan.group}": encode(shape.plan.before)})
+    leader = signer_of(next(iter(shape.estate.regions)))
     run_id = await open_run(
-        shape.plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}
+        shape.plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}, signer=leader
     )
     async with asyncio.TaskGroup() as tasks:
         agents = []
@@ -43,7 +44,6 @@ async def _signed_run(shape: Shape) -> RunRecord:
             await make_known(signer, [region], store=store, now=clock.wall())
             members = systems.members(region)
             agents.append(tasks.create_task(obey(region, store=store, members=members, clock=clock, signer=signer)))
-        leader = signer_of(next(iter(shape.estate.regions)))
         await execute(run_id, store=store, clock=clock, by="a leader", signer=leader)
         for agent in agents:
             agent.cancel()

@@ -20,12 +20,12 @@ from evac.core.estate import (
     ReplicationMode,
     Service,
     ServiceId,
-    ServiceKind,
 )
+from evac.core.kinds import ServiceKind
 from evac.core.observation import Instant, Json
 from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
 from evac.core.protection import NOBODY, Protect, plan_protect, say_set
-from evac.core.run import Done, Event, Failed, Failure, Opened, Outcome, Receipt, RunId, Settled, Started
+from evac.core.run import Done, Event, Failed, Failure, Forced, Opened, Outcome, Receipt, RunId, Settled, Started
 
 E1, W2, EU = RegionId("us-east-1"), RegionId("us-west-2"), RegionId("eu-west-1")
 SHOP = GroupId("shop")
@@ -280,12 +280,23 @@ def asynchronous_failover() -> tuple[Event, ...]:
     """Return the failover of an asynchronous estate, forced by a person."""
     plan = failover_plan(sync=False)
     forced = [
-        replace(s, action=replace(s.action, args={**s.action.args, "forced": "alice"})) if s.pivot else s
+        replace(s, action=replace(s.action, args={**s.action.args, "word": "alice"})) if s.pivot else s
         for s in plan.steps
     ]
     decision = {**DECISION, "decided_by": "alice", "accept_loss": True}
     first = replace(opened(replace(plan, steps=tuple(forced)), "7", 1.531, decision, by="alice"))
-    return (first, *failover()[1:])
+    lost = "lost of orders-db: the last 2 s (lag of the closest standby)"
+    alone = "orders-db is asynchronous and us-east-1 cannot be reached: nothing proves it stopped"
+    word = Forced(
+        at=at(1.531),
+        wall=WALL,
+        person="alice",
+        components=(DB,),
+        reason="asked for by alice: the data centre burns",
+        told=(lost,),
+        risks=(alone, lost),
+    )
+    return (first, word, *failover()[1:])
 
 
 def switchover_plan() -> Plan:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan
 from evac.core.run import RunId
+from evac.engine.forcing import take_word
 from evac.engine.opening import prepare_run
+from evac.engine.signing import Signer
 from evac.ports import Clock, Store
 
 
@@ -20,8 +22,11 @@ async def open_run(
     symptom_at: Instant,
     decision: Mapping[str, Json],
     request: str | None = None,
+    signer: Signer | None = None,
 ) -> RunId:
-    """Write a run's first entry alone. Raises like `prepare_run`, and `Conflict`."""
+    """Write a run's first entry alone, with the word that its plan rests on. Raises like `prepare_run`, and
+    `Conflict`.
+    """
     opening = await prepare_run(
         plan,
         store=store,
@@ -31,5 +36,6 @@ async def open_run(
         decision=decision,
         request=request,
     )
+    take_word(opening.journal, clock=clock, by="a leader", signer=signer)
     await opening.journal.write(expect=opening.expect, put=opening.put, delete=opening.delete)
     return opening.journal.run.id

@@ -12,6 +12,7 @@ from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
+from evac.engine.forcing import take_word
 from evac.engine.journal import entry_key, fold_journal, read_journal
 from evac.engine.opening import prepare_run
 from evac.engine.orders import obey
@@ -126,6 +127,7 @@ async def _see_through(plan: Plan, store: FailingStore, clock: time.VirtualClock
         opening = await prepare_run(
             plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}
         )
+        take_word(opening.journal, clock=clock, by=name, signer=None)
         try:
             begun = await begin(opening, clock=clock, by=name)
         except StoreUnavailable:

@@ -23,7 +23,7 @@ ARGS: dict[Verb, dict[str, Json]] = {
     Verb.STOP: {"mode": "clean"},
     Verb.REFUSE: {"old": "a"},
     Verb.PREPARE: {},
-    Verb.PROMOTE: {"sync": {"acks": 0, "standbys": []}, "forced": "a test"},
+    Verb.PROMOTE: {"sync": {"acks": 0, "standbys": []}, "word": "a test"},
 }
 
 

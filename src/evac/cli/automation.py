@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from evac.cli.opening import Chosen, opened
 from evac.cli.terminal import (
@@ -26,8 +28,26 @@ from evac.cli.terminal import (
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Wish
+from evac.drivers.settings import Duration
+from evac.report.words import span
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is shown to everybody and kept.")]
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        found = TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text} is not a duration; write 30m, 2h or 1d") from None
+    if found <= timedelta():
+        raise typer.BadParameter("it must be longer than nothing")
+    return found
+
+
+LastingOption = Annotated[
+    timedelta | None,
+    typer.Option("--for", parser=_duration, metavar="DURATION", help="How long, as 30m or 2h. Then it ends by itself."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,11 +60,17 @@ def add_to(app: typer.Typer) -> None:
         state: StateOption = None,
         store: StoreOption = None,
         reason: ReasonOption = "",
+        lasting: LastingOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Turn automation off. evac watches and tells, and moves nothing by itself."""
+        """Turn automation off, everywhere. evac watches and tells, and moves nothing by itself.
+
+        What keeps two from writing goes on: leases run out, and a run under way is carried on.
+        """
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
-        _tell(Wish.PAUSE, chosen, as_json=as_json, said="automation is off; on again: evac resume", reason=reason)
+        until = f" after {span(lasting)} by itself, or" if lasting else ""
+        said = f"automation is off; on again{until}: evac resume"
+        _tell(Wish.PAUSE, chosen, as_json=as_json, said=said, reason=reason, lasting=lasting)
 
     @app.command("resume")
     def resume(
@@ -58,8 +84,39 @@ def add_to(app: typer.Typer) -> None:
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
         _tell(Wish.RESUME, chosen, as_json=as_json, said="automation is on")
 
+    _add_maintenance(app)
     _add_words(app)
     _add_for_standbys(app)
+
+
+def _add_maintenance(app: typer.Typer) -> None:
+    """Add what a person says of work that is expected to disturb something."""
+
+    @app.command("maintenance")
+    def maintenance(
+        lasting: LastingOption = None,
+        region: Annotated[str | None, typer.Option("--region", help="What has its primaries in this region.")] = None,
+        group: Annotated[str | None, typer.Option("--group", help="This group. Default: all.")] = None,
+        reason: ReasonOption = "",
+        end: Annotated[bool, typer.Option("--end", help="It is over: what was announced so.")] = False,
+        estate: EstateOption = ESTATE_DEFAULT,
+        environment: EnvironmentOption = None,
+        state: StateOption = None,
+        store: StoreOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Announce work: what it disturbs does not move by itself.
+
+        Until it is over evac says what it would do, and calls nobody for it; a person can move by hand. What keeps two
+        from writing goes on.
+        """
+        if end is (lasting is not None):
+            raise typer.BadParameter("say how long it lasts, or --end", param_hint="--for")
+        chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        chosen.named(region)
+        wish = Wish.MAINTAINED if end else Wish.MAINTAIN
+        said = "it is over" if end or lasting is None else f"nothing moves by itself there for {span(lasting)}"
+        _tell(wish, chosen, as_json=as_json, said=said, reason=reason, region=region, lasting=lasting)
 
 
 def _add_words(app: typer.Typer) -> None:
@@ -139,12 +196,22 @@ def _add_for_standbys(app: typer.Typer) -> None:
         _run(Wish.DEGRADE, chosen, region, doing=doing, as_json=as_json, reason=reason)
 
 
-def _tell(wish: Wish, chosen: Chosen, *, as_json: bool, said: str, reason: str = "", run: str | None = None) -> None:
+def _tell(
+    wish: Wish,
+    chosen: Chosen,
+    *,
+    as_json: bool,
+    said: str,
+    reason: str = "",
+    run: str | None = None,
+    region: str | None = None,
+    lasting: timedelta | None = None,
+) -> None:
     """Tell the controller, and say what it made of it. What it remembers is enough for all but an approval."""
 
     async def ask() -> str | None:
         async with opened(chosen, looks=wish is Wish.APPROVE) as estate:
-            return await estate.ask(wish, group=chosen.group, reason=reason, run=run)
+            return await estate.ask(wish, group=chosen.group, region=region, reason=reason, run=run, lasting=lasting)
 
     begun = asyncio.run(ask())
     if as_json:

@@ -20,18 +20,22 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     console,
+    note,
     print_json,
 )
-from evac.core.decision import Decision
+from evac.core.decision import CallPerson, Decision
 from evac.core.errors import EvacError
 from evac.core.estate import RegionId
 from evac.core.news import DecisionNews, VerdictNews
 from evac.core.objectives import Forecast
+from evac.core.quiet import Window
 from evac.core.readiness import Readiness
+from evac.core.restraint import Restrained
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Verdict
+from evac.engine.last_known import Here
 from evac.opened import OpenEstate
-from evac.opening import read_estate
+from evac.opening import ask_or_recall
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -48,6 +52,12 @@ class Explained:
     decisions: tuple[Decision, ...]
     if_lost: dict[str, Forecast]
     readiness: dict[str, Readiness]
+    restraints: dict[str, tuple[Restrained, ...]]
+    """By group, all that holds automation back now, whether or not anything ails it."""
+    windows: tuple[Window, ...]
+    """The maintenance that is under way."""
+    voiceless: dict[str, str]
+    """The regions whose view does not count, each with the reason."""
     silent: str
     """Why the region itself is not heard; empty if it is."""
 
@@ -78,9 +88,14 @@ def add_to(app: typer.Typer) -> None:
 async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Snapshot, Explained]:
-    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Snapshot, Explained]:
         snapshot = await opened.last_known()
         return snapshot, await _explain(RegionId(region), snapshot, opened)
+
+    found, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
+    if here is not None:
+        note(f"the store cannot be reached from here: this is what {here.region}'s agent kept of it")
+    return found
 
 
 async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> Explained:
@@ -96,6 +111,9 @@ async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> 
         decisions=snapshot.decisions,
         if_lost={str(g): forecast for g, forecast in forecasts.items() if g in primaries},
         readiness=ready,
+        restraints=snapshot.restraints,
+        windows=snapshot.windows,
+        voiceless=snapshot.voiceless,
         silent=snapshot.voiceless.get(region, ""),
     )
 
@@ -110,7 +128,13 @@ def lines(found: Explained, snapshot: Snapshot) -> list[str]:
     ]
     said = [f"{found.region} as it was at {snapshot.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
     said += [f"  {line.word:<9} {line.text}" for line in news]
+    for decision in found.decisions:
+        if isinstance(decision, CallPerson):
+            said += [f"  {'rejected':<9} {r.region} for {decision.group}: {r.reason}" for r in decision.rejected]
+    for group, held in found.restraints.items():
+        said += [f"  {'held back':<9} {group}, {each.kind}: {each.reason}" for each in held]
     said += [f"  {'silent':<9} {found.silent}"] if found.silent else []
+    said += [f"  {'no vote':<9} {r}: {why}" for r, why in found.voiceless.items() if r != found.region]
     for group, forecast in found.if_lost.items():
         said.append(
             f"  {'if lost':<9} {group} would be back in {span(forecast.rto)} (p95 {span(forecast.rto_p95)}), RPO"

@@ -20,6 +20,7 @@ from evac.cli.terminal import (
     StoreOption,
     YesOption,
     confirmed,
+    note,
     print_json_line,
     refuse_unasked,
 )
@@ -140,12 +141,21 @@ class Asked:
     async def _move(self, wish: Wish, source: str | None, target: str | None, *, accept_loss: bool) -> Run | None:
         group = self.chosen.group
         async with opened(self.chosen) as estate:
+            told = await estate.risks(group) if accept_loss else ()
+            for risk in told:
+                note(f"risk: {risk}")
             if not self.yes:
                 plan = await estate.plan(source, target, kind=wish.value, group=group, accept_loss=accept_loss)
                 if not confirmed(plan_lines(plan, await estate.forecast(plan)), plan.target):
                     return None
             run = await estate.ask(
-                wish, group=group, region=source, target=target, accept_loss=accept_loss, reason=self.reason
+                wish,
+                group=group,
+                region=source,
+                target=target,
+                accept_loss=accept_loss,
+                told=told,
+                reason=self.reason,
             )
             assert run is not None, "a move starts a run"
             return await estate.settled(run, Teller(as_json=self.as_json, estate=estate.loaded.estate))

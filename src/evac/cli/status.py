@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import typer
 
+from evac.cli.standing import cut_off, store_line
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -21,7 +22,7 @@ from evac.cli.terminal import (
     print_json,
 )
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin
-from evac.core.estate import GroupId, Objectives, RegionId
+from evac.core.estate import ComponentId, Estate, GroupId, Objectives, Purpose, RegionId
 from evac.core.health import score
 from evac.core.lease import Leader
 from evac.core.objectives import Forecast
@@ -32,11 +33,15 @@ from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
 from evac.core.verdict import Diagnosis
+from evac.engine.last_known import Here
 from evac.engine.outlook import Thought
-from evac.opened import SNAPSHOT_FRESH
-from evac.opening import read_estate, state_folder
+from evac.opened import SNAPSHOT_FRESH, OpenEstate
+from evac.opening import ask_or_recall, state_folder
+from evac.ports import StoreHealth
 from evac.report.plans import rpo
-from evac.report.words import span
+from evac.report.words import count, span
+
+GROUPS_SHOWN_MAX = 10
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +55,11 @@ def add_to(app: typer.Typer) -> None:
         store: StoreOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Say whether all is fine, and what is needed from you. Exits with 1 if not."""
+        """Say whether all is fine, and what is needed from you. Exits with 1 if not.
+
+        Where the store cannot be reached it says what this host's agent last knew of it, how that agent stands, and
+        exits with 4.
+        """
         known, led = asyncio.run(_read(estate, environment, state, store))
         fine = led and _fine(known.snapshot)
         if as_json:
@@ -59,6 +68,8 @@ def add_to(app: typer.Typer) -> None:
             out = console()
             for line in lines(known, led=led, wall=datetime.now(UTC)):
                 out.print(line, markup=False)
+        if known.here is not None:
+            raise typer.Exit(4)
         if not fine:
             raise typer.Exit(1)
 
@@ -73,6 +84,12 @@ class Known:
     past: Mapping[str, Sequence[Point]]
     blocked: Mapping[GroupId, tuple[str, ...]]
     """Why nothing could be done for a group if its primary region were lost."""
+    hosted: Mapping[RegionId, tuple[ComponentId, ...]] = field(default_factory=dict)
+    """By region, the components that hold state and have their primaries there."""
+    store: StoreHealth | None = None
+    """How the store is, seen from here."""
+    here: Here | None = None
+    """How this host's agent stands, where the store cannot be reached: all else is what that agent kept."""
 
     def rto_trend(self, group: GroupId) -> Trend:
         """Return where a group's time to recover is going."""
@@ -98,6 +115,8 @@ class Known:
                 for group, forecast in self.forecasts.items()
             },
             "blocked_if_lost": self.blocked,
+            "store": self.store,
+            "cut_off": self.here,
         }
 
 
@@ -108,15 +127,31 @@ def blocked(thoughts: Sequence[Thought]) -> dict[GroupId, tuple[str, ...]]:
 
 async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> tuple[Known, bool]:
     """Return what is known, and whether somebody watches."""
-    async with read_estate(path, environment=environment, state=state, store=store) as opened:
+
+    async def ask(opened: OpenEstate, here: Here | None) -> tuple[Known, bool]:
+        snapshot = await opened.last_known()
         known = Known(
-            snapshot=await opened.last_known(),
+            here=here,
+            snapshot=snapshot,
+            hosted=_hosted(snapshot, opened.loaded.estate),
             forecasts=await opened.objectives(),
             targets={g: opened.loaded.estate.promised(g) for g in opened.loaded.estate.home},
             past=await opened.past_objectives(),
             blocked=blocked(await opened.what_ifs()),
+            store=await opened.store_health(),
         )
-        return known, await opened.is_watched(state_folder(path, state))
+        return known, here is None and await opened.is_watched(state_folder(path, state))
+
+    (known, led), _ = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
+    return known, led
+
+
+def _hosted(snapshot: Snapshot, estate: Estate) -> dict[RegionId, tuple[ComponentId, ...]]:
+    found: dict[RegionId, tuple[ComponentId, ...]] = {}
+    for p in snapshot.placements:
+        parts = tuple(c.id for c in estate.group_components(p.group, Purpose.STATE))
+        found[p.primary] = (*found.get(p.primary, ()), *parts)
+    return found
 
 
 def _fine(snapshot: Snapshot) -> bool:
@@ -131,12 +166,19 @@ def _fine(snapshot: Snapshot) -> bool:
 def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     """Return what a person reads, the three answers first."""
     snapshot = known.snapshot
-    said = [_first(snapshot, led=led, age=max(wall - snapshot.wall, timedelta()))]
+    age = max(wall - snapshot.wall, timedelta())
+    if known.here is not None:
+        said = [*cut_off(known.here, snapshot, known.hosted.get(known.here.region, ()), wall=wall)]
+    else:
+        said = [_first(snapshot, led=led, age=age)]
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
-    said += [f"  automation is paused: {snapshot.paused}"] if snapshot.paused else []
+    said += [f"  automation is paused: {snapshot.pause.in_words()}; on again: evac resume"] if snapshot.pause else []
+    said += [f"  {window.in_words()}" for window in snapshot.windows]
     said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []
+    said += [f"  {store_line(known.store, commit=snapshot.commit)}"] if known.store else []
+    said += _primaries(snapshot)
     said.append("")
     said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
     said += [line for standing in snapshot.sets for line in _set(standing)]
@@ -149,6 +191,14 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     for group, reasons in known.blocked.items():
         said.append(f"if {group}'s primary region were lost now, evac would not move it: {'; '.join(reasons)}")
     return said
+
+
+def _primaries(snapshot: Snapshot) -> list[str]:
+    """Where the groups' primaries are, and in which term; of many, the first."""
+    terms = [f"{p.group} in {p.primary}, term {p.term}" for p in snapshot.placements[:GROUPS_SHOWN_MAX]]
+    more = len(snapshot.placements) - len(terms)
+    rest = f"; and of {count(more, 'more group')}" if more else ""
+    return [f"  primaries: {'; '.join(terms)}{rest}"] if terms else []
 
 
 def _going(found: Trend) -> str:

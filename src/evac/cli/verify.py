@@ -23,6 +23,8 @@ from evac.core.evidence import Promotion
 from evac.engine.codec import to_plain
 from evac.engine.verifying import RunRecord, Verdict, parse_record, verify
 from evac.opening import read_estate
+from evac.report.lines import forced
+from evac.report.words import utc
 
 
 def add_to(app: typer.Typer) -> None:
@@ -95,6 +97,11 @@ def _show(verdict: Verdict) -> None:
     say("terms", ", ".join(map(str, verdict.terms)) or "none")
     for promotion in verdict.promotions:
         say("promotion", _promotion(promotion))
+    for word in verdict.words:
+        say("word", f"{utc(word.wall)}: {forced(word)}" + (f"; because: {word.reason}" if word.reason else ""))
+        for risk in word.risks:
+            if risk not in word.told:
+                say("", f"evac held possible then: {risk}")
     for key, regions in verdict.keys.items():
         say("key", f"{key}  {', '.join(regions) or 'unknown to the store'}")
     for problem in verdict.problems:

@@ -19,13 +19,17 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     console,
+    note,
     print_json,
 )
 from evac.core.errors import EvacError
+from evac.core.forcing import lost_of
 from evac.core.news import DecisionNews
 from evac.core.what_if import WhatIf
+from evac.engine.last_known import Here
 from evac.engine.outlook import Thought
-from evac.opening import read_estate
+from evac.opened import OpenEstate
+from evac.opening import ask_or_recall
 from evac.report.lines import decision_line
 from evac.report.plans import plan_lines
 from evac.report.words import span
@@ -65,8 +69,12 @@ def add_to(app: typer.Typer) -> None:
 async def _read(
     region: str | None, path: Path, environment: str | None, state: Path | None, store: str | None
 ) -> tuple[Thought, ...]:
-    async with read_estate(path, environment=environment, state=state, store=store) as opened:
-        thoughts = tuple(t for t in await opened.what_ifs() if region in (None, t.region))
+    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Thought, ...]:
+        return tuple(t for t in await opened.what_ifs() if region in (None, t.region))
+
+    thoughts, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
+    if here is not None:
+        note(f"the store cannot be reached from here: this is what {here.region}'s agent kept of it")
     if not thoughts:
         raise EvacError(
             "nothing has been thought through yet: it is, some seconds after evac serve (or most of the agents) started"
@@ -94,9 +102,7 @@ def _each(each: WhatIf, *, whole: bool) -> Iterator[str]:
         who = f"by hand (evac failover {each.region}): " if each.stays else ""
         yield f"  {who}RTO {span(each.forecast.rto)} (p95 {span(each.forecast.rto_p95)}), critical path: {path}"
     for loss in each.losses:
-        lost = "unknown" if loss.time is None else "nothing" if not loss.time else f"the last {span(loss.time)}"
-        size = "" if not loss.size else f", {loss.size:,} bytes"
-        yield f"  lost of {loss.component}: {lost}{size} ({loss.why})"
+        yield f"  {lost_of(loss)}"
     if each.blocks != each.decision.reasons:
         yield from (f"  blocks: {reason}" for reason in each.blocks)
     if whole and each.plan is not None and each.forecast is not None:

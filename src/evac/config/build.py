@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 
 from evac.config.groups import groups
 from evac.config.members import Members
-from evac.config.schema import ComponentSection, EstateFile, LeaseSection, ReplicationSection, ServiceSection
+from evac.config.schema import (
+    DAYS,
+    ComponentSection,
+    EstateFile,
+    LeaseSection,
+    MaintenanceSection,
+    ReplicationSection,
+    ServiceSection,
+)
 from evac.core.estate import (
     Capacity,
     Component,
@@ -22,6 +30,7 @@ from evac.core.estate import (
     Observer,
     Probe,
     Purpose,
+    Recurring,
     Region,
     RegionId,
     RegionRole,
@@ -30,12 +39,19 @@ from evac.core.estate import (
     Service,
     ServiceId,
 )
+from evac.core.kinds import ServiceKind
 from evac.core.objectives import detection_bound
 from evac.core.plan import Verb
 from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding, LeaseTiming
 from evac.places.ssh import SshSettings
 
+COOLDOWN = {
+    ServiceKind.DATABASE: timedelta(minutes=60),
+    ServiceKind.API: timedelta(minutes=30),
+    ServiceKind.CACHE: timedelta(minutes=15),
+}
+"""How long after a failover nothing automatic follows, where the estate does not say."""
 _PLATFORM = {
     1: Objectives(rto=timedelta(minutes=5), rpo=timedelta(minutes=1), mtpd=timedelta(hours=1)),
     2: Objectives(rto=timedelta(minutes=15), rpo=timedelta(minutes=5), mtpd=timedelta(hours=4)),
@@ -123,6 +139,7 @@ def build(file: EstateFile, members: Members) -> Estate:
         detection=detection(file),
         guard=_guard(file),
         round_trips=_round_trips(file),
+        maintenance=tuple(_maintenance(section) for section in file.maintenance),
         rejoin_automatic=file.rejoin == "automatic",
     )
 
@@ -130,10 +147,24 @@ def build(file: EstateFile, members: Members) -> Estate:
 def _guard(file: EstateFile) -> Guard:
     """A lost primary looks like standbys that are away, so these are given longer to be seen than it."""
     guard = Guard(**dict(file.guard))
+    if not {"hold_down", "cooldown"} & file.guard.model_fields_set:
+        guard = replace(guard, cooldown=COOLDOWN)
     if "standby_leaves_after" in file.guard.model_fields_set:
         return guard
     least = 2 * detection_bound(detection(file))
     return replace(guard, standby_leaves_after=max(guard.standby_leaves_after, least))
+
+
+def _maintenance(said: MaintenanceSection) -> Recurring:
+    return Recurring(
+        reason=said.reason,
+        days=frozenset(DAYS.index(day) for day in said.days),
+        at=time.fromisoformat(said.at),
+        lasts=said.lasts,
+        zone=said.zone,
+        groups=tuple(GroupId(g) for g in said.groups),
+        regions=tuple(RegionId(r) for r in said.regions),
+    )
 
 
 def _region(file: EstateFile, name: str) -> Region:

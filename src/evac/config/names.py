@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from evac.config.groups import ties
+from evac.config.groups import groups, ties
 from evac.config.scene import Found, Rule, Scene
 from evac.config.source import KeyPath
 from evac.config.spelling import listed, meant
@@ -30,6 +30,8 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
         yield from ((("round_trips", one, other), other) for other in others)
     for name, observer in scene.file.observers.items():
         yield from ((("observers", name, "vantages", r), r) for r in observer.vantages)
+    for position, window in enumerate(scene.file.maintenance):
+        yield from ((("maintenance", position, "regions", i), r) for i, r in enumerate(window.regions))
     for name, service in scene.file.services.items():
         at: KeyPath = ("services", name)
         if service.home is not None:
@@ -40,6 +42,14 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
             yield from (((*at, "probes", position, "regions", r), r) for r in probe.regions)
         for component, section in service.components.items():
             yield from (((*at, "components", component, "members", r), r) for r in section.members)
+
+
+def groups_are_declared(scene: Scene) -> Iterator[Found]:
+    """Every group that maintenance names is one of the estate's."""
+    known = tuple(groups(scene.file.services))
+    for position, window in enumerate(scene.file.maintenance):
+        named = ((("maintenance", position, "groups", i), group) for i, group in enumerate(window.groups))
+        yield from _undeclared(named, known, "group")
 
 
 def services_are_declared(scene: Scene) -> Iterator[Found]:
@@ -109,6 +119,7 @@ def components_have_their_own_names(scene: Scene) -> Iterator[Found]:
 
 NAMES: tuple[Rule, ...] = (
     regions_are_declared,
+    groups_are_declared,
     services_are_declared,
     dependencies_do_not_cycle,
     nothing_is_listed_twice,

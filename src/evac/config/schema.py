@@ -9,13 +9,17 @@ What this is not: what contradicts what (`rules`), or the values evac works with
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from evac.core.estate import Automation, Directs, RegionRole, ReplicationMode, ServiceKind, Strategy, WhenAlone
+from evac.core.estate import Automation, Directs, RegionRole, ReplicationMode, Strategy, WhenAlone
+from evac.core.kinds import ServiceKind
 from evac.core.policy import Detection, Guard
+from evac.core.quiet import LASTS_MAX
 from evac.devices import DeviceSettings
 from evac.drivers.settings import Duration, EstatePath, Settings
 from evac.places.ssh import SshSettings
@@ -24,6 +28,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A name: small letters, digits and `-`, at most 63."""
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
 Share = Annotated[float, Field(gt=0, le=1)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = get_args(Day)
 
 _DETECTION = Detection()
 _GUARD = Guard()
@@ -34,6 +40,26 @@ def _local(given: object) -> object:
         if given != "local":
             raise ValueError("must be `local`, or a mapping with `ssh`")
         return {}
+    return given
+
+
+def _no_longer_than_a_week(given: timedelta) -> timedelta:
+    if given > LASTS_MAX:
+        raise ValueError(f"must be at most {LASTS_MAX.days}d")
+    return given
+
+
+def _time_of_day(given: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", given):
+        raise ValueError('is no time of day; write hours and minutes as "02:00"')
+    return given
+
+
+def _zone(given: str) -> str:
+    try:
+        ZoneInfo(given)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no time zone that this host knows; write one as Europe/Berlin or UTC") from None
     return given
 
 
@@ -113,7 +139,10 @@ class GuardSection(Settings):
     """What keeps automation from acting too often, or onto a bad target."""
 
     hold_down: Duration = _GUARD.hold_down
-    """Time after a run in which nothing automatic follows."""
+    """Time after a failover in which nothing automatic follows, for kinds of services that `cooldown` does not name."""
+    cooldown: dict[ServiceKind, Duration] = Field(default_factory=dict)
+    """The same by kind of service; for a group the longest of its services'. Default: `database: 1h`, `api: 30m`,
+    `cache: 15m`; none where `hold_down` is said."""
     target_score_min: Share = _GUARD.target_score_min
     """Lowest score, 0 to 1, at which a region may be a target."""
     recover_for: Duration = _GUARD.recover_for
@@ -132,6 +161,25 @@ class GuardSection(Settings):
     """Points above which nothing automatic moves to the region."""
     flap_reuse: float = Field(default=_GUARD.flap_reuse, gt=0)
     """Points below which the region is free again."""
+
+
+class MaintenanceSection(Settings):
+    """A window in which work is expected, and nothing it disturbs moves by itself. A person still can move it."""
+
+    reason: str = Field(min_length=1)
+    """What is done there; it is shown to everybody."""
+    days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
+    """On which days it begins: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`. Default: every day."""
+    at: Annotated[str, AfterValidator(_time_of_day)]
+    """When it begins, as `"02:00"`."""
+    lasts: Annotated[Positive, AfterValidator(_no_longer_than_a_week)]
+    """How long it lasts, at most 7d."""
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """The zone that `at` is in, as `Europe/Berlin`."""
+    groups: tuple[Name, ...] = ()
+    """The groups it disturbs. Default: with `regions` none, else all."""
+    regions: tuple[str, ...] = ()
+    """The regions it disturbs: whatever has its primaries there. Default: with `groups` none, else all."""
 
 
 class TierSection(Settings):
@@ -301,6 +349,8 @@ class EstateFile(Settings):
     """When views become a verdict."""
     guard: GuardSection = GuardSection()
     """What keeps automation from acting too often."""
+    maintenance: tuple[MaintenanceSection, ...] = ()
+    """Windows in which work is expected. Default: none; a person announces one with `evac maintenance`."""
     rejoin: Literal["automatic", "manual"] = "automatic"
     """Whether a lost region that answers again is made a standby without asking."""
     tiers: dict[int, TierSection] = Field(default_factory=dict)

@@ -11,15 +11,17 @@ What this is not: the steps (`planning`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
-from evac.core.estate import Automation, GroupId, RegionId
+from evac.core.estate import GroupId, RegionId
 from evac.core.fencing import unfenceable
 from evac.core.observation import Instant
 from evac.core.plan import Placement, RunKind
+from evac.core.restraint import Restraint, restraints
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.trying import after_failure
@@ -223,7 +225,8 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
     choice = choose(view.estate, view.assessment, placement, view.members)
     if choice.target is None:
         nobody = (*reasons, "no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected))
-        return stay(view, placement, nobody, now=now)
+        stays = stay(view, placement, nobody, now=now)
+        return replace(stays, rejected=choice.rejected) if isinstance(stays, CallPerson) else stays
     move = Move(
         group=group,
         kind=RunKind.FAILOVER,
@@ -249,26 +252,18 @@ def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
         command = _by_hand(view, group, move.target)
     else:
         command = f"evac failover {move.source} --to {move.target}"
-    if view.paused:
-        return CallPerson(group=group, reasons=(*move.reasons, f"automation is paused: {view.paused}"))
-    modes = {s.automation for s in view.estate.group_services(group)}
-    if Automation.MANUAL in modes:
-        advice = f"this group moves by hand only: {command}"
-        return CallPerson(group=group, reasons=(*move.reasons, advice))
-    if Automation.SEMI_AUTOMATIC in modes:
-        return Ask(group=group, move=move, reasons=(*move.reasons, "this group asks before it moves"))
-    guard = view.estate.guard
-    last = view.last_move_at.get(group)
-    if last is not None and now - last < guard.hold_down:
-        left = (guard.hold_down - (now - last)).total_seconds()
-        advice = f"moved {(now - last).total_seconds():.0f} s ago; nothing automatic for another {left:.0f} s"
-        return CallPerson(group=group, reasons=(*move.reasons, advice, f"by hand: {command}"))
-    flaps = view.flaps.get(group, Flaps())
-    if flaps.suppressed(now, guard):
-        points = flaps.now(now, guard.flap_half_life)
-        flapping = f"flapping: {points:.0f} points, nothing automatic above {guard.flap_reuse:.0f}"
-        return CallPerson(group=group, reasons=(*move.reasons, flapping))
-    return move
+    held = restraints(view, group, now=now)
+    kinds = {r.kind for r in held}
+    why = (*move.reasons, *(r.reason for r in held))
+    if not held:
+        return move
+    if Restraint.APPROVAL in kinds and not kinds & {Restraint.PAUSE, Restraint.MAINTENANCE}:
+        # What waits for a person is not automatic: neither a cooldown nor restlessness keeps evac from asking.
+        return Ask(group=group, move=move, reasons=why)
+    if Restraint.MAINTENANCE in kinds and Restraint.PAUSE not in kinds:
+        # Whoever works there has been told; to call them for what they do would teach them not to listen.
+        return Hold(group=group, reasons=(*why, f"by hand: {command}"), watching=True)
+    return CallPerson(group=group, reasons=(*why, f"by hand: {command}"))
 
 
 def _by_hand(view: View, group: GroupId, door: RegionId) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import log2
 from typing import TypeAlias
 
 from evac.core.estate import ComponentId, Estate, GroupId, RegionId
@@ -35,6 +36,10 @@ class Flaps:
     def suppressed(self, now: Instant, guard: Guard) -> bool:
         """Return whether the points once passed the limit and have not yet fallen to where it is free again."""
         return self.points >= guard.flap_suppress and self.now(now, guard.flap_half_life) >= guard.flap_reuse
+
+    def until(self, guard: Guard) -> Instant:
+        """Return when the points have fallen to where a group that passed the limit is free again."""
+        return self.at + guard.flap_half_life * max(0.0, log2(self.points / guard.flap_reuse))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,8 @@ class View:
     """Since when each region's heartbeat has come without a gap."""
     paused: str = ""
     """Why automation is off; empty when it is on."""
+    quiet: Mapping[GroupId, str] = field(default_factory=dict)
+    """The maintenance in which a group is not moved by itself, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,8 @@ class Move:
     symptom_at: Instant = timedelta()
     decided_by: str = "evac"
     accept_loss: bool = False
+    told: tuple[str, ...] = ()
+    """What the person was shown before accepting a loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +133,8 @@ class CallPerson:
 
     group: GroupId
     reasons: tuple[str, ...]
+    rejected: tuple[Rejected, ...] = ()
+    """Where no region can take over, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from typing import NewType
 
+from evac.core.kinds import ServiceKind
 from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding
 
@@ -32,20 +33,6 @@ class RegionRole(StrEnum):
     TERTIARY = "tertiary"
     BACKUP = "backup"
     ACTIVE = "active"
-
-
-class ServiceKind(StrEnum):
-    """What a service is to those who use it."""
-
-    DATABASE = "database"
-    API = "api"
-    CACHE = "cache"
-    STORAGE = "storage"
-    COMPUTE = "compute"
-    NETWORK = "network"
-    DNS = "dns"
-    QUEUE = "queue"
-    SEARCH = "search"
 
 
 class Automation(StrEnum):
@@ -227,6 +214,21 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recurring:
+    """Maintenance that comes back: on some days of the week (0 is Monday), from a time of day, in a zone of the IANA's
+    database. It disturbs these groups, and what has its primaries in these regions; all, where neither is named.
+    """
+
+    reason: str
+    days: frozenset[int]
+    at: time
+    lasts: timedelta
+    zone: str = "UTC"
+    groups: tuple[GroupId, ...] = ()
+    regions: tuple[RegionId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estate:
     """All that is declared. Built by `evac.config`, which has checked that every name resolves and nothing cycles."""
 
@@ -242,6 +244,8 @@ class Estate:
     round_trips: Mapping[tuple[RegionId, RegionId], timedelta] = field(default_factory=dict)
     """Expected round trips between regions, where declared; used to choose and to forecast."""
     observers: tuple[Observer, ...] = ()
+    maintenance: tuple[Recurring, ...] = ()
+    """The windows in which work is expected to disturb something."""
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
     _lookup: _Lookup = field(init=False, repr=False, compare=False)

@@ -17,11 +17,11 @@ from typing import TypeAlias
 
 from evac.core.errors import IllegalEvent
 from evac.core.estate import ComponentId, RegionId
-from evac.core.fence import OUT, unfenced
+from evac.core.fence import FORCED, OUT, unfenced
 from evac.core.fold import apply
 from evac.core.observation import Json
 from evac.core.plan import Plan, Step, StepId, Term, Verb
-from evac.core.run import Done, Event, Opened, Resumed, Run, RunId, Started
+from evac.core.run import Done, Event, Forced, Opened, Resumed, Run, RunId, Started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,20 @@ class Seal:
     wall: datetime
 
 
-Statement: TypeAlias = Testimony | Seal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What the leader vouches for: the person whom the run's second entry names gave it this word. `entry` is the
+    digest of that entry as it is written, but for the value of the signature itself.
+    """
+
+    estate: str
+    run: RunId
+    entry: str
+    by: str
+    wall: datetime
+
+
+Statement: TypeAlias = Testimony | Seal | Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +84,7 @@ class Promotion:
     term: Term
     rests_on: Mapping[RegionId, str]
     forced_by: str = ""
+    """Whose word the journal holds for it, with a signature that holds; of an older evac, whom its plan names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +109,11 @@ def audit(events: Sequence[Event], *, vouched: Container[int]) -> Audit:
     terms: list[Term] = []
     promotions: list[Promotion] = []
     problems: list[str] = []
+    word: Forced | None = None
     for number, event in enumerate(events, start=1):
         if run is not None and isinstance(event, Started) and (step := _promotion(run.plan, event)) is not None:
-            promotions.append(_begun(run.plan, step, event, kinds))
-            if why := unfenced(run.plan, step, kinds):
+            promotions.append(_begun(run.plan, step, event, kinds, word))
+            if why := unfenced(run.plan, step, kinds, word=word.components if word else ()):
                 problems.append(f"entry {number}: {step.id} was begun without proof: {why}")
         try:
             run = apply(run, event)
@@ -107,6 +122,8 @@ def audit(events: Sequence[Event], *, vouched: Container[int]) -> Audit:
             break
         if isinstance(event, Opened | Resumed):
             terms.append(run.term)
+        if isinstance(event, Forced) and number in vouched:
+            word = event
         if isinstance(event, Done) and not event.undo and number in vouched:
             kinds[event.step] = event.receipt.kind
     return Audit(run=run, terms=tuple(terms), promotions=tuple(promotions), problems=tuple(problems))
@@ -117,12 +134,14 @@ def _promotion(plan: Plan, event: Started) -> Step | None:
     return next((s for s in plan.steps if s.id == event.step and s.pivot and not event.undo), None)
 
 
-def _begun(plan: Plan, step: Step, event: Started, kinds: Mapping[StepId, str]) -> Promotion:
+def _begun(plan: Plan, step: Step, event: Started, kinds: Mapping[StepId, str], word: Forced | None) -> Promotion:
     own = [s for s in plan.steps if s.action.component == step.action.component and s.id in kinds]
     return Promotion(
         component=step.action.component,
         region=step.action.region,
         term=event.term,
         rests_on={s.action.region: kinds[s.id] for s in own if kinds[s.id] in OUT | {"starved"}},
-        forced_by=str(step.action.args.get("forced", "")),
+        forced_by=word.person
+        if word and step.action.component in word.components
+        else str(step.action.args.get(FORCED, "")),
     )

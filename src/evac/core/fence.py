@@ -13,22 +13,33 @@ What this is not: how a fence is brought about (`planning` chooses it, drivers d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from evac.core.estate import RegionId
+from evac.core.estate import ComponentId, RegionId
+from evac.core.observation import Json
 from evac.core.plan import Plan, Step, StepId, Verb
 
-OUT = frozenset({"stopped", "expired", "device", "forced"})
+OUT = frozenset({"stopped", "expired", "device"})
 """Receipts of the old primary itself, each enough alone against a second writer."""
+WORD = "word"
+"""The argument of a promotion that rests on a person's word, and who that is."""
+FORCED = "forced"
+"""The same in the plan of an evac that kept no receipt of the word. A run that has it can be read, and is held to what
+was the rule then; none is opened with it any more (`engine.journal`).
+"""
 QUORUM = "quorum"
 """The argument of a promotion that needs the refusals, whatever became of the old primary."""
 
 
-def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str:
-    """Return why a promotion is not allowed yet, empty if it is. `receipts` gives the kind of each receipt so far."""
-    if promotion.action.args.get("forced"):
-        return ""
+def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str], *, word: Collection[ComponentId] = ()) -> str:
+    """Return why a promotion is not allowed yet, empty if it is. `receipts` gives the kind of each receipt so far, and
+    `word` the components that a person's word, a receipt of the kind forced, is in the journal for.
+    """
     component = promotion.action.component
+    if promotion.action.args.get(FORCED):
+        return ""
+    if person := promotion.action.args.get(WORD):
+        return "" if component in word else f"the word of {person}, which it is to rest on, is not in the journal"
     given = [s for s in plan.steps if s.action.component == component and s.id in receipts]
     if not promotion.action.args.get(QUORUM) and any(_of(s) == plan.source and receipts[s.id] in OUT for s in given):
         return ""
@@ -44,6 +55,11 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str]) -> str
                 f" {sync.refusals_needed} must"
             )
     return ""
+
+
+def rests_on_word(args: Mapping[str, Json]) -> str:
+    """Return the person whose word a promotion with these arguments rests on; empty if it needs none."""
+    return str(args.get(WORD) or args.get(FORCED) or "")
 
 
 def _of(step: Step) -> RegionId:

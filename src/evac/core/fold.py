@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from evac.core.effects import Settle, Undo, effects
 from evac.core.errors import IllegalEvent
+from evac.core.fence import WORD
 from evac.core.plan import StepId
-from evac.core.run import Done, Event, Failed, Opened, Outcome, Progress, Resumed, Run, Settled, Started
+from evac.core.run import Done, Event, Failed, Forced, Opened, Outcome, Progress, Resumed, Run, Settled, Started
 
 
 def apply(run: Run | None, event: Event) -> Run:
@@ -27,6 +28,8 @@ def apply(run: Run | None, event: Event) -> Run:
     match event:
         case Opened():
             raise IllegalEvent(f"run {run.id} is opened twice")
+        case Forced():
+            run = _take_word(run, event)
         case Resumed():
             if event.term <= run.term:
                 raise IllegalEvent(f"run {run.id} is at term {run.term}, resumed at {event.term}")
@@ -43,6 +46,16 @@ def apply(run: Run | None, event: Event) -> Run:
                 )
             run = replace(run, settled=event)
     return replace(run, entries=run.entries + 1)
+
+
+def _take_word(run: Run, event: Forced) -> Run:
+    """Fold a person's word: it comes before all that is done, and is of the one whom the plan names."""
+    if run.entries > 1:
+        raise IllegalEvent(f"run {run.id}: the word of {event.person} comes too late, the run has begun")
+    given = {s.action.component: s.action.args.get(WORD) for s in run.plan.steps if s.pivot}
+    if not event.components or any(given.get(c) != event.person for c in event.components):
+        raise IllegalEvent(f"run {run.id}: its plan does not rest on the word of {event.person}")
+    return replace(run, forced=event)
 
 
 def _start(run: Run, event: Started) -> Run:

@@ -19,7 +19,7 @@ from typing import Any, cast
 from evac.core.estate import ComponentId, RegionId
 from evac.core.observation import Json
 from evac.core.plan import Placement, RunKind, Step, SyncSet, Verb
-from evac.core.run import Done, Event, Failed, Failure, Opened, Outcome, Resumed, Run, Settled, Started
+from evac.core.run import Done, Event, Failed, Failure, Forced, Opened, Outcome, Resumed, Run, Settled, Started
 
 CHANGING = frozenset({Verb.PROMOTE, Verb.PROTECT})
 """The verbs that set who must acknowledge."""
@@ -37,7 +37,7 @@ def advance(placement: Placement, run: Run, event: Event) -> Placement:
             return _failed(placement, run, event)
         case Settled():
             return _settled(placement, run, event)
-        case Opened() | Resumed():  # pragma: no branch (the union is closed)
+        case Opened() | Forced() | Resumed():  # pragma: no branch (the union is closed)
             return placement
 
 

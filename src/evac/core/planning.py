@@ -20,7 +20,7 @@ from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
-from evac.core.fence import QUORUM
+from evac.core.fence import QUORUM, WORD
 from evac.core.fencing import from_afar, keeps_all, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
@@ -223,7 +223,7 @@ def _promotion(
     waits: Json = {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}
     args: dict[str, Json] = {"sync": waits, "old": move.source}
     if move.accept_loss:
-        args["forced"] = move.decided_by
+        args[WORD] = move.decided_by
     elif move.kind is RunKind.FAILOVER and keeps_all(component, situation.placement):
         args[QUORUM] = True
     return step_of(

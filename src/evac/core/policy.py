@@ -5,8 +5,11 @@ What this is not: the use of these figures (`detector`, `assessment`, `deciding`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from evac.core.kinds import ServiceKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class Guard:
     """
 
     hold_down: timedelta = timedelta(minutes=30)
+    cooldown: Mapping[ServiceKind, timedelta] = field(default_factory=dict)
+    """In place of `hold_down` for a group with services of these kinds, the longest of them."""
     target_score_min: float = 0.7
     recover_for: timedelta = timedelta(seconds=5)
     standby_leaves_after: timedelta = timedelta(seconds=10)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from evac.core.catching_up import UNLESS_HIGHEST, holds_most
+from evac.core.estate import ComponentId
 from evac.core.fence import unfenced
 from evac.core.observation import Instant, Json
 from evac.core.plan import Phase, Plan, Step, StepId, Term, Verb
@@ -89,6 +90,25 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """A receipt of the kind `forced`: a person took the responsibility that the old primary writes no more.
+
+    Written with the run's first entry, and signed by the leader that took the word: `person` gave it, for the
+    `components` of the plan that are promoted on it. `told` is what the person was shown before that, line by line;
+    `risks` is what evac itself held possible at that moment.
+    """
+
+    at: Instant
+    wall: datetime
+    person: str
+    components: tuple[ComponentId, ...]
+    reason: str = ""
+    told: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """Another controller, or the same one started again, took the run over at a higher term."""
 
@@ -144,7 +164,7 @@ class Settled:
     signature: Signature | None = None
 
 
-Event: TypeAlias = Opened | Resumed | Started | Done | Failed | Settled
+Event: TypeAlias = Opened | Forced | Resumed | Started | Done | Failed | Settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +220,7 @@ class Run:
     opened: Opened
     term: Term
     entries: int = 1
+    forced: Forced | None = None
     resumed: tuple[Resumed, ...] = ()
     does: Mapping[StepId, Progress] = field(default_factory=dict)
     undoes: Mapping[StepId, Progress] = field(default_factory=dict)
@@ -253,7 +274,8 @@ class Run:
         if not step.pivot or not self.ready(step):
             return ""
         kinds = {i: p.receipt.kind for i, p in self.does.items() if p.receipt is not None}
-        return unfenced(self.plan, step, kinds)
+        word = self.forced.components if self.forced else ()
+        return unfenced(self.plan, step, kinds, word=word)
 
     def _fencing(self, promotion: Step) -> bool:
         """Whether a fence of the same component is under way, or about to start, so that the proof may still come."""

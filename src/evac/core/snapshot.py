@@ -6,8 +6,8 @@ things needs only the store, and gets the last state, with its age, even when th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from evac.core.decision import Decision
@@ -16,6 +16,8 @@ from evac.core.health import ServiceHealth
 from evac.core.lease import Leader
 from evac.core.observation import Instant, MemberSeen
 from evac.core.plan import Placement
+from evac.core.quiet import Pause, Window
+from evac.core.restraint import Restrained
 from evac.core.run import RunId
 from evac.core.standing import SetStanding
 from evac.core.verdict import Verdict
@@ -38,8 +40,15 @@ class Snapshot:
     active: dict[str, str]
     stuck: dict[str, str]
     paused: str = ""
+    pause: Pause | None = None
+    windows: tuple[Window, ...] = ()
+    """The maintenance that is under way."""
+    restraints: dict[str, tuple[Restrained, ...]] = field(default_factory=dict)
+    """By group, all that holds automation back now, whether or not anything ails it."""
     leader: Leader | None = None
     """Who leads, where agents elect one; None in the embedded form."""
+    commit: timedelta | None = None
+    """How long the store took to commit the snapshot before this one, as the leader saw it."""
     sets: tuple[SetStanding, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
 
@@ -55,6 +64,8 @@ class Wish(StrEnum):
     DEGRADE = "degrade"
     PAUSE = "pause"
     RESUME = "resume"
+    MAINTAIN = "maintain"
+    MAINTAINED = "maintained"
     APPROVE = "approve"
     RESOLVE = "resolve"
 
@@ -72,8 +83,12 @@ class Request:
     region: RegionId | None = None
     target: RegionId | None = None
     accept_loss: bool = False
+    told: tuple[str, ...] = ()
+    """What the person was shown before accepting a loss, line by line."""
     reason: str = ""
     run: RunId | None = None
+    lasting: timedelta | None = None
+    """For how long automation is to be off, or work is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
 import structlog
@@ -22,11 +22,13 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, Vi
 from evac.core.detector import Detector, fold
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
+from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
+from evac.core.quiet import Window, open_windows
 from evac.core.rejoining import plan_rejoin
 from evac.core.run import Run, RunId
 from evac.core.shifting import plan_shift
@@ -37,6 +39,7 @@ from evac.engine.bootstrap import first_placement, highest_term, overtaken
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
+from evac.engine.forcing import take_word
 from evac.engine.journal import read_journal, read_run
 from evac.engine.knowledge import Knowledge
 from evac.engine.opening import prepare_run
@@ -188,7 +191,7 @@ class Controller:
 
     def view(self, assessment: Assessment) -> View:
         """Return all a decision rests on now."""
-        known = self.known
+        known, wall = self.known, self._clock.wall()
         return View(
             estate=self.estate,
             assessment=assessment,
@@ -210,8 +213,27 @@ class Controller:
             leavings=known.leavings,
             streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
-            paused=known.paused,
+            paused=self.paused(wall),
+            quiet=self._quiet(wall),
         )
+
+    def paused(self, wall: datetime) -> str:
+        """Return why automation is off, by whom and until when; empty when it is on."""
+        pause = self.known.pause
+        return pause.in_words() if pause and pause.holds(wall) else ""
+
+    def windows(self, wall: datetime) -> tuple[Window, ...]:
+        """Return the maintenance that is under way, declared or called by a person."""
+        return open_windows(self.estate.maintenance, self.known.windows.values(), wall=wall)
+
+    def _quiet(self, wall: datetime) -> dict[GroupId, str]:
+        """The groups that maintenance disturbs now, each with that which lasts longest."""
+        found: dict[GroupId, str] = {}
+        for window in self.windows(wall):
+            for placement in self.known.placements.values():
+                if window.concerns(placement.group, placement.primary):
+                    found.setdefault(placement.group, window.in_words())
+        return found
 
     def situation(self, group: GroupId, assessment: Assessment) -> Situation:
         """Return what a plan for a group is made from now."""
@@ -329,6 +351,16 @@ class Controller:
             decision=to_plain(decision),
             request=request,
         )
+        if isinstance(decision, Move):
+            take_word(
+                opening.journal,
+                clock=self._clock,
+                by=self._name,
+                signer=self._signer,
+                reason="; ".join(decision.reasons),
+                told=decision.told,
+                risks=risks(self.situation(decision.group, assessment)),
+            )
         way = Way()
         try:
             begun = await begin(

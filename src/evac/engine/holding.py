@@ -33,6 +33,7 @@ from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
 from evac.core.watchdog import Stance
 from evac.engine.codec import decode, encode
+from evac.engine.last_known import Guarded
 from evac.engine.watchdog import Armed, Leash
 from evac.ports import Clock, Driver, Record, Store
 
@@ -187,6 +188,15 @@ class Keeper:
         async with self._turn:
             self._resting, self._held = True, None
             await self._release()
+
+    def guarded(self, now: Instant) -> Guarded | None:
+        """Return how the primary is held here; None where it is not."""
+        held = self._held
+        if held is None:
+            return None
+        return Guarded(
+            component=self._component, age=now - held.sent_at, kills_at=self.timing.watchdog, armed=self._watched
+        )
 
     async def mark(self) -> None:
         """Write the marker again that a start took away."""

@@ -12,11 +12,13 @@ from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan, RunKind
 from evac.core.policy import Guard
 from evac.core.protection import shrinks
+from evac.core.quiet import Pause, Window
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of
 from evac.core.verdict import Verdict
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
+from evac.engine.quiet import read_quiet
 from evac.ports import Clock, Store
 
 MOVES = (RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK, RunKind.DRILL)
@@ -53,7 +55,9 @@ class Knowledge:
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's verdict has differed from the one told."""
     decisions: dict[GroupId, Decision] = field(default_factory=dict)
-    paused: str = ""
+    pause: Pause | None = None
+    windows: dict[str, Window] = field(default_factory=dict)
+    """The maintenance that people have called, by its id; also what is over."""
 
     async def recall(self, store: Store, clock: Clock, *, guard: Guard) -> None:
         """Take up what the store remembers. Earlier runs are folded in their order, by their age on the wall clock.
@@ -63,8 +67,7 @@ class Knowledge:
         for record in await store.list("placement/", near=True):
             placement = decode(record.value, Placement)
             self.placements[placement.group] = placement
-        pause = await store.get("pause", near=True)
-        self.paused = pause.value.decode() if pause else ""
+        self.pause, self.windows = await read_quiet(store, near=True)
         for run in await read_runs(store, near=True):
             if run.settled is None:
                 self.began(run.plan, run.id)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from evac.core.errors import UnsafePlan
+from evac.core.fence import FORCED
 from evac.core.fold import apply
 from evac.core.observation import Instant, Json
 from evac.core.plan import Placement, Plan, Term
@@ -48,9 +49,12 @@ async def prepare_run(
     A person's `request` is answered by the write that opens the run, so that it is carried out once, whoever dies in
     between.
 
-    Raises `UnsafePlan` when another run of the group is under way or the group is not where the plan says, and
-    `StoreUnavailable`.
+    Raises `UnsafePlan` when another run of the group is under way, the group is not where the plan says, or a promotion
+    is to rest on a word of which no receipt is kept, and `StoreUnavailable`.
     """
+    for step in plan.steps:
+        if step.action.args.get(FORCED):
+            raise UnsafePlan((f"{step.id} is to rest on a word without a receipt: only older runs do; plan anew",))
     try:
         rests_on = await _grounds(plan, request, store=store, near=True)
     except UnsafePlan:

@@ -71,7 +71,7 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
     looked_at = point_at = clock.now()
     known: object = None
     while True:
-        now, state = clock.now(), _state(controller)
+        now, state = clock.now(), _state(controller, wall=clock.wall())
         due = now - point_at >= POINT_EVERY
         if due or state != known or now - looked_at >= LOOK_EVERY:
             looked_at, known = now, state
@@ -81,10 +81,11 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
         await clock.sleep(CHECK_EVERY)
 
 
-def _state(controller: Controller) -> object:
+def _state(controller: Controller, *, wall: datetime) -> object:
     """Whatever, beside time and what is seen, decides what a loss would come to."""
     known = controller.known
-    return dict(known.placements), dict(known.active), dict(known.stuck), known.paused
+    quiet = controller.paused(wall), controller.windows(wall)
+    return dict(known.placements), dict(known.active), dict(known.stuck), quiet
 
 
 async def _look(controller: Controller, *, store: Store, wall: datetime, point: bool) -> None:

@@ -23,6 +23,7 @@ from evac.core.upkeep import missed_in, waiting_alone
 from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
+from evac.engine.quiet import PAUSE, begin_maintenance, end_maintenance, pause
 from evac.ports import Clock, Store
 
 ANSWERED_WITHIN = timedelta(seconds=20)
@@ -80,16 +81,21 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             degrade = wished_degrading(controller, request, assessment)
             return await controller.start(degrade, assessment, request=request.id)
         case Wish.PAUSE:
-            controller.known.paused = request.reason or f"paused by {request.by}"
-            await store.commit(expect={}, put={"pause": controller.known.paused.encode()})
+            controller.known.pause = await pause(store, request)
+        case Wish.MAINTAIN:
+            window = await begin_maintenance(store, controller.known.windows.values(), request)
+            controller.known.windows[window.id] = window
+        case Wish.MAINTAINED:
+            for ended in await end_maintenance(store, controller.known.windows.values(), request):
+                del controller.known.windows[ended]
         case Wish.RESUME:
-            controller.known.paused = ""
+            controller.known.pause = None
             controller.known.tries.clear()
             controller.known.rejoin_tries.clear()
             controller.known.shift_tries.clear()
             controller.known.return_tries.clear()
             controller.known.protect_tries.clear()
-            await store.commit(expect={}, put={}, delete=("pause",))
+            await store.commit(expect={}, put={}, delete=(PAUSE,))
         case Wish.APPROVE:
             asked = controller.known.decisions.get(wished_group(controller, request))
             if not isinstance(asked, Ask):
@@ -224,4 +230,5 @@ def wished_move(controller: Controller, request: Request, assessment: Assessment
         symptom_at=assessment.at,
         decided_by=request.by,
         accept_loss=request.accept_loss,
+        told=request.told,
     )

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from evac.core.errors import Conflict, EvacError
-from evac.core.evidence import Seal, Statement, Testimony
-from evac.core.run import RunId, Settled, Signature
+from evac.core.evidence import Seal, Statement, Testimony, Word
+from evac.core.run import Forced, RunId, Settled, Signature
 from evac.engine.chain import digest, link
 from evac.engine.codec import decode, encode, encode_plain
 from evac.ports import Store
@@ -64,8 +64,10 @@ def message(statement: Statement) -> bytes:
     match statement:
         case Testimony():
             return b"evac testimony 1\n" + encode(statement)
-        case Seal():  # pragma: no branch (the union is closed)
+        case Seal():
             return b"evac seal 1\n" + encode(statement)
+        case Word():  # pragma: no branch (the union is closed)
+            return b"evac word 1\n" + encode(statement)
 
 
 def sealed(end: Settled, signer: Signer, *, run: RunId, before: str, by: str) -> Settled:
@@ -75,8 +77,17 @@ def sealed(end: Settled, signer: Signer, *, run: RunId, before: str, by: str) ->
     return replace(end, signature=signer.sign(Seal(estate=signer.estate, run=run, entry=entry, by=by, wall=end.wall)))
 
 
+def vouched(word: Forced, signer: Signer, *, run: RunId, before: str, by: str) -> Forced:
+    """Return the entry that holds a person's word, signed by the leader that took it; `before` as for `sealed`."""
+    word = replace(word, signature=signer.blank(by=by, wall=word.wall))
+    entry = digest(link(word, before=before))
+    return replace(word, signature=signer.sign(Word(estate=signer.estate, run=run, entry=entry, by=by, wall=word.wall)))
+
+
 def sealed_entry(written: bytes) -> str:
-    """Return the digest that the seal of a journal's last entry was made over. Raises `ValueError`."""
+    """Return the digest that the signature of an entry which is signed as a whole was made over (the last one, and a
+    person's word). Raises `ValueError`.
+    """
     plain = json.loads(written)
     return digest(encode_plain({**plain, "signature": {**plain["signature"], "value": ""}}))
 

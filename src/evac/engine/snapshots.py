@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.core.health import health
+from evac.core.restraint import restraints
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
 from evac.engine.codec import encode
@@ -25,8 +27,12 @@ HEARD_WITHIN = 2.5 * EVERY
 
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Write a snapshot each `EVERY`, without end."""
+    took: timedelta | None = None
     while True:
-        await store.commit(expect={}, put={KEY: encode(take(controller, clock=clock))}, lasting=False)
+        began = clock.now()
+        snapshot = replace(take(controller, clock=clock), commit=took)
+        await store.commit(expect={}, put={KEY: encode(snapshot)}, lasting=False)
+        took = clock.now() - began
         await clock.sleep(EVERY)
 
 
@@ -46,12 +52,13 @@ async def are_published(store: Store) -> bool:
 
 def take(controller: Controller, *, clock: Clock) -> Snapshot:
     """Return the controller's view of this moment."""
-    known = controller.known
+    known, wall = controller.known, clock.wall()
     assessment = controller.assess()
+    view = controller.view(assessment)
     return Snapshot(
         estate=controller.estate.name,
         at=assessment.at,
-        wall=clock.wall(),
+        wall=wall,
         verdicts=tuple(assessment.verdicts.values()),
         voiceless={str(r): why for r, why in assessment.voiceless.items()},
         members=tuple(known.detector.members.values()),
@@ -60,7 +67,10 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         decisions=tuple(known.decisions.values()),
         active={str(g): str(r) for g, r in known.active.items()},
         stuck={str(g): str(r) for g, r in known.stuck.items()},
-        paused=known.paused,
+        paused=known.pause.reason if view.paused and known.pause else "",
+        pause=known.pause if view.paused else None,
+        windows=controller.windows(wall),
+        restraints={str(g): held for g in known.placements if (held := restraints(view, g, now=assessment.at))},
         leader=controller.led_by,
         sets=standings(controller.estate, known.placements.values(), known.set_changes),
         health=health(known.detector, assessment, estate=controller.estate),

@@ -21,9 +21,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evac.core.errors import NotThere
-from evac.core.evidence import Audit, Promotion, Seal, Statement, Testimony, audit
+from evac.core.evidence import Audit, Promotion, Seal, Statement, Testimony, Word, audit
 from evac.core.plan import Plan, Term
-from evac.core.run import Done, Event, Opened, Outcome, RunId, Settled, Signature, Started
+from evac.core.run import Done, Event, Forced, Opened, Outcome, RunId, Settled, Signature, Started
 from evac.engine.chain import Entry, digest, unlink
 from evac.engine.codec import encode_plain, from_plain, plan_hash, to_plain
 from evac.engine.journal import entry_key
@@ -46,7 +46,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """One signature that was checked, under an entry. `step` is empty for the seal."""
+    """One signature that was checked, under an entry. `step` is empty for the seal, and for a person's word."""
 
     entry: int
     step: str
@@ -68,6 +68,8 @@ class Verdict:
     terms: tuple[Term, ...]
     signatures: tuple[Signed, ...]
     promotions: tuple[Promotion, ...]
+    words: tuple[Forced, ...]
+    """The word of a person that promotions rest on: who, when, why, and what they were told."""
     keys: Mapping[str, tuple[str, ...]]
     """The public keys that signed, each with the regions the record knows it for."""
     pinned: bool
@@ -151,6 +153,7 @@ def verify(record: RunRecord, *, pins: Collection[str] = ()) -> Verdict:
         terms=found.terms,
         signatures=tuple(signatures),
         promotions=found.promotions,
+        words=tuple(e for e in events if isinstance(e, Forced)),
         keys={s.key: known.get(s.key, ()) for s in signatures},
         pinned=bool(pins),
         problems=tuple(problems),
@@ -206,8 +209,12 @@ def _check_signatures(
             why = trust.doubt(event.signature, statement, region=region)
             checked += _signed(number, event.step, event.receipt.kind, event.signature, why)
             problems += [f"entry {number}: {what} {why}"] if why else []
+        elif isinstance(event, Forced):
+            why = trust.doubt(event.signature, _entire(Word, event, record=record, number=number), region="")
+            checked += _signed(number, "", "forced", event.signature, why)
+            problems += [f"entry {number}: the word of {event.person} {why}"] if why else []
         elif isinstance(event, Settled):
-            why = trust.doubt(event.signature, _seal(event, record=record, number=number), region="")
+            why = trust.doubt(event.signature, _entire(Seal, event, record=record, number=number), region="")
             checked += _signed(number, "", "sealed", event.signature, why)
             problems += [f"entry {number}: the seal {why}"] if why else []
     return checked
@@ -267,16 +274,16 @@ def _testimony(plan: Plan, done: Done, started: Started, intent: str, *, record:
     )
 
 
-def _seal(settled: Settled, *, record: RunRecord, number: int) -> Seal | None:
-    """What the leader must have signed."""
-    if settled.signature is None:
+def _entire(kind: type[Seal | Word], event: Settled | Forced, *, record: RunRecord, number: int) -> Seal | Word | None:
+    """What the leader must have signed: the entry as a whole."""
+    if event.signature is None:
         return None
-    return Seal(
-        estate=settled.signature.estate,
+    return kind(
+        estate=event.signature.estate,
         run=record.run,
         entry=sealed_entry(record.entries[number - 1]),
-        by=settled.signature.by,
-        wall=settled.signature.wall,
+        by=event.signature.by,
+        wall=event.signature.wall,
     )
 
 

@@ -19,7 +19,7 @@ from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
-from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
+from evac.core.run import Done, Event, Failed, Forced, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.core.traffic import Shift
 from evac.core.verdict import Diagnosis, Verdict
 from evac.report import measures, sentences
@@ -254,6 +254,8 @@ def event_lines(event: Event, *, before: Sequence[Event], estate: Estate | None 
     match event:
         case Opened():
             return (_line(opened, event.at, Word.PLAN, _plan(event.plan)),)
+        case Forced():
+            return (_line(opened, event.at, Word.FENCE, forced(event)),)
         case Resumed():
             text = f"run {opened.run} goes on under {event.by}, term {event.term}"
             return (_line(opened, event.at, Word.PLAN, text),)
@@ -264,6 +266,12 @@ def event_lines(event: Event, *, before: Sequence[Event], estate: Estate | None 
             return (_line(opened, event.at, word, _answer(event, opened.plan)),)
         case Settled():
             return _end(event, opened, _achieved((*before, event), estate))
+
+
+def forced(word: Forced) -> str:
+    """Return a person's word as a sentence: who took what upon themselves, and what they were told."""
+    told = f"; told: {' | '.join(word.told)}" if word.told else "; shown nothing before"
+    return f"{listed(word.components)} forced: {word.person} takes the responsibility that nobody else writes{told}"
 
 
 def _plan(plan: Plan) -> str:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from evac.core.estate import ComponentId, Estate, GroupId, Objectives, ReplicationMode
-from evac.core.fence import unfenced
+from evac.core.fence import rests_on_word, unfenced
 from evac.core.observation import Instant
 from evac.core.plan import Phase, Plan, RunKind, Step, StepId, Verb
 from evac.core.run import Done, Event, Opened, Outcome, Receipt, Settled, Started
@@ -287,7 +287,7 @@ def _proofs(events: Sequence[Event], estate: Estate | None) -> tuple[list[str], 
             unproved.append(f"{component} has no receipt of its promotion")
         elif any(r.kind == "stopped" and r.facts.get("clean") for r in mine.values()):
             proved.append(f"{component} was stopped cleanly and its standby holds its last write")
-        elif forced := pivot.action.args.get("forced"):
+        elif forced := rests_on_word(pivot.action.args):
             unproved.append(f"{component} was promoted without a fence, on the word of {forced}")
         elif component not in plan.before.sync or _acknowledges_first(estate, component):
             unproved.append(f"{component} was asynchronous, so its last writes may be in the old region only")

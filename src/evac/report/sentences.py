@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from evac.core.fence import rests_on_word
 from evac.core.observation import Json
 from evac.core.plan import Action, Step, Verb
 from evac.core.run import Failure, Receipt
@@ -40,7 +41,7 @@ def done(step: Step, receipt: Receipt) -> str:
             return f"{where} holds all that any standby has{_at(facts)}{source}"
         case Verb.PROMOTE:
             timeline = f", timeline {facts['timeline']}" if facts.get("timeline") else ""
-            forced = f", forced by {action.args['forced']}" if action.args.get("forced") else ""
+            forced = f", forced by {person}" if (person := rests_on_word(action.args)) else ""
             return f"{where}, term {facts.get('term', action.term)}{timeline}{forced}"
         case Verb.FOLLOW:
             return f"{where} follows {action.args.get('primary', 'the new primary')}"

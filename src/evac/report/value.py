@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from evac.core.estate import Estate
+from evac.core.fence import FORCED
 from evac.core.observation import Json
 from evac.core.placement import new_set
 from evac.core.plan import Plan, RunKind, Step
 from evac.core.protection import say_set, shrinks
-from evac.core.run import Done, Event, Failed, Opened, Outcome, Resumed, RunId, Settled, Started
+from evac.core.run import Done, Event, Failed, Forced, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.report import measures, sentences
 from evac.report.clocks import on_one_clock
 from evac.report.lines import Line, rows, run_lines, strings
 from evac.report.measures import Lap, Loss, Measure
-from evac.report.words import count, listed, span
+from evac.report.words import count, listed, span, utc
 
 
 class Status(StrEnum):
@@ -288,8 +289,16 @@ def _findings(opened: Opened, events: Sequence[Event], steps: Sequence[StepRepor
             failures = [e for e in events if isinstance(e, Failed) and e.step == step.step.id]
             found.append(f"{step.step.id} needed {step.tries} tries: {failures[-1].reason if failures else 'resumed'}")
     found += [f"{e.by} took the run over at term {e.term}" for e in events if isinstance(e, Resumed)]
-    forced = [(s.action.component, person) for s in opened.plan.steps if (person := s.action.args.get("forced"))]
-    found += [f"{component} was promoted without a fence, on the responsibility of {by}" for component, by in forced]
+    old = [(s.action.component, person) for s in opened.plan.steps if (person := s.action.args.get(FORCED))]
+    found += [
+        f"{component} was promoted without a fence, on the responsibility of {person}" for component, person in old
+    ]
+    for word in (e for e in events if isinstance(e, Forced)):
+        told = f"told: {' | '.join(word.told)}" if word.told else "shown nothing before"
+        who = f"{word.person} took the responsibility at {utc(word.wall)}"
+        why = f", because: {word.reason}" if word.reason else ""
+        found.append(f"{', '.join(word.components)} was to be promoted without a fence: {who}{why}; {told}")
+        found += [f"what evac held possible then: {risk}" for risk in word.risks if risk not in word.told]
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 
 def span(duration: timedelta) -> str:
@@ -31,6 +31,11 @@ def _short(number: float, places: int) -> str:
 def offset(duration: timedelta) -> str:
     """Return a time since the first symptom in seconds, to the millisecond: `1.512`."""
     return f"{duration.total_seconds():.3f}"
+
+
+def utc(at: datetime) -> str:
+    """Return a moment of the wall clock: `2026-03-01 12:00:00 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def size(count: int) -> str:

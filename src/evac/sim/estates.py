@@ -27,9 +27,9 @@ from evac.core.estate import (
     ReplicationMode,
     Service,
     ServiceId,
-    ServiceKind,
     WhenAlone,
 )
+from evac.core.kinds import ServiceKind
 from evac.core.plan import Placement, SyncSet, Term
 from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from evac.core.estate import RegionId
-from evac.core.run import Done, Event, Failed, Opened, Resumed, RunId, Settled, Started
+from evac.core.run import Done, Event, Failed, Forced, Opened, Resumed, RunId, Settled, Started
 from evac.sim.writers import Acknowledged
 
 
@@ -37,6 +37,8 @@ class Trace:
         match event:
             case Opened(plan=plan):
                 text = f"opened at term {plan.term}: {plan.kind} {plan.source} to {plan.target}"
+            case Forced(person=person, components=components):
+                text = f"{person} takes the responsibility for {', '.join(components)}"
             case Resumed(term=term, by=by):
                 text = f"taken up at term {term} by {by}"
             case Started(step=step, attempt=attempt, term=term, undo=undo):

@@ -16,16 +16,19 @@ What this is not: for several machines. SQLite must not be put on a network file
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change, Record
+from evac.ports import Change, Record, StoreHealth, StoreMember
 from evac.stores.feed import KEPT_MAX, Feed, no_longer_kept
 from evac.stores.rules import check_commit
 
@@ -108,6 +111,18 @@ class SqliteStore:
     async def incarnation(self) -> str:
         return await self._read(_incarnation)
 
+    async def health(self) -> StoreHealth:
+        """Return how the file is (`ports.Inspectable`): it may take what is free on its disk."""
+        began = time.monotonic()
+        try:
+            await self.revision()
+            read = timedelta(seconds=time.monotonic() - began)
+        except StoreUnavailable:
+            read = None
+        size, free = await asyncio.to_thread(_sizes, self._path)
+        member = StoreMember(name=str(self._path), up=read is not None, leads=True)
+        return StoreHealth(kind="sqlite", members=(member,), read=read, size=size, limit=size + free)
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -166,6 +181,12 @@ class SqliteStore:
 
     def _publish(self, changes: Iterable[Change], revision: int) -> None:
         self._feed.publish(tuple(changes), revision=revision)
+
+
+def _sizes(path: Path) -> tuple[int, int]:
+    """Return how many bytes the store's files take, and how many are free where they are."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(f.stat().st_size for f in files if f.exists()), shutil.disk_usage(path.parent).free
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:

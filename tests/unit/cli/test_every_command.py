@@ -126,7 +126,17 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
         await controller.recalled.wait()
         done = await asyncio.to_thread(evac, "pause", "--reason", "lunch", "--estate", estate, "--json")
         assert json.loads(done.stdout) == {"wish": "pause", "run": None}
-        assert controller.known.paused == "lunch"
+        assert controller.known.pause is not None
+        assert controller.known.pause.reason == "lunch"
+        done = await asyncio.to_thread(evac, "maintenance", "--for", "2h", "--region", "berlin", "--estate", estate)
+        assert done.stdout == "nothing moves by itself there for 2 h\n"
+        told = (await asyncio.to_thread(evac, "status", "--estate", estate)).stdout
+        assert "  automation is paused: lunch (by " in told
+        assert "  maintenance of berlin until " in told
+        done = await asyncio.to_thread(evac, "maintenance", "--end", "--estate", estate)
+        assert done.stdout == "it is over\n"
+        wrong = await asyncio.to_thread(evac, "maintenance", "--for", "soon", "--estate", estate)
+        assert (wrong.returncode, "soon is not a duration; write 30m, 2h or 1d" in wrong.stderr) == (2, True)
         status = await asyncio.to_thread(evac, "status", "--estate", estate, "--json")
         assert json.loads(status.stdout)["fine"] is False
         assert status.returncode == 1

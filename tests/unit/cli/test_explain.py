@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from evac.cli.explain import Explained, lines
-from evac.core.decision import Hold
+from evac.core.decision import CallPerson, Decision, Hold
 from evac.core.estate import RegionId
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
+from evac.core.restraint import Restrained, Restraint
 from evac.core.snapshot import Snapshot
+from evac.core.targets import Rejected
 from evac.sim.estates import EAST, GROUP, WEST, placed, shop
 from fakes.estates import dead
 
@@ -20,9 +22,20 @@ FORECAST = Forecast(
 )
 
 
-def explained(region: RegionId, *, readiness: Readiness | None = None, silent: str = "") -> list[str]:
+HELD = Restrained(kind=Restraint.FLAPPING, reason="flapping: 2500 points, nothing automatic above 750", points=2500)
+
+
+def explained(
+    region: RegionId,
+    *,
+    readiness: Readiness | None = None,
+    silent: str = "",
+    held: tuple[Restrained, ...] = (),
+    voiceless: dict[str, str] | None = None,
+    decision: Decision | None = None,
+) -> list[str]:
     assessment = dead(shop(), EAST)
-    decisions = (Hold(group=GROUP, reasons=(WHY,), watching=True),)
+    decisions = (decision or Hold(group=GROUP, reasons=(WHY,), watching=True),)
     snapshot = Snapshot(
         estate="shop",
         at=assessment.at,
@@ -42,6 +55,9 @@ def explained(region: RegionId, *, readiness: Readiness | None = None, silent: s
         decisions=decisions,
         if_lost={} if readiness else {str(GROUP): FORECAST},
         readiness={str(GROUP): readiness} if readiness else {},
+        restraints={str(GROUP): held} if held else {},
+        windows=(),
+        voiceless=voiceless or {},
         silent=silent,
     )
     return lines(found, snapshot)
@@ -65,3 +81,13 @@ def test_a_region_that_could_take_over_says_how_ready_it_is() -> None:
     ]
     ready = Readiness(region=WEST, score=0.96)
     assert explained(WEST, readiness=ready)[-1] == "  ready     to take over shop, scores 0.96"
+
+
+def test_what_holds_automation_back_and_who_has_no_vote_is_said_each_in_its_line() -> None:
+    nobody = CallPerson(group=GROUP, reasons=("x",), rejected=(Rejected(region=WEST, reason="is itself gray"),))
+    told = explained(EAST, held=(HELD,), voiceless={"eu-west-1": "sees most regions down"}, decision=nobody)
+    assert told[4:7] == [
+        "  rejected  us-west-2 for shop: is itself gray",
+        "  held back shop, flapping: flapping: 2500 points, nothing automatic above 750",
+        "  no vote   eu-west-1: sees most regions down",
+    ]

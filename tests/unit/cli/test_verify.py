@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -105,3 +106,17 @@ def test_what_is_not_there_is_refused(estate: Path, tmp_path: Path) -> None:
         evac("verify", "77", "--estate", estate)
     with pytest.raises(NotThere, match="a form of its own"):
         evac("report", RECORD.run, "--estate", estate, "--form", "record", "--json")
+
+
+def test_a_word_that_a_promotion_rests_on_is_shown_with_who_gave_it(tmp_path: Path) -> None:
+    shape = shapes()[0]
+    steps = tuple(
+        replace(s, action=replace(s.action, args={**s.action.args, "word": "alice"})) if s.pivot else s
+        for s in shape.plan.steps
+    )
+    file = tmp_path / "forced.jsonl"
+    file.write_bytes(write_record(signed_run(replace(shape, plan=replace(shape.plan, steps=steps)))))
+    code, said = evac("verify", file)
+    assert code == 0
+    assert "on the word of alice, and starved (us-west-2), starved (eu-west-1)" in said
+    assert "forced: alice takes the responsibility that nobody else writes; shown nothing before" in said

@@ -203,7 +203,10 @@ def test_a_silent_agent_is_not_asked_to_stop_anything() -> None:
 def test_paused() -> None:
     decision = decided(replace(view(ESTATE, DEAD), paused="maintenance"))
     assert isinstance(decision, CallPerson)
-    assert decision.reasons[-1] == "automation is paused: maintenance"
+    assert decision.reasons[-2:] == (
+        "automation is paused: maintenance",
+        "by hand: evac failover us-east-1 --to us-west-2",
+    )
 
 
 @pytest.mark.parametrize(("automation", "kind"), [(Automation.MANUAL, CallPerson), (Automation.SEMI_AUTOMATIC, Ask)])
@@ -227,7 +230,7 @@ def test_flaps_halve_suppress_and_are_free_again() -> None:
     assert not Flaps(points=1999).suppressed(seconds(0), guard)
     decision = decided(replace(view(ESTATE, DEAD), flaps={GROUP: Flaps(points=2500, at=DEAD.at)}))
     assert isinstance(decision, CallPerson)
-    assert "flapping" in decision.reasons[-1]
+    assert "flapping" in decision.reasons[-2]
 
 
 def test_the_worst_region_comes_first() -> None:

@@ -93,7 +93,7 @@ def test_an_asynchronous_source_out_of_reach_needs_a_persons_word() -> None:
     with pytest.raises(UnsafePlan, match="nothing proves it stopped"):
         failover(here)
     forced = failover(here, accept_loss=True)
-    assert forced.step(StepId("promote:orders-db@us-west-2")).action.args["forced"] == "evac"
+    assert forced.step(StepId("promote:orders-db@us-west-2")).action.args["word"] == "evac"
 
 
 def test_an_asynchronous_source_out_of_reach_is_waited_for_where_it_is_held_under_a_lease() -> None:
@@ -199,7 +199,7 @@ def test_a_primary_that_can_be_stopped_is_not_stopped_for_a_promotion_that_could
     here = replace(situation(ESTATE, said), members=alone)
     with pytest.raises(UnsafePlan, match="2 of us-west-2, eu-west-1 must refuse the old primary, 1 can be reached"):
         failover(here)
-    assert failover(here, accept_loss=True).step(StepId("promote:orders-db@us-west-2")).action.args["forced"]
+    assert failover(here, accept_loss=True).step(StepId("promote:orders-db@us-west-2")).action.args["word"]
 
 
 def test_where_a_standby_cannot_be_followed_it_is_not_before_it_leads() -> None:

@@ -21,6 +21,7 @@ from evac.core.run import (
     Event,
     Failed,
     Failure,
+    Forced,
     Opened,
     Outcome,
     Receipt,
@@ -237,8 +238,12 @@ def promote(*needs: str, forced: bool = False, quorum: bool = False) -> Step:
         verb=Verb.PROMOTE,
         region=B,
         undoable=False,
-        args={**args, "forced": "bob"} if forced else args,
+        args={**args, "word": "bob"} if forced else args,
     )
+
+
+def word(person: str) -> Forced:
+    return Forced(at=NOW, wall=WALL, person=person, components=(DB,))
 
 
 def test_after_a_promotion_the_run_only_goes_forward() -> None:
@@ -326,7 +331,23 @@ def test_a_killed_primary_does_not_open_a_promotion_that_is_to_keep_all(quorum: 
 
 
 def test_a_person_may_stand_in_for_the_fence() -> None:
-    assert effects(begin(promote(forced=True))) == (Do(step=StepId("promote"), attempt=1),)
+    run = begin(promote(forced=True))
+    asked = run.plan.step(StepId("promote"))
+    assert run.unfenced(asked) == "the word of bob, which it is to rest on, is not in the journal"
+    assert run.spent(asked), "without the word it is never begun"
+    run = apply(run, word("bob"))
+    assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
+
+
+def test_only_the_word_that_the_plan_names_counts_and_only_before_anything_is_done() -> None:
+    forced, fenced = begin(promote(forced=True)), begin(stop(), promote("stop"))
+    nobodys = replace(word("bob"), components=())
+    for run, said in ((forced, word("eve")), (forced, nobodys), (fenced, word("bob"))):
+        with pytest.raises(IllegalEvent, match="does not rest on the word"):
+            apply(run, said)
+    for late in (apply(forced, word("bob")), resume(forced)):
+        with pytest.raises(IllegalEvent, match="comes too late"):
+            apply(late, word("bob"))
 
 
 def test_after_a_takeover_what_has_no_answer_is_asked_again_and_costs_no_try() -> None:

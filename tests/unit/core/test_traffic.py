@@ -289,10 +289,10 @@ def test_who_may_shift() -> None:
     by_hand = shop(automation=Automation.MANUAL)
     decision = decided(view(by_hand, SHUT))
     assert isinstance(decision, CallPerson)
-    assert decision.reasons[-1] == "this group moves by hand only: evac shift us-west-2"
+    assert decision.reasons[-1] == "by hand: evac shift us-west-2"
     back = decided(view(by_hand, WELL, replace(placed(by_hand), entry=WEST)))
     assert isinstance(back, CallPerson)
-    assert back.reasons[-1] == "this group moves by hand only: evac failback"
+    assert back.reasons[-1] == "by hand: evac failback"
     asks = decided(view(shop(automation=Automation.SEMI_AUTOMATIC), SHUT))
     assert isinstance(asks, Ask)
     assert isinstance(asks.move, Shift)

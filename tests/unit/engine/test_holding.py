@@ -135,6 +135,23 @@ def test_a_primary_is_held_and_lives() -> None:
     told(story)
 
 
+def test_how_it_is_held_is_told_while_the_store_is_silent() -> None:
+    async def story(here: World) -> None:
+        held = here.east.keeper.guarded(CLOCK.now())
+        assert held is not None
+        assert (held.component, held.kills_at, held.armed) == (DB, s(6), True)
+        assert held.age <= s(1.5)
+        assert here.west.keeper.guarded(CLOCK.now()) is None
+        here.east.line.cut = True
+        await CLOCK.sleep(s(30))
+        held = here.east.keeper.guarded(CLOCK.now())
+        assert held is not None
+        assert held.age >= s(30), "it has run out, and is still told"
+        assert here.east.server.killed_at
+
+    told(story)
+
+
 def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() -> None:
     async def story(here: World) -> None:
         here.east.server.role = MemberRole.STANDBY

@@ -14,11 +14,13 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import RegionId
 from evac.core.plan import RunKind
 from evac.core.protection import NOBODY
+from evac.core.quiet import Window
 from evac.core.run import RunId
 from evac.core.snapshot import Reply, Request, Wish
 from evac.core.traffic import Shift
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
+from evac.engine.quiet import WINDOWS_MAX
 from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act, wished_degrading, wished_rejoin
 from evac.sim import time
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
@@ -88,13 +90,14 @@ def test_what_was_taken_back_is_not_begun() -> None:
 async def test_what_an_earlier_controller_left_is_taken_up() -> None:
     reply, controller = await answered(wish())
     assert reply.refused == ()
-    assert controller.known.paused == "lunch"
+    assert controller.known.pause is not None
+    assert (controller.known.pause.reason, controller.known.pause.until) == ("lunch", None)
 
 
 async def test_what_nobody_waits_for_any_more_is_refused() -> None:
     reply, controller = await answered(wish(ago=ANSWERED_WITHIN * 2))
     assert "ask again if it is still right" in reply.refused[0]
-    assert controller.known.paused == ""
+    assert controller.known.pause is None
 
 
 def asking(*, stuck: bool = False, **changes: object) -> tuple[Controller, Request]:
@@ -197,3 +200,86 @@ async def test_a_primary_that_has_a_standby_or_is_elsewhere_may_not() -> None:
         wished_degrading(controller, a_degrading(EAST), controller.assess())
     with pytest.raises(UnsafePlan, match="not in us-west-2"):
         wished_degrading(controller, a_degrading(WEST), controller.assess())
+
+
+async def done(controller: Controller, store: MemoryStore, wish: Wish, **more: object) -> Reply:
+    """Ask a controller that attends, and return its reply."""
+    after = await store.revision()
+    request = Request(id="r2", wish=wish, by="alice", wall=CLOCK.wall(), **more)  # type: ignore[arg-type]
+    attending = asyncio.create_task(attend(controller, store=store, clock=CLOCK))
+    await store.commit(expect={}, put={"requests/r2": encode(request)})
+    try:
+        async for change in store.watch("replies/r2", after=after):
+            assert change.record is not None
+            return decode(change.record.value, Reply)
+    finally:
+        attending.cancel()
+    raise AssertionError("a watch has no end")
+
+
+async def remembered(store: MemoryStore) -> Controller:
+    """Return a controller that has just recalled what a store remembers."""
+    controller = Controller(estate=ESTATE, store=store, clock=CLOCK, announce=lambda news: None, name="c")
+    await controller.known.recall(store, CLOCK, guard=ESTATE.guard)
+    controller.known.placements[GROUP] = placed(ESTATE)
+    controller.recalled.set()
+    return controller
+
+
+HOUR = timedelta(hours=1)
+
+
+async def test_a_pause_that_ends_by_itself_is_remembered_and_ends() -> None:
+    store = MemoryStore()
+    await done(await remembered(store), store, Wish.PAUSE, reason="lunch", lasting=HOUR)
+    controller = await remembered(store)
+    assert controller.known.pause is not None
+    assert controller.known.pause.until == controller.known.pause.since + HOUR
+    assert controller.view(SEEN).paused.startswith("lunch (by alice, until ")
+    controller.known.pause = replace(controller.known.pause, until=CLOCK.wall())
+    assert controller.view(SEEN).paused == ""
+    await done(controller, store, Wish.RESUME)
+    assert (await remembered(store)).known.pause is None
+
+
+async def test_a_pause_that_an_earlier_evac_wrote_still_holds() -> None:
+    store = MemoryStore()
+    await store.commit(expect={}, put={"pause": b"lunch"})
+    assert (await remembered(store)).view(SEEN).paused == "lunch"
+
+
+async def test_maintenance_is_remembered_and_holds_back_what_it_disturbs() -> None:
+    store = MemoryStore()
+    controller = await remembered(store)
+    for region, reason in ((EAST, "racks"), (WEST, "cables")):
+        assert not (await done(controller, store, Wish.MAINTAIN, region=region, reason=reason, lasting=HOUR)).refused
+        await store.commit(expect={}, put={}, delete=("replies/r2",))
+        (window,) = [w for w in controller.known.windows.values() if w.reason == reason]
+        controller.known.windows = {f"{reason}": replace(window, id=reason)}
+        await store.commit(expect={}, put={f"pause/{reason}": encode(replace(window, id=reason))}, delete=("pause/r2",))
+    controller = await remembered(store)
+    assert set(controller.known.windows) == {"racks", "cables"}
+    assert controller.view(SEEN).quiet[GROUP].endswith("racks (by alice)")
+    await done(controller, store, Wish.MAINTAINED, region=EAST)
+    assert controller.view(SEEN).quiet == {}
+    assert set((await remembered(store)).known.windows) == {"cables"}
+
+
+async def test_maintenance_without_an_end_and_too_much_of_it_are_refused() -> None:
+    store = MemoryStore()
+    controller = await remembered(store)
+    for lasting in (None, timedelta(days=8)):
+        reply = await done(controller, store, Wish.MAINTAIN, lasting=lasting)
+        assert reply.refused == ("say for how long, at most 7 days: evac maintenance --for 2h",)
+        await store.commit(expect={}, put={}, delete=("replies/r2",))
+    reply = await done(controller, store, Wish.MAINTAINED)
+    assert "no such maintenance was announced" in reply.refused[0]
+    await store.commit(expect={}, put={}, delete=("replies/r2",))
+    now = CLOCK.wall()
+    controller.known.windows = {
+        str(n): Window(id=str(n), since=now, until=now + HOUR, reason="x") for n in range(WINDOWS_MAX)
+    }
+    assert "windows are open already" in (await done(controller, store, Wish.MAINTAIN, lasting=HOUR)).refused[0]
+    await store.commit(expect={}, put={}, delete=("replies/r2",))
+    controller.known.windows["0"] = replace(controller.known.windows["0"], until=now - HOUR)
+    assert not (await done(controller, store, Wish.MAINTAIN, lasting=HOUR)).refused

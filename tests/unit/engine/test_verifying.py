@@ -12,7 +12,7 @@ import pytest
 
 from evac.core import evidence
 from evac.core.errors import NotThere
-from evac.core.run import Done, Event, Opened, Outcome, RunId, Settled, Started
+from evac.core.run import Done, Event, Forced, Opened, Outcome, RunId, Settled, Started
 from evac.engine.chain import digest, link, unlink
 from evac.engine.codec import encode_plain, plan_hash
 from evac.engine.signing import KnownSigner, sealed
@@ -232,12 +232,26 @@ def test_a_plan_that_makes_no_sense_is_found() -> None:
 
 def test_a_promotion_on_a_persons_word_names_the_person() -> None:
     steps = tuple(
-        replace(s, action=replace(s.action, args={**s.action.args, "forced": "alice"})) if s.pivot else s
+        replace(s, action=replace(s.action, args={**s.action.args, "word": "alice"})) if s.pivot else s
         for s in FAILOVER.plan.steps
     )
-    verdict = verify(signed_run(replace(FAILOVER, plan=replace(FAILOVER.plan, steps=steps))))
+    record = signed_run(replace(FAILOVER, plan=replace(FAILOVER.plan, steps=steps)))
+    verdict = verify(record)
     assert verdict.good
     assert {p.forced_by for p in verdict.promotions} == {"alice"}
+    assert [w.person for w in verdict.words] == ["alice"]
+    assert [s.kind for s in verdict.signatures].count("forced") == 1
+    events = [unlink(line).event for line in record.entries]
+
+    def retold(change: Callable[[Forced], Forced | None]) -> str:
+        kept = [change(e) if isinstance(e, Forced) else e for e in events]
+        return problems(replace(record, entries=chained(tuple(e for e in kept if e is not None))))
+
+    assert "the word of alice is not what a leader has signed" in retold(lambda w: replace(w, risks=("none at all",)))
+    unsigned = retold(lambda w: replace(w, signature=None))
+    assert "entry 2: the word of alice is not signed" in unsigned
+    assert "begun without proof: the word of alice, which it is to rest on, is not in the journal" in unsigned
+    assert "is not in the journal" in retold(lambda _: None)
 
 
 @pytest.mark.parametrize("entries", [(), (HONEST.entries[3],), (b"{}",), (b"[]",), (b"\xff",)])

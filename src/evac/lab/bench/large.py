@@ -33,8 +33,8 @@ from evac.core.estate import (
     ReplicationMode,
     Service,
     ServiceId,
-    ServiceKind,
 )
+from evac.core.kinds import ServiceKind
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.plan import Placement, SyncSet, Term
 from evac.core.policy import Detection

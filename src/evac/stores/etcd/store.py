@@ -28,9 +28,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change, Record
+from evac.ports import Change, Record, StoreHealth
 from evac.stores.etcd import wire
 from evac.stores.etcd.address import EtcdAddress
+from evac.stores.etcd.health import health
 from evac.stores.etcd.life import Life
 from evac.stores.etcd.members import Answer, Members, Patience, Refused
 from evac.stores.etcd.slots import Slot, Slots, nonce
@@ -144,6 +145,17 @@ class EtcdStore:
             self._begin_anew(now)
         born = await self._birth()
         return f"{wire.seen(reply).cluster:x}.{born.value.decode(errors='replace')}"
+
+    async def health(self) -> StoreHealth:
+        """Return how the cluster is (`ports.Inspectable`)."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self.revision()
+            read = timedelta(seconds=loop.time() - began)
+        except StoreUnavailable:
+            read = None
+        return await health(self.members, read=read)
 
     async def close(self) -> None:
         if self._closed:

@@ -1,0 +1,66 @@
+"""What a status says of the store, and of a region that does not reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from evac.core.estate import ComponentId
+from evac.core.snapshot import Snapshot
+from evac.engine.last_known import EVERY, Guarded, Here
+from evac.ports import StoreHealth
+from evac.report.words import listed, size, span
+
+
+def store_line(store: StoreHealth, *, commit: timedelta | None) -> str:
+    """Return how the store is: its members, how quick it is, how full."""
+    up = [m for m in store.members if m.up]
+    said = [f"store on {store.kind}: {len(up)} of {len(store.members)} members answer"]
+    if len(store.members) == 1:
+        said = [f"store on {store.kind}, {store.members[0].name}{'' if up else ', does not answer'}"]
+    else:
+        leads = [m.name for m in up if m.leads]
+        said += [f"{leads[0]} leads" if leads else "none of them leads"]
+        down = [m.name for m in store.members if not m.up]
+        said += [f"silent: {listed(down)}"] if down else []
+    said += [f"a read takes {span(store.read)} from here" if store.read is not None else "no read is answered"]
+    said += [f"a commit {span(commit)} from the leader"] if commit is not None else []
+    if store.size is not None:
+        said += [f"{size(store.size)}" + (f" of at most {size(store.limit)}" if store.limit is not None else "")]
+    return ", ".join([*said, *([f"it says: {store.trouble}"] if store.trouble else [])])
+
+
+def cut_off(here: Here, snapshot: Snapshot, hosted: Sequence[ComponentId], *, wall: datetime) -> Iterator[str]:
+    """Yield what is known where the store cannot be reached: how old it is, and what becomes of the primaries here.
+
+    `hosted` are the components that hold state and, as far as is known, have their primaries here.
+    """
+    silent = here.silent_for(wall)
+    since = f"for {span(silent)}" if silent is not None else "since its agent started"
+    needed = f"look from another region, and mend the way from {here.region} to the store"
+    yield f"{snapshot.estate}: the store cannot be reached from {here.region}, {since}. Needed from you: {needed}"
+    told = max(wall - here.wall, timedelta())
+    if told > 3 * EVERY:
+        yield f"  {here.region}'s agent on this host has not told anything for {span(told)}: see that it runs"
+    yield f"  {here.region}'s agent decides nothing and is ordered nothing meanwhile; the others go on if they can"
+    yield from (f"  {_guarded(each, told=told)}" for each in here.guarded)
+    held = {each.component for each in here.guarded}
+    waits = {component for placement in snapshot.placements for component, sets in placement.sync.items() if sets}
+    for component in hosted:
+        if component in held:
+            continue
+        if component in waits:
+            yield f"  {component}: acknowledges nothing once enough of its standbys have left or refuse it"
+        else:
+            yield f"  {component}: no lease is held, and it waits for no standby: nothing here stops it, unless you do"
+    yield f"  what follows is {span(max(wall - snapshot.wall, timedelta()))} old"
+
+
+def _guarded(held: Guarded, *, told: timedelta) -> str:
+    """How a primary here is fenced: `told` ago its agent said so."""
+    age = held.age + told
+    renewed = f"{held.component}: held under a lease that was renewed {span(age)} ago"
+    by = "its watchdog" if held.armed else "its agent"
+    if age >= held.kills_at:
+        return f"{renewed}: fenced, {by} kills it at {span(held.kills_at)}"
+    return f"{renewed}: being fenced, {by} kills it in {span(held.kills_at - age)}"

@@ -1,0 +1,129 @@
+"""What one region's agent keeps on its own host, for whoever asks there when the store cannot be reached.
+
+Intuition: the view of all regions is in the store, and a region that is cut off does not reach that. So its agent keeps
+a copy of the newest view, and beside it how it stands itself: since when the store is silent, and what becomes of the
+primaries that it holds. Both are files; whoever reads them needs neither the store nor the agent.
+
+    known-<region>.json    the records `status`, `what-if/…` and `outlook`, as the store had them last
+    agent-<region>.json    how the agent stands
+
+What this is not: something that is decided by. A file may be old, and says how old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from evac.core.errors import StoreError
+from evac.core.estate import ComponentId, RegionId
+from evac.core.observation import Instant
+from evac.engine.codec import decode, encode
+from evac.engine.outlook import KEY as OUTLOOK
+from evac.engine.outlook import WHAT_IF
+from evac.engine.snapshots import KEY as STATUS
+from evac.ports import Clock, Store
+
+EVERY = timedelta(seconds=2)
+"""How often the agent looks whether the store answers, and notes how it stands."""
+ANSWERS_WITHIN = timedelta(seconds=2)
+LOOKS_A_THOUGHT = 10
+"""What is thought through is copied with every so many looks: it is thought through anew every half minute."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """How a primary is held here under its lease: since when the newest renewal is on its way, and the age of it at
+    which the watchdog kills. `armed` says that a watchdog has answered for that renewal.
+    """
+
+    component: ComponentId
+    age: timedelta
+    kills_at: timedelta
+    armed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """How the agent of `region` stands at `wall`: when the store last answered it, and the primaries it holds."""
+
+    region: RegionId
+    wall: datetime
+    answered: datetime | None
+    guarded: tuple[Guarded, ...] = ()
+
+    def silent_for(self, wall: datetime) -> timedelta | None:
+        """Return for how long the store has not answered at a moment; None if it never has."""
+        return None if self.answered is None else max(wall - self.answered, timedelta())
+
+
+async def keep_last_known(
+    region: RegionId, *, store: Store, folder: Path, clock: Clock, guarded: Callable[[Instant], Sequence[Guarded]]
+) -> None:
+    """Note what the store has, and how this region's agent stands, without end."""
+    answered: datetime | None = None
+    records: dict[str, bytes] = {}
+    look = 0
+    while True:
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(ANSWERS_WITHIN.total_seconds()):
+                records |= await _read(store, thoughts=look % LOOKS_A_THOUGHT == 0)
+            answered = clock.wall()
+            look += 1
+            await _write(folder / f"known-{region}.json", encode({k: v.decode() for k, v in records.items()}))
+        here = Here(region=region, wall=clock.wall(), answered=answered, guarded=tuple(guarded(clock.now())))
+        await _write(folder / f"agent-{region}.json", encode(here))
+        await clock.sleep(EVERY)
+
+
+async def _read(store: Store, *, thoughts: bool) -> Mapping[str, bytes]:
+    """The records to keep, read so that a majority of the store has answered."""
+    found = [await store.get(STATUS)]
+    if thoughts:
+        found += [await store.get(OUTLOOK), *await store.list(WHAT_IF)]
+    return {record.key: record.value for record in found if record is not None}
+
+
+async def _write(file: Path, data: bytes) -> None:
+    """Replace a file, whole or not at all. Where that cannot be done the one before stays, and tells its age."""
+    try:
+        await asyncio.to_thread(_replace, file, data)
+    except OSError as error:
+        _log.warning("not kept on this host", file=str(file), why=error.strerror)
+
+
+def _replace(file: Path, data: bytes) -> None:
+    fresh = file.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(data)
+    os.replace(fresh, file)
+
+
+def read_here(folder: Path) -> Here | None:
+    """Return how the agent on this host stands, the one that told last if there were several; None if none did."""
+    found = [here for file in folder.glob("agent-*.json") if (here := _decoded(file)) is not None]
+    return max(found, key=lambda here: here.wall, default=None)
+
+
+def read_known(folder: Path, region: RegionId) -> Mapping[str, bytes]:
+    """Return the records that the agent of a region kept; nothing where it kept none that can be read."""
+    with suppress(OSError, ValueError):
+        return {
+            k: v.encode() for k, v in decode((folder / f"known-{region}.json").read_bytes(), dict[str, str]).items()
+        }
+    return {}
+
+
+def _decoded(file: Path) -> Here | None:
+    with suppress(OSError, ValueError):
+        return decode(file.read_bytes(), Here)
+    return None

@@ -1,0 +1,159 @@
+"""`evac status`, `explain`, `what-if` on a host that does not reach the store: what its agent kept, how it stands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evac.cli import app
+from evac.cli.standing import cut_off, store_line
+from evac.config import load
+from evac.core.errors import StoreUnavailable
+from evac.core.estate import RegionId
+from evac.core.snapshot import Snapshot
+from evac.engine.codec import encode
+from evac.engine.last_known import Guarded, Here
+from evac.ports import StoreHealth, StoreMember
+from evac.sim.estates import CARTS_CACHE, EAST, ORDERS_DB, placed, shop
+from fakes.estates import judged
+
+WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
+STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
+NOWHERE = "etcd://127.0.0.1:1"
+"""Nothing listens there: the question is refused at once, and asked again for as long as a store is given."""
+
+
+def snapshot(**changes: object) -> Snapshot:
+    made = Snapshot(
+        estate="shop",
+        at=timedelta(seconds=100),
+        wall=WALL,
+        verdicts=tuple(judged(shop()).verdicts.values()),
+        voiceless={},
+        members=(),
+        placements=(placed(shop()),),
+        unplaced={},
+        decisions=(),
+        active={},
+        stuck={},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def held(age: float, *, armed: bool = True) -> Guarded:
+    return Guarded(component=ORDERS_DB, age=timedelta(seconds=age), kills_at=timedelta(seconds=6), armed=armed)
+
+
+def told(*guarded: Guarded, after_s: float = 0.0, answered: bool = True, **changes: object) -> list[str]:
+    since = WALL - timedelta(seconds=12) if answered else None
+    here = Here(region=EAST, wall=WALL - timedelta(seconds=after_s), answered=since, guarded=guarded)
+    return [*cut_off(here, snapshot(**changes), (ORDERS_DB, CARTS_CACHE), wall=WALL)]
+
+
+def test_it_says_since_when_what_it_last_knew_and_what_becomes_of_the_primaries_here() -> None:
+    assert told(held(4), wall=WALL - timedelta(seconds=13)) == [
+        "shop: the store cannot be reached from us-east-1, for 12 s. Needed from you: look from another region,"
+        " and mend the way from us-east-1 to the store",
+        "  us-east-1's agent decides nothing and is ordered nothing meanwhile; the others go on if they can",
+        "  orders-db: held under a lease that was renewed 4 s ago: being fenced, its watchdog kills it in 2 s",
+        "  carts-cache: acknowledges nothing once enough of its standbys have left or refuse it",
+        "  what follows is 13 s old",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("guarded", "after_s", "said"),
+    [
+        (held(12), 0.0, "renewed 12 s ago: fenced, its watchdog kills it at 6 s"),
+        (held(4), 3.0, "renewed 7 s ago: fenced, its watchdog kills it at 6 s"),
+        (held(4, armed=False), 0.0, "renewed 4 s ago: being fenced, its agent kills it in 2 s"),
+    ],
+)
+def test_a_lease_that_ran_out_is_a_fence(guarded: Guarded, after_s: float, said: str) -> None:
+    assert any(line.endswith(said) for line in told(guarded, after_s=after_s))
+
+
+def test_what_nothing_fences_here_is_said() -> None:
+    assert "  orders-db: no lease is held, and it waits for no standby: nothing here stops it, unless you do" in told(
+        placements=(replace(placed(shop()), sync={}),)
+    )
+
+
+def test_an_agent_that_fell_silent_too_is_said_and_one_that_never_heard_of_the_store() -> None:
+    lines = told(after_s=40, answered=False)
+    assert "from us-east-1, since its agent started" in lines[0]
+    assert lines[1] == "  us-east-1's agent on this host has not told anything for 40 s: see that it runs"
+
+
+def test_how_a_cluster_is() -> None:
+    up = StoreMember(name="a:2379", up=True, leads=True)
+    down = StoreMember(name="c:2379", up=False)
+    found = StoreHealth(
+        kind="etcd",
+        members=(up, replace(up, name="b:2379", leads=False), down),
+        read=timedelta(milliseconds=31),
+        size=48_000_000,
+        limit=2_000_000_000,
+        trouble="NOSPACE",
+    )
+    assert store_line(found, commit=timedelta(milliseconds=62)) == (
+        "store on etcd: 2 of 3 members answer, a:2379 leads, silent: c:2379, a read takes 31 ms from here,"
+        " a commit 62 ms from the leader, 48 MB of at most 2.0 GB, it says: NOSPACE"
+    )
+    lost = replace(found, members=(down, replace(down, name="b:2379")), read=None, size=None, limit=None, trouble="")
+    assert store_line(lost, commit=None) == (
+        "store on etcd: 0 of 2 members answer, none of them leads, silent: c:2379 and b:2379, no read is answered"
+    )
+
+
+def test_how_a_file_is() -> None:
+    file = StoreHealth(kind="sqlite", members=(StoreMember(name="evac.db", up=True, leads=True),), read=timedelta())
+    assert store_line(file, commit=None) == "store on sqlite, evac.db, a read takes 0 ms from here"
+    gone = replace(file, members=(StoreMember(name="evac.db", up=False),), read=None, size=5)
+    assert store_line(gone, commit=None) == "store on sqlite, evac.db, does not answer, no read is answered, 5 B"
+
+
+@pytest.fixture(name="estate")
+def _estate(tmp_path: Path) -> Path:
+    (tmp_path / "estate.yaml").write_text(STARTER.read_text())
+    return tmp_path / "estate.yaml"
+
+
+def test_a_host_that_is_cut_off_says_what_its_agent_kept(estate: Path) -> None:
+    state = estate.parent / ".evac"
+    state.mkdir()
+    loaded = load(estate)
+    region = next(iter(loaded.estate.regions))
+    now = datetime.now(UTC)
+    words = ("--estate", str(estate), "--store", NOWHERE)
+    here = Here(region=region, wall=now, answered=now - timedelta(seconds=30))
+    (state / f"agent-{region}.json").write_bytes(encode(here))
+    lost = CliRunner().invoke(app, ["status", *words])
+    assert isinstance(lost.exception, StoreUnavailable)
+    assert f"{region}'s agent on this host has not heard of it either" in str(lost.exception)
+    verdicts = tuple(
+        replace(v, region=RegionId(r))
+        for r, v in zip(loaded.estate.regions, judged(shop()).verdicts.values(), strict=True)
+    )
+    kept = snapshot(estate="my-shop", wall=now - timedelta(seconds=31), verdicts=verdicts, placements=())
+    (state / f"known-{region}.json").write_bytes(encode({"status": encode(kept).decode()}))
+    done = CliRunner().invoke(app, ["status", *words])
+    assert done.exit_code == 4
+    assert done.stdout.startswith(f"my-shop: the store cannot be reached from {region}, for ")
+    assert "\n  what follows is " in done.stdout
+    found = json.loads(CliRunner().invoke(app, ["status", *words, "--json"]).stdout)
+    assert (found["fine"], found["led"], found["cut_off"]["region"]) == (False, False, region)
+    done = CliRunner().invoke(app, ["explain", region, *words])
+    assert done.exit_code == 0
+    assert f"this is what {region}'s agent kept of it" in done.stderr
+
+
+def test_a_host_without_an_agent_says_that_the_store_cannot_be_reached(estate: Path) -> None:
+    done = CliRunner().invoke(app, ["status", "--estate", str(estate), "--store", NOWHERE])
+    assert isinstance(done.exception, StoreUnavailable)

@@ -1,0 +1,129 @@
+"""What an agent keeps on its host for whoever asks there while the store cannot be reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from evac.core.estate import ComponentId
+from evac.engine.clock import BootClock
+from evac.engine.codec import encode
+from evac.engine.last_known import (
+    EVERY,
+    LOOKS_A_THOUGHT,
+    Guarded,
+    Here,
+    keep_last_known,
+    read_here,
+    read_known,
+)
+from evac.sim.estates import EAST, WEST
+from evac.stores.memory import MemoryStore
+
+DB = ComponentId("orders-db")
+HELD = Guarded(component=DB, age=timedelta(seconds=2), kills_at=timedelta(seconds=6), armed=True)
+
+
+class Rounds(BootClock):
+    """A clock on which a sleep lasts until the test wants another round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = asyncio.Queue[None]()
+        self._go = asyncio.Queue[None]()
+
+    async def sleep(self, duration: timedelta) -> None:
+        assert duration == EVERY
+        await self._ended.put(None)
+        await self._go.get()
+
+    async def ended(self) -> None:
+        """Wait for the end of a round."""
+        await self._ended.get()
+
+    async def another(self) -> None:
+        await self._go.put(None)
+        await self.ended()
+
+
+@asynccontextmanager
+async def keeping(store: MemoryStore, folder: Path) -> AsyncIterator[Rounds]:
+    clock = Rounds()
+    task = asyncio.create_task(
+        keep_last_known(EAST, store=store, folder=folder, clock=clock, guarded=lambda now: [HELD])
+    )
+    await clock.ended()
+    yield clock
+    task.cancel()
+
+
+def stands(folder: Path) -> Here:
+    here = read_here(folder)
+    assert here is not None
+    return here
+
+
+async def test_what_the_store_had_last_is_kept_when_it_falls_silent(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.commit(expect={}, put={"status": b"{}", "what-if/us-east-1": b"[]", "runs/1/000001": b"{}"})
+    async with keeping(store, tmp_path) as clock:
+        known = read_known(tmp_path, EAST)
+        assert known == {"status": b"{}", "what-if/us-east-1": b"[]"}
+        before = stands(tmp_path)
+        assert (before.region, before.guarded) == (EAST, (HELD,))
+        await store.close()
+        await clock.another()
+        after = stands(tmp_path)
+        assert after.answered == before.answered, "since when it is silent is told"
+        assert after.wall > before.wall, "that the agent lives is told too"
+        assert read_known(tmp_path, EAST) == known
+        assert (tmp_path / "known-us-east-1.json").stat().st_mode & 0o077 == 0
+
+
+async def test_what_is_thought_through_is_copied_less_often_than_the_view(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.commit(expect={}, put={"status": b"1", "outlook": b"1"})
+    async with keeping(store, tmp_path) as clock:
+        await store.commit(expect={}, put={"status": b"2", "outlook": b"2"})
+        for _ in range(LOOKS_A_THOUGHT - 1):
+            await clock.another()
+        assert read_known(tmp_path, EAST) == {"status": b"2", "outlook": b"1"}
+        await clock.another()
+        assert read_known(tmp_path, EAST) == {"status": b"2", "outlook": b"2"}
+
+
+async def test_an_agent_that_never_reached_the_store_says_so(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.close()
+    async with keeping(store, tmp_path):
+        here = stands(tmp_path)
+        assert here.answered is None
+        assert here.silent_for(here.wall) is None
+        assert read_known(tmp_path, EAST) == {}
+
+
+async def test_a_disk_that_takes_nothing_leaves_what_was_there(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.commit(expect={}, put={"status": b"1"})
+    async with keeping(store, tmp_path) as clock:
+        before = stands(tmp_path)
+        for name in ("known-us-east-1.new", "agent-us-east-1.new"):
+            (tmp_path / name).mkdir()
+        await clock.another()
+        assert stands(tmp_path) == before
+
+
+def test_of_several_agents_on_a_host_the_last_to_tell_is_heard(tmp_path: Path) -> None:
+    assert read_here(tmp_path) is None
+    wall = BootClock().wall()
+    old = Here(region=EAST, wall=wall - timedelta(minutes=1), answered=None)
+    new = replace(old, region=WEST, wall=wall, answered=wall - timedelta(seconds=9))
+    for here in (old, new):
+        (tmp_path / f"agent-{here.region}.json").write_bytes(encode(here))
+    (tmp_path / "agent-torn.json").write_bytes(b"{")
+    assert read_here(tmp_path) == new
+    assert new.silent_for(wall) == timedelta(seconds=9)
