@@ -67,7 +67,7 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
     policy = detector.policy
     failed: dict[Pair, float] = {}
     for sight, cell in detector.cells.items():
-        if cell.failed:
+        if cell.bad:
             enough = not cell.up or (sight.as_client and clients_fail(cell, policy))
             counted = inf if enough else lately((cell,), policy, cell.last)[1]
             failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + counted
@@ -273,11 +273,7 @@ def _open_since(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId,
     policy = scene.detector.policy
     found: dict[ServiceId, Instant] = {}
     for service, cells in scene.doors.get(region, {}).items():
-        since = sorted(
-            max([c.since, *(at for at, ok in c.recent if not ok)])
-            for c in cells
-            if c.up and not clients_fail(c, policy)
-        )
+        since = sorted(max([c.since, *c.bad]) for c in cells if c.up and not clients_fail(c, policy))
         if len(since) >= need:
             found[service] = since[need - 1]
     return found
@@ -312,5 +308,5 @@ def _down_since(cells: Iterable[Cell]) -> list[Instant]:
 def _symptom(bench: _Bench, sick: Iterable[Cell], now: Instant) -> Instant:
     """The first sign: the earliest start of a row of failures, or the first failure in a gray window."""
     rows = [c.first_failure for c in bench.cells if c.first_failure is not None]
-    windows = [at for c in sick for at, ok in c.recent if not ok]
+    windows = [at for c in sick for at in c.bad]
     return min([*rows, *windows], default=now)

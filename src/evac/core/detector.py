@@ -54,14 +54,19 @@ class Cell:
     last: Instant
     took: timedelta
     reason: str
-    recent: tuple[tuple[Instant, bool], ...] = ()
-    """The answers within the gray window, oldest first."""
-    failed: int = 0
-    """How many of the recent answers failed."""
+    recent: tuple[Instant, ...] = ()
+    """When answers came within the gray window, oldest first."""
+    bad: tuple[Instant, ...] = ()
+    """Which of those failed: hardly any, mostly, so nothing is kept beside an answer that was well."""
+
+    @property
+    def failed(self) -> int:
+        """Return how many of the recent answers failed."""
+        return len(self.bad)
 
     def failing_share(self) -> float:
         """Return which part of the recent answers failed, 0 to 1; 0 with none."""
-        return self.failed / len(self.recent) if self.recent else 0.0
+        return len(self.bad) / len(self.recent) if self.recent else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +202,7 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
         behind=behind,
         flows=flows,
         since=before.since if before is not None and goes_on else seen.at,
-        heard=seen.at - silence if flows else before.heard if before is not None else None,
+        heard=(seen.at - silence if silence else seen.at) if flows else before.heard if before is not None else None,
         told=seen.at,
     )
 
@@ -218,7 +223,8 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
     elif successes >= policy.successes or (cell.up is None and successes > 0):
         up = True
     started = seen.at - seen.took
-    drop = _dropped(cell.recent, seen.at - policy.gray_window)
+    oldest = seen.at - policy.gray_window
+    bad = cell.bad[_dropped(cell.bad, oldest) :] if cell.bad else ()
     return _make_cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
@@ -228,14 +234,37 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         last=seen.at,
         took=seen.took,
         reason=seen.reason,
-        recent=(*cell.recent[drop:], (seen.at, seen.ok)),
-        failed=(cell.failed and cell.failed - sum(not ok for _, ok in cell.recent[:drop])) + (not seen.ok),
+        recent=(*cell.recent[_dropped(cell.recent, oldest) :], seen.at),
+        bad=bad if seen.ok else (*bad, seen.at),
     )
 
 
-def _dropped(recent: tuple[tuple[Instant, bool], ...], oldest: Instant) -> int:
+def goes_on(cell: Cell, *, at: Sequence[Instant], policy: Detection) -> Cell:
+    """Return a cell that is up after good answers like its last at these moments, all later than that: what folding
+    them would make of it, at once.
+    """
+    assert cell.up, "only what is up goes on so"
+    assert cell.last < at[0], "it goes on from its last answer"
+    oldest = at[-1] - policy.gray_window
+    recent = cell.recent[_dropped(cell.recent, oldest) :]
+    new = at[_dropped(at, oldest) :]
+    return _make_cell(
+        up=True,
+        since=cell.since,
+        first_failure=None,
+        failures=0,
+        successes=cell.successes + len(at),
+        last=at[-1],
+        took=cell.took,
+        reason=cell.reason,
+        recent=(*recent, *new) if recent else tuple(new),
+        bad=cell.bad[_dropped(cell.bad, oldest) :],
+    )
+
+
+def _dropped(recent: Sequence[Instant], oldest: Instant) -> int:
     """How many of the answers, oldest first, are not younger than `oldest`."""
-    for count, (at, _) in enumerate(recent):
+    for count, at in enumerate(recent):
         if at > oldest:
             return count
     return len(recent)

@@ -40,19 +40,22 @@ def _all_in_vain(cell: Cell, policy: Detection) -> bool:
 
 def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
     """Return whether hardly anything passed from the first failure to the last (it is down, or was), or all is past."""
-    answers = [answer for cell in cells for answer in cell.recent if answer[0] > now - policy.lossy_window]
-    failures = [at for at, ok in answers if not ok]
+    oldest, cells = now - policy.lossy_window, tuple(cells)
+    failures = [at for cell in cells for at in cell.bad if at > oldest]
     if not failures or max(failures) < now - policy.lossy_window / 3:
         return True
     first, last = min(failures), max(failures)
-    between = [ok for at, ok in answers if first <= at <= last]
-    return between.count(False) > OUTAGE_FAILING * len(between)
+    between = sum(first <= at <= last for cell in cells for at in cell.recent)
+    return len(failures) > OUTAGE_FAILING * between
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:
     """Return how many answers came within the lossy window, and how many of them were failures."""
-    answers = [ok for cell in cells for at, ok in cell.recent if at > now - policy.lossy_window]
-    return len(answers), answers.count(False)
+    oldest, answers, failed = now - policy.lossy_window, 0, 0
+    for cell in cells:
+        answers += sum(at > oldest for at in cell.recent)
+        failed += sum(at > oldest for at in cell.bad)
+    return answers, failed
 
 
 def carried_share(counts: Sequence[Carried], policy: Detection, now: Instant) -> float | None:
@@ -80,17 +83,16 @@ def carried_fail(counts: Sequence[Carried], policy: Detection, now: Instant) -> 
 
 def as_cell(counts: Sequence[Carried], policy: Detection) -> Cell:
     """Return counts as a cell whose answers are whole windows: a window in which too many failed is a failure."""
-    recent = tuple((c.at, c.failed < policy.gray_failing * c.requests) for c in counts)
-    failures = [at for at, ok in recent if not ok]
+    bad = tuple(c.at for c in counts if c.failed >= policy.gray_failing * c.requests)
     return Cell(
         up=None,
         since=counts[0].at,
-        first_failure=min(failures, default=None),
+        first_failure=min(bad, default=None),
         failures=0,
         successes=0,
         last=counts[-1].at,
         took=counts[-1].window,
         reason="real clients' requests fail",
-        recent=recent,
-        failed=len(failures),
+        recent=tuple(c.at for c in counts),
+        bad=bad,
     )

@@ -86,7 +86,7 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
 def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
     """All fresh cells, client probes too, of the pairs where anything failed within the window."""
     oldest = now - _stale_after(detector)
-    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
+    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.bad}
     failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
     for sight, cell in detector.cells.items():
         if cell.last >= oldest and (sight.vantage, sight.region) in pairs:

@@ -11,17 +11,19 @@ What this is not: a promise. What else fails together with the region is not in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import TypeAlias
 
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
-from evac.core.detector import Detector, fold
+from evac.core.detector import Cell, Detector, Sight, fold, goes_on
 from evac.core.errors import UnsafePlan
 from evac.core.estate import GroupId, RegionId
+from evac.core.layered import updated
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
 from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.core.plan import Plan, RunKind
@@ -31,6 +33,8 @@ from evac.core.targets import choose
 from evac.core.traffic import Shift
 
 SILENT = "lost, in thought"
+AT_ONCE = 10_000
+"""How many observations in thought there are at one moment, of the millions that a large estate makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +73,21 @@ def what_if(
     now: Instant,
     durations: Durations,
     planner: Planner,
-) -> tuple[WhatIf, ...]:
-    """Return what would come of a region's loss for each group that has somebody there; `view` is what evac sees."""
+) -> Iterator[WhatIf]:
+    """Say what would come of a region's loss for each group that has somebody there; `view` is what evac sees.
+
+    One after the other: in a large estate, all plans there would be are more than anybody wants to hold at once.
+    """
     later = _be_sure_at(detector, now)
-    lost = fold(detector, *_death(region, detector, now=now, until=later))
+    lost = _after_death(region, detector, now=now, until=later)
     assessment = assess(lost, now=later, estate=view.estate)
     then = replace(
         view, assessment=assessment, members=lost.members, streams=lost.streams, heard_since=lost.fresh_since
     )
     here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
-    return tuple(
-        _consequence(region, decision, view=view, then=then, planner=planner, durations=durations)
-        for decision in decide(then, now=later)
-        if decision.group in here
-    )
+    for decision in decide(then, now=later):
+        if decision.group in here:
+            yield _consequence(region, decision, view=view, then=then, planner=planner, durations=durations)
 
 
 def _be_sure_at(detector: Detector, now: Instant) -> Instant:
@@ -90,19 +95,39 @@ def _be_sure_at(detector: Detector, now: Instant) -> Instant:
     return now + detection_bound(detector.policy) + detector.policy.interval
 
 
-def _death(region: RegionId, detector: Detector, *, now: Instant, until: Instant) -> Iterator[Observation]:
-    """What would be seen from now on, in as many rounds as make it certain: nothing of the region, and of all else what
-    was seen last.
-    """
+def _after_death(region: RegionId, detector: Detector, *, now: Instant, until: Instant) -> Detector:
+    """What would be known when it is certain, after as many rounds of looks as make it so."""
     policy = detector.policy
     rounds = max(policy.failures, math.ceil(2 * (until - now) / policy.heartbeat_stale))
-    for at in (now + (until - now) * n / rounds for n in range(1, rounds + 1)):
+    moments = tuple(now + (until - now) * n / rounds for n in range(1, rounds + 1))
+    steady: dict[Sight, Cell] = {
+        sight: goes_on(cell, at=moments, policy=policy)
+        for sight, cell in detector.cells.items()
+        if _is_steady(sight, cell, region, now)
+    }
+    lost = replace(detector, cells=updated(detector.cells, steady))
+    del steady
+    seen = _death(region, detector, now=now, moments=moments)
+    while batch := tuple(islice(seen, AT_ONCE)):
+        lost = fold(lost, *batch)
+    return lost
+
+
+def _is_steady(sight: Sight, cell: Cell, region: RegionId, now: Instant) -> bool:
+    """Whether a cell would go on being up: what is seen of it need not be made one by one."""
+    return bool(cell.up) and cell.last <= now and region not in (sight.vantage, sight.region)
+
+
+def _death(region: RegionId, detector: Detector, *, now: Instant, moments: Sequence[Instant]) -> Iterator[Observation]:
+    """What would be seen from now on, beside what is steady: nothing of the region, and of all else what was last."""
+    policy = detector.policy
+    for at in moments:
         for other in detector.heartbeats.keys() - {region}:
             if now - detector.heartbeats[other] <= policy.heartbeat_stale:
                 yield Heartbeat(at=at, region=other)
         for sight, cell in detector.cells.items():
             dead = sight.region == region
-            if sight.vantage == region or not (dead or cell.up is not None):
+            if sight.vantage == region or not (dead or cell.up is not None) or _is_steady(sight, cell, region, now):
                 continue
             yield Probed(
                 at=at,
@@ -115,7 +140,7 @@ def _death(region: RegionId, detector: Detector, *, now: Instant, until: Instant
                 as_client=sight.as_client,
             )
     for seen in detector.members.values():
-        yield _after(region, seen, at=until)
+        yield _after(region, seen, at=moments[-1])
 
 
 def _after(region: RegionId, seen: MemberSeen, *, at: Instant) -> MemberSeen:

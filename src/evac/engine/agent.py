@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
+from itertools import islice
 
 import structlog
 
@@ -32,6 +33,10 @@ KEPT_MAX = 2000
 """Observations kept while the store cannot be reached; the oldest are dropped first."""
 ANSWERS_KEPT_MAX = 2
 """And so many answers of each observer, which tell of all its targets at once."""
+TOLD_AT_ONCE = 5000
+"""Observations in one view; what is more follows in the next, at once: each view stands for itself."""
+VIEW_BYTES_MAX = 512 * 1024
+"""A view is at most so large, whatever is seen: half of what a store takes."""
 TELLS_PER_INTERVAL_MAX = 4
 """How often bad news may be told within one interval, instead of waiting for its end."""
 
@@ -159,19 +164,34 @@ class Agent:
     async def _tell(self) -> None:
         """Publish what was seen since the last time; what the store did not take is told with the next."""
         telling, self._seen = self._seen, deque(maxlen=self._kept_max)
-        sent = self._clock.now()
-        record = encode_view(self._region, telling, now=sent, life=self._life)
-        try:
-            async with asyncio.timeout(self._detection.timeout.total_seconds()):
-                revision = await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
-            self._recency.committed(sent=sent, revision=revision)
-        except (TimeoutError, StoreError) as error:
-            _log.warning(
-                "store did not take the view: told again with the next",
-                region=self._region,
-                why=str(error) or "no answer in time",
-            )
-            self._seen = deque((*telling, *self._seen), maxlen=self._kept_max)
+        rest = True
+        while rest:
+            sent = self._clock.now()
+            record, told = self._view(telling, sent)
+            rest = told < len(telling)
+            try:
+                async with asyncio.timeout(self._detection.timeout.total_seconds()):
+                    revision = await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
+                self._recency.committed(sent=sent, revision=revision)
+            except (TimeoutError, StoreError) as error:
+                _log.warning(
+                    "store did not take the view: told again with the next",
+                    region=self._region,
+                    why=str(error) or "no answer in time",
+                )
+                self._seen = deque((*telling, *self._seen), maxlen=self._kept_max)
+                return
+            for _ in range(told):
+                telling.popleft()
+
+    def _view(self, telling: Collection[Observation], sent: Instant) -> tuple[bytes, int]:
+        """The next view, and how many of the observations are in it: as many as it may hold."""
+        count = min(len(telling), TOLD_AT_ONCE)
+        while True:
+            record = encode_view(self._region, islice(telling, count), now=sent, life=self._life)
+            if len(record) <= VIEW_BYTES_MAX or count <= 1:
+                return record, count
+            count //= 2
 
 
 async def _as_coroutine(orders: Callable[[], Awaitable[None]]) -> None:

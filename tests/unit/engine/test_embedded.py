@@ -19,10 +19,10 @@ from evac.core.policy import Detection
 from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.verdict import Diagnosis
-from evac.engine.codec import decode
+from evac.engine.codec import decode, encode, packed
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
-from evac.engine.outlook import LOOK_EVERY, Thought, read_outlook, read_thoughts, record_of
+from evac.engine.outlook import LOOK_EVERY, Thought, read_outlook, read_thoughts, thought_of
 from evac.sim import time
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP_DNS, WEST, shop
 from evac.sim.stores import FailingStore, Moment
@@ -617,8 +617,9 @@ def test_what_each_regions_loss_would_come_to_is_thought_through_all_the_time() 
 
 
 def test_plans_that_are_too_large_to_keep_are_left_out_and_that_is_said() -> None:
-    large = Thought(region=EAST, wall=datetime(2026, 11, 23, tzinfo=UTC), each=(thought(),) * 300)
-    kept = decode(record_of(large), Thought)
+    wall = datetime(2026, 11, 23, tzinfo=UTC)
+    kept = thought_of(EAST, (thought(),) * 300, wall=wall)
     assert (kept.whole, [each.plan for each in kept.each]) == (False, [None] * 300)
-    assert kept.each[0].forecast == large.each[0].forecast
-    assert decode(record_of(replace(large, each=large.each[:1])), Thought).whole
+    assert kept.each[0].forecast == thought().forecast
+    assert decode(packed(encode(kept)), Thought) == kept
+    assert thought_of(EAST, [thought()], wall=wall) == Thought(region=EAST, wall=wall, each=(thought(),))
