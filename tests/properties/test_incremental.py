@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evac.core.detector import Detector, fold
-from evac.core.estate import ComponentId
+from evac.core.detector import Again, Cell, Detector, Sight, fold, go_on
+from evac.core.estate import ComponentId, RegionId
 from evac.core.layered import Layered, updated
-from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation
+from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
 from evac.sim.estates import CARTS, FIVE, ORDERS
 from fakes.estates import probed, seconds
@@ -26,10 +26,11 @@ STATES = st.none() | st.builds(
     upstream=st.none() | REGIONS,
     streaming=st.booleans(),
 )
+LOOKS = st.builds(probed, TIMES, REGIONS, REGIONS, st.sampled_from((ORDERS, CARTS)), ok=st.booleans())
 OBSERVATIONS = st.one_of(
     st.builds(Heartbeat, at=TIMES.map(seconds), region=REGIONS),
     st.builds(MemberSeen, at=TIMES.map(seconds), component=COMPONENTS, region=REGIONS, state=STATES),
-    st.builds(probed, TIMES, REGIONS, REGIONS, st.sampled_from((ORDERS, CARTS)), ok=st.booleans()),
+    LOOKS,
 )
 
 
@@ -87,3 +88,36 @@ def test_a_layered_map_is_a_dictionary_that_was_updated(story: list[tuple[dict[i
         assert list(kept) == list(kept.keys()) == list(then)
         assert list(kept.values()) == list(then.values())
         assert (len(kept), repr(kept), kept.get(-9, "none")) == (len(then), repr(then), "none")
+
+
+@properties
+@given(
+    st.lists(LOOKS, max_size=40),
+    st.lists(st.integers(15, 40), min_size=1, max_size=9, unique=True).map(sorted),
+    st.dictionaries(REGIONS, st.booleans()),
+)
+def test_looks_that_find_the_same_go_on_as_if_each_was_folded(
+    seen: list[Observation], at: list[int], found: dict[RegionId, bool]
+) -> None:
+    """By the region looked at: whether it is well, or nobody looks."""
+
+    def finding(sight: Sight, cell: Cell) -> Again | None:
+        return Again(found[sight.region], cell.took, "as said") if sight.region in found else None
+
+    detector = fold(Detector(policy=Detection()), *seen)
+    looks = (
+        Probed(
+            at=seconds(moment),
+            vantage=sight.vantage,
+            service=sight.service,
+            region=sight.region,
+            ok=found[sight.region],
+            took=cell.took,
+            reason="as said",
+        )
+        for moment in at
+        for sight, cell in detector.cells.items()
+        if sight.region in found
+    )
+    gone_on = go_on(detector.cells, finding=finding, at=tuple(map(seconds, at)), policy=detector.policy)
+    assert list(gone_on.items()) == list(fold(detector, *looks).cells.items())

@@ -12,13 +12,13 @@ phi-accrual: `docs/design/safety.md` 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
 from evac.core.estate import ComponentId, RegionId, ServiceId
-from evac.core.layered import updated
+from evac.core.layered import Layered, updated
 from evac.core.making import maker
 from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 from evac.core.policy import Detection
@@ -104,6 +104,7 @@ class Detector:
 
 
 _make_cell = maker(Cell)
+_make_probed = maker(Probed)
 
 
 def fold(detector: Detector, *observations: Observation) -> Detector:
@@ -113,6 +114,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
     cells: dict[Sight, Cell] = {}
+    windows = _Windows(detector.policy)
     told: list[MemberSeen] = []
     carried: dict[Road, tuple[Carried, ...]] = {}
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
@@ -120,7 +122,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
         match seen:
             case Probed():
                 sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
-                cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, detector.policy)
+                cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, windows)
             case Carried():
                 road = seen.vantage, seen.service, seen.region
                 before = carried.get(road) or detector.carried.get(road, ())
@@ -207,8 +209,36 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
     )
 
 
-def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
+class _Windows:
+    """The answers within the gray window, after more have come. Cells that were answered at the same moments, as those
+    that one observer tells of, share one tuple: there are hundreds of thousands of them.
+    """
+
+    def __init__(self, policy: Detection) -> None:
+        self.policy = policy
+        self._last: tuple[tuple[Instant, ...], Sequence[Instant], tuple[Instant, ...]] = (), (), ()
+
+    def after(self, recent: tuple[Instant, ...], at: Sequence[Instant]) -> tuple[Instant, ...]:
+        """Return what is within the window of the last of these moments."""
+        before, moments, found = self._last
+        if before is recent and moments == at:
+            return found
+        found = (*self.within(recent, at[-1]), *self.within(at, at[-1]))
+        self._last = recent, at, found
+        return found
+
+    def within(self, recent: Sequence[Instant], at: Instant) -> Sequence[Instant]:
+        """Return those, oldest first, that are within the window at a moment."""
+        oldest = at - self.policy.gray_window
+        for count, one in enumerate(recent):
+            if one > oldest:
+                return recent[count:] if count else recent
+        return ()
+
+
+def _look(cell: Cell | None, seen: Probed, windows: _Windows) -> Cell:
     """Fold one answer into a cell."""
+    policy = windows.policy
     if cell is None:
         cell = Cell(
             up=None, since=seen.at, first_failure=None, failures=0, successes=0, last=seen.at, took=seen.took, reason=""
@@ -223,8 +253,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
     elif successes >= policy.successes or (cell.up is None and successes > 0):
         up = True
     started = seen.at - seen.took
-    oldest = seen.at - policy.gray_window
-    bad = cell.bad[_dropped(cell.bad, oldest) :] if cell.bad else ()
+    bad = tuple(windows.within(cell.bad, seen.at)) if cell.bad else ()
     return _make_cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
@@ -234,20 +263,48 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         last=seen.at,
         took=seen.took,
         reason=seen.reason,
-        recent=(*cell.recent[_dropped(cell.recent, oldest) :], seen.at),
+        recent=windows.after(cell.recent, (seen.at,)),
         bad=bad if seen.ok else (*bad, seen.at),
     )
 
 
-def goes_on(cell: Cell, *, at: Sequence[Instant], policy: Detection) -> Cell:
-    """Return a cell that is up after good answers like its last at these moments, all later than that: what folding
-    them would make of it, at once.
+class Again(NamedTuple):
+    """What every one of the next looks finds."""
+
+    ok: bool
+    took: timedelta
+    reason: str
+
+
+def go_on(
+    cells: Mapping[Sight, Cell],
+    *,
+    finding: Callable[[Sight, Cell], Again | None],
+    at: Sequence[Instant],
+    policy: Detection,
+) -> Mapping[Sight, Cell]:
+    """Return the cells after looks at these moments which all have the same answer, each its own; None: nobody looks.
+
+    It is what folding these answers one by one would make of them, in one piece and at once.
     """
-    assert cell.up, "only what is up goes on so"
-    assert cell.last < at[0], "it goes on from its last answer"
-    oldest = at[-1] - policy.gray_window
-    recent = cell.recent[_dropped(cell.recent, oldest) :]
-    new = at[_dropped(at, oldest) :]
+    windows = _Windows(policy)
+
+    def later(sight: Sight, cell: Cell) -> Cell:
+        found = finding(sight, cell)
+        if found is None:
+            return cell
+        if found.ok and cell.up and cell.last < at[0]:
+            return _goes_on(cell, found, at, windows)
+        for moment in at:
+            seen = _make_probed(at=moment, **sight._asdict(), **found._asdict())
+            cell = _look(cell, seen, windows)
+        return cell
+
+    return Layered({sight: later(sight, cell) for sight, cell in cells.items()}, {})
+
+
+def _goes_on(cell: Cell, found: Again, at: Sequence[Instant], windows: _Windows) -> Cell:
+    """What is up and is found well is as it was, and has been answered so many times more."""
     return _make_cell(
         up=True,
         since=cell.since,
@@ -255,16 +312,8 @@ def goes_on(cell: Cell, *, at: Sequence[Instant], policy: Detection) -> Cell:
         failures=0,
         successes=cell.successes + len(at),
         last=at[-1],
-        took=cell.took,
-        reason=cell.reason,
-        recent=(*recent, *new) if recent else tuple(new),
-        bad=cell.bad[_dropped(cell.bad, oldest) :],
+        took=found.took,
+        reason=found.reason,
+        recent=windows.after(cell.recent, at),
+        bad=tuple(windows.within(cell.bad, at[-1])),
     )
-
-
-def _dropped(recent: Sequence[Instant], oldest: Instant) -> int:
-    """How many of the answers, oldest first, are not younger than `oldest`."""
-    for count, at in enumerate(recent):
-        if at > oldest:
-            return count
-    return len(recent)

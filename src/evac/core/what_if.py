@@ -20,12 +20,11 @@ from typing import TypeAlias
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
-from evac.core.detector import Cell, Detector, Sight, fold, goes_on
+from evac.core.detector import Again, Cell, Detector, Sight, fold, go_on
 from evac.core.errors import UnsafePlan
 from evac.core.estate import GroupId, RegionId
-from evac.core.layered import updated
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
-from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
+from evac.core.observation import Heartbeat, Instant, MemberSeen
 from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
 from evac.core.steps import Situation
@@ -79,11 +78,7 @@ def what_if(
     One after the other: in a large estate, all plans there would be are more than anybody wants to hold at once.
     """
     later = _be_sure_at(detector, now)
-    lost = _after_death(region, detector, now=now, until=later)
-    assessment = assess(lost, now=later, estate=view.estate)
-    then = replace(
-        view, assessment=assessment, members=lost.members, streams=lost.streams, heard_since=lost.fresh_since
-    )
+    then = _in_thought(region, detector, view, now=now, until=later)
     here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
     for decision in decide(then, now=later):
         if decision.group in here:
@@ -95,52 +90,40 @@ def _be_sure_at(detector: Detector, now: Instant) -> Instant:
     return now + detection_bound(detector.policy) + detector.policy.interval
 
 
-def _after_death(region: RegionId, detector: Detector, *, now: Instant, until: Instant) -> Detector:
-    """What would be known when it is certain, after as many rounds of looks as make it so."""
+def _in_thought(region: RegionId, detector: Detector, view: View, *, now: Instant, until: Instant) -> View:
+    """What would be known when it is certain, after as many rounds of looks as make it so.
+
+    What was looked at is judged before the members are heard, and forgotten: each is as much as all that evac knows.
+    """
     policy = detector.policy
     rounds = max(policy.failures, math.ceil(2 * (until - now) / policy.heartbeat_stale))
     moments = tuple(now + (until - now) * n / rounds for n in range(1, rounds + 1))
-    steady: dict[Sight, Cell] = {
-        sight: goes_on(cell, at=moments, policy=policy)
-        for sight, cell in detector.cells.items()
-        if _is_steady(sight, cell, region, now)
-    }
-    lost = replace(detector, cells=updated(detector.cells, steady))
-    del steady
-    seen = _death(region, detector, now=now, moments=moments)
-    while batch := tuple(islice(seen, AT_ONCE)):
-        lost = fold(lost, *batch)
-    return lost
+
+    def finding(sight: Sight, cell: Cell) -> Again | None:
+        if sight.vantage == region:
+            return None
+        if sight.region == region:
+            return Again(ok=False, took=timedelta(), reason=SILENT)
+        return None if cell.up is None else Again(ok=cell.up, took=cell.took, reason=cell.reason)
+
+    there = fold(detector, *_beats(region, detector, now=now, moments=moments))
+    looked = replace(there, cells=go_on(detector.cells, finding=finding, at=moments, policy=policy))
+    assessment = assess(looked, now=until, estate=view.estate)
+    del looked
+    told = (_after(region, seen, at=until) for seen in detector.members.values())
+    while batch := tuple(islice(told, AT_ONCE)):
+        there = fold(there, *batch)
+    return replace(
+        view, assessment=assessment, members=there.members, streams=there.streams, heard_since=there.fresh_since
+    )
 
 
-def _is_steady(sight: Sight, cell: Cell, region: RegionId, now: Instant) -> bool:
-    """Whether a cell would go on being up: what is seen of it need not be made one by one."""
-    return bool(cell.up) and cell.last <= now and region not in (sight.vantage, sight.region)
-
-
-def _death(region: RegionId, detector: Detector, *, now: Instant, moments: Sequence[Instant]) -> Iterator[Observation]:
-    """What would be seen from now on, beside what is steady: nothing of the region, and of all else what was last."""
-    policy = detector.policy
+def _beats(region: RegionId, detector: Detector, *, now: Instant, moments: Sequence[Instant]) -> Iterator[Heartbeat]:
+    """What would be heard from now on of the agents that are heard now, but for the region's own."""
     for at in moments:
         for other in detector.heartbeats.keys() - {region}:
-            if now - detector.heartbeats[other] <= policy.heartbeat_stale:
+            if now - detector.heartbeats[other] <= detector.policy.heartbeat_stale:
                 yield Heartbeat(at=at, region=other)
-        for sight, cell in detector.cells.items():
-            dead = sight.region == region
-            if sight.vantage == region or not (dead or cell.up is not None) or _is_steady(sight, cell, region, now):
-                continue
-            yield Probed(
-                at=at,
-                vantage=sight.vantage,
-                service=sight.service,
-                region=sight.region,
-                ok=bool(cell.up) and not dead,
-                took=timedelta() if dead else cell.took,
-                reason=SILENT if dead else cell.reason,
-                as_client=sight.as_client,
-            )
-    for seen in detector.members.values():
-        yield _after(region, seen, at=moments[-1])
 
 
 def _after(region: RegionId, seen: MemberSeen, *, at: Instant) -> MemberSeen:

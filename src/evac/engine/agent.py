@@ -15,9 +15,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from itertools import islice
 
 import structlog
 
@@ -26,17 +25,13 @@ from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.observation import Carried, Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
 from evac.engine.recency import Recency
-from evac.engine.views import encode_view, view_key
+from evac.engine.views import next_view, view_key
 from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Store
 
 KEPT_MAX = 2000
 """Observations kept while the store cannot be reached; the oldest are dropped first."""
 ANSWERS_KEPT_MAX = 2
 """And so many answers of each observer, which tell of all its targets at once."""
-TOLD_AT_ONCE = 5000
-"""Observations in one view; what is more follows in the next, at once: each view stands for itself."""
-VIEW_BYTES_MAX = 512 * 1024
-"""A view is at most so large, whatever is seen: half of what a store takes."""
 TELLS_PER_INTERVAL_MAX = 4
 """How often bad news may be told within one interval, instead of waiting for its end."""
 
@@ -167,7 +162,7 @@ class Agent:
         rest = True
         while rest:
             sent = self._clock.now()
-            record, told = self._view(telling, sent)
+            record, told = next_view(self._region, telling, now=sent, life=self._life)
             rest = told < len(telling)
             try:
                 async with asyncio.timeout(self._detection.timeout.total_seconds()):
@@ -183,15 +178,6 @@ class Agent:
                 return
             for _ in range(told):
                 telling.popleft()
-
-    def _view(self, telling: Collection[Observation], sent: Instant) -> tuple[bytes, int]:
-        """The next view, and how many of the observations are in it: as many as it may hold."""
-        count = min(len(telling), TOLD_AT_ONCE)
-        while True:
-            record = encode_view(self._region, islice(telling, count), now=sent, life=self._life)
-            if len(record) <= VIEW_BYTES_MAX or count <= 1:
-                return record, count
-            count //= 2
 
 
 async def _as_coroutine(orders: Callable[[], Awaitable[None]]) -> None:

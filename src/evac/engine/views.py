@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from evac.core.errors import EvacError
@@ -44,6 +45,10 @@ from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import packed, unpacked
 
 FORMAT = 3
+TOLD_AT_ONCE = 5000
+"""Observations in one view; what is more follows in the next, at once: each view stands for itself."""
+VIEW_BYTES_MAX = 512 * 1024
+"""A view is at most so large, unless a single observation is: half of what a store takes."""
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = fields(MemberState)
@@ -56,6 +61,24 @@ _one: Callable[[Any], Any] = sys.intern
 def view_key(region: RegionId) -> str:
     """Return the store's key of a region's view."""
     return f"{PREFIX}{region}"
+
+
+def next_view(
+    region: RegionId,
+    telling: Collection[Observation],
+    *,
+    now: Instant,
+    life: str,
+    at_once: int = TOLD_AT_ONCE,
+    bytes_max: int = VIEW_BYTES_MAX,
+) -> tuple[bytes, int]:
+    """Return the record that tells the first of these observations, and how many of them: as many as it may hold."""
+    count = min(len(telling), at_once)
+    while True:
+        record = encode_view(region, islice(telling, count), now=now, life=life)
+        if len(record) <= bytes_max or count <= 1:
+            return record, count
+        count //= 2
 
 
 def encode_view(region: RegionId, observations: Iterable[Observation], *, now: Instant, life: str) -> bytes:

@@ -90,3 +90,14 @@ def test_what_would_keep_evac_from_moving_is_said_while_all_is_well() -> None:
     told = said(WHOLE, blocked=("orders-db is asynchronous and us-east-1 cannot be reached",))
     assert told[0] == "shop: fine. Nothing is needed from you"
     assert told[-1].startswith("if shop's primary region were lost now, evac would not move it: orders-db is asynchro")
+
+
+def test_how_much_is_known_of_single_groups_is_said_where_that_is_told_in_parts() -> None:
+    snapshot = Snapshot(
+        estate="shop", at=timedelta(), wall=WALL, verdicts=(), voiceless={}, members=(), placements=(), unplaced={},
+        decisions=(), active={}, stuck={}, parts=500, missing=3, oldest=WALL - timedelta(minutes=9),
+    )  # fmt: skip
+    told = lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={}), led=True, wall=WALL)
+    assert not told[0].startswith("shop: fine")
+    assert any("3 of 500 parts of the view are not written yet" in line for line in told)
+    assert any("told of in 500 parts, the oldest written 9 min" in line for line in told)

@@ -29,13 +29,12 @@ from evac.core.estate import Estate, RegionId
 from evac.core.news import silent
 from evac.core.observation import Instant, Observation
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
-from evac.engine.agent import TOLD_AT_ONCE
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import encode, packed
 from evac.engine.controller import Controller
 from evac.engine.outlook import think
 from evac.engine.snapshots import publish
-from evac.engine.views import decode_view, encode_view
+from evac.engine.views import TOLD_AT_ONCE, decode_view, encode_view
 from evac.lab.bench.large import INTERVAL, estate_of, placements_of, seen_from
 from evac.stores.memory import MemoryStore
 
