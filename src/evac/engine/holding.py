@@ -10,7 +10,10 @@ The rules that make it safe:
 - a renewal is written only while the watchdog has answered the one before; where none can be had, the agent kills its
   primary itself, at the age at which the watchdog would have;
 - what was killed, or died with its machine, is started again only under a renewal made since, and only if nothing of a
-  higher term stopped it.
+  higher term stopped it;
+- a record of another life of the store (it was restored) names nobody: it may be older than a move. Who holds the lease
+  by its own count, of whom there is never more than one, writes it anew while that count lasts; whoever wants to take
+  it waits in full, in this life, whatever the receipts say.
 
 What this is not: the order of fence and promotion (`core.planning`), or the kill (`evac.watchdog`).
 """
@@ -21,6 +24,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -45,6 +49,29 @@ LOOKS = 4
 """How often in a renewal's time one who waits reads the record."""
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """A lease's record as it was read in one life of the store, and since when it has not changed."""
+
+    record: Record | None
+    awaited: Awaited
+    life: str
+
+    @property
+    def version(self) -> int:
+        return self.record.version if self.record else 0
+
+    @property
+    def tenure(self) -> Tenure | None:
+        """Whose it is: what another life of the store left names nobody."""
+        tenure = decode(self.record.value, Tenure) if self.record else None
+        return tenure if tenure is not None and tenure.life == self.life else None
+
+    @property
+    def of_another_life(self) -> bool:
+        return self.record is not None and self.tenure is None
 
 
 def lease_key(component: ComponentId) -> str:
@@ -84,6 +111,8 @@ class Keeper:
         self._leashing = asyncio.Lock()
         """Held by whoever speaks to the watchdog: one order after the other, and none for what is no longer held."""
         self._awaited: Awaited | None = None
+        self._life = ""
+        """The store's incarnation, as it was asked for last: before the count of what is awaited began, or with it."""
         self._held: Held | None = None
         self._tenure: Tenure | None = None
         """What was last read or written."""
@@ -103,6 +132,8 @@ class Keeper:
             pause = self.timing.renew
             try:
                 async with self._turn:
+                    if not self._life:
+                        await self._look()  # the count of what is another's begins in a life that is known
                     if await self._go_round():
                         pause /= LOOKS
             except (Conflict, StoreUnavailable) as trouble:
@@ -116,37 +147,40 @@ class Keeper:
         """
         versions: set[int] = set()
         ours_since: Instant | None = None
-        record, awaited = await self._read()
+        look = await self._look()
         await self._leash.ready()
         while True:
-            now = self._clock.now()
-            tenure = decode(record.value, Tenure) if record else None
-            if record is None or tenure is None:
+            now, record, tenure = self._clock.now(), look.record, look.tenure
+            if record is None:
                 raise Rejected(f"nobody holds a lease of {self._component}: nothing proves that {old} has stopped")
-            if tenure.term > term or tenure.region not in (old, self.region):
+            if tenure is not None and (tenure.term > term or tenure.region not in (old, self.region)):
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of term {tenure.term}")
-            if tenure.region == self.region:
+            if tenure is not None and tenure.region == self.region:
                 # Ours by an earlier order. If that did not wait, the old holder's last renewal lies before this read.
                 since = ours_since = ours_since or now
                 over = tenure.waited or now - since >= self.timing.wait
             else:
-                since, over = awaited.read_at, awaited.over(now, self.timing)
+                since, over = look.awaited.read_at, look.awaited.over(now, self.timing)
                 versions.add(record.version)
             if len(versions) > 1 + RENEWALS_MAX:
                 raise Rejected(f"{old} renews its lease of {self._component}: its agent is alive, and can stop it")
             if over:
-                with suppress(Conflict):  # renewed in the last moment: it is read again
-                    await self._claim(record, term, waited=True)
-                    return now - since
+                try:
+                    await self._claim(look, term, waited=True)
+                except Conflict:  # renewed in the last moment, or the store was restored
+                    look = await self._look()
+                    continue
+                return now - since
             pause, left = self.timing.renew / LOOKS, since + self.timing.wait - self._clock.now()
             await self._clock.sleep(min(pause, left) if left > timedelta() else pause)
             record, awaited = await self._read(near=True)
+            look = replace(look, record=record, awaited=awaited)
 
     async def claim(self, *, term: Term) -> None:
         """Have the lease by order of a run whose receipts prove that nobody else can write: no wait is needed.
 
         One that was taken at this term just now, by `expire`, and is held, is not taken again: three ways to the store
-        and back, while nobody can write.
+        and back, while nobody can write. One of another life of the store is waited for all the same.
 
         Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
         `StoreUnavailable`.
@@ -154,13 +188,18 @@ class Keeper:
         if self._holds_at(term):
             return None
         for _ in range(CLAIMS_MAX):
-            record, _ = await self._read()
-            tenure = decode(record.value, Tenure) if record else None
+            look = await self._look()
+            tenure = look.tenure
             if tenure is not None and tenure.term > term:
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of the higher term {tenure.term}")
             waited = tenure is not None and tenure.region == self.region and tenure.waited
+            if look.of_another_life:
+                if (left := look.awaited.left(self._clock.now(), self.timing)) > timedelta():
+                    await self._clock.sleep(left)
+                    continue
+                waited = True
             with suppress(Conflict):  # its old holder renewed it meanwhile
-                return await self._claim(record, term, waited=waited)
+                return await self._claim(look, term, waited=waited)
         raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
 
     def _holds_at(self, term: Term) -> bool:
@@ -211,18 +250,17 @@ class Keeper:
         record, awaited = await self._read(near=True)
         if self._resting or not self._concerns(record, awaited):
             return True
-        record, awaited = await self._read()
-        if not self._concerns(record, awaited):
-            return True  # the near copy was behind
-        tenure = decode(record.value, Tenure) if record else None
-        if record is not None and tenure is not None and tenure.region == self.region:
-            await self._come_back(record, tenure)
+        look = await self._look()
+        if look.tenure is not None and look.tenure.region == self.region:
+            await self._come_back(look.version, look.tenure)
+        elif look.record is None or look.awaited.over(self._clock.now(), self.timing):
+            await self._begin(look)
         else:
-            await self._begin(record)
+            return True  # the near copy was behind, or it is of another life
         return False
 
     def _concerns(self, record: Record | None, awaited: Awaited) -> bool:
-        """Whether a lease is ours by its record, or nobody's."""
+        """Whether a lease may be ours by its record, or nobody's."""
         if record is None or awaited.over(self._clock.now(), self.timing):
             return True
         return decode(record.value, Tenure).region == self.region
@@ -241,30 +279,39 @@ class Keeper:
         return False
 
     async def _find_out(self, held: Held) -> bool:
-        """The record was written since: by us, and the reply was lost, or by another, and the right is laid down."""
-        record, _ = await self._read()
-        tenure = decode(record.value, Tenure) if record else None
-        if record is not None and tenure is not None and tenure.region == self.region:
-            # When that one was sent is not known any more: its age goes on from before.
-            self._tenure, self._held = tenure, Held(version=record.version, sent_at=held.sent_at)
-            return True
-        _log.warning("the lease is another's: stopped", component=self._component, region=self.region)
+        """The record was written since: by us, and the reply was lost; by another, and the right is laid down; or the
+        store was restored, and it is not ours in this life yet, but nobody else's can have begun while our count lasts.
+        """
         assert self._tenure is not None, "what was held had a tenure"
+        look = await self._look()
+        tenure = look.tenure
+        if tenure is not None and tenure.region == self.region:
+            # When that one was sent is not known any more: its age goes on from before.
+            self._tenure, self._held = tenure, Held(version=look.version, sent_at=held.sent_at)
+            return True
+        if tenure is None and self._tenure.life != look.life and held.lasts(self._clock.now(), self.timing):
+            anew = replace(self._tenure, life=look.life)
+            self._held = await self._write(anew, look.version)
+            self._tenure = anew
+            _log.warning("the store was restored: held anew", component=self._component, region=self.region)
+            return False
+        holder = "another's" if tenure is not None else "nobody's"
+        _log.warning(f"the lease is {holder}: stopped", component=self._component, region=self.region)
         await self._lay_down(self._tenure.term)
         return False
 
-    async def _come_back(self, record: Record, tenure: Tenure) -> None:
+    async def _come_back(self, version: int, tenure: Tenure) -> None:
         """The record is ours and we do not know of it: this agent is new, or a reply was lost."""
         self._tenure = tenure
         armed = await self._arm(self._clock.now())
         if armed is None:
             return
-        self._held = await self._write(tenure, record.version)
+        self._held = await self._write(tenure, version)
         stance = await self._feed(self._held)
-        if stance is Stance.DOWN or armed == Armed(seen=0, anew=True):
+        if stance is Stance.DOWN or (isinstance(armed, Armed) and not armed.seen):
             await self._start_again(self._held)
 
-    async def _begin(self, record: Record | None) -> None:
+    async def _begin(self, look: _Look) -> None:
         """Nobody holds a primary that the placement says is here: it is held from now on."""
         placed = await self._store.get(f"placement/{self._group}")
         placement = decode(placed.value, Placement) if placed else None
@@ -273,13 +320,13 @@ class Keeper:
         state = await self._state()
         if state is None or state.role is not MemberRole.PRIMARY:
             return
-        self._tenure = Tenure(region=self.region, term=placement.term, waited=record is not None)
+        self._tenure = Tenure(region=self.region, term=placement.term, waited=look.record is not None, life=look.life)
         armed = await self._arm(self._clock.now())
         if not isinstance(armed, Armed) or not armed.seen:
             why = "its watchdog sees no process of it" if isinstance(armed, Armed) else "no watchdog can be had"
             _log.error("not held under a lease", component=self._component, why=why)
             return
-        self._held = await self._write(self._tenure, record.version if record else 0, {placed.key: placed.version})
+        self._held = await self._write(self._tenure, look.version, {placed.key: placed.version})
         _log.info("held under a lease", component=self._component, region=self.region)
         await self._feed(self._held)
 
@@ -334,15 +381,36 @@ class Keeper:
         self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
         return record, self._awaited
 
-    async def _claim(self, record: Record | None, term: Term, *, waited: bool) -> None:
-        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`."""
+    async def _look(self) -> _Look:
+        """Read the record as it is, and in which life of the store. A count that began in another life begins again:
+        a version that was renewed since may have come back.
+        """
+        life, (record, awaited) = await asyncio.gather(self._store.incarnation(), self._read())
+        if life != self._life:
+            self._life = life
+            awaited = self._awaited = Awaited(version=awaited.version, read_at=self._clock.now())
+        return _Look(record=record, awaited=awaited, life=life)
+
+    async def _claim(self, look: _Look, term: Term, *, waited: bool) -> None:
+        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`.
+
+        A watchdog that was begun for it in vain lets go: nobody would feed it. Not where it is unknown what became of
+        the write; should such a watchdog have killed by the time of the next try, its server is started again.
+        """
         async with self._turn:
-            self._tenure = Tenure(region=self.region, term=term, waited=waited)
-            if not isinstance(await self._arm(self._clock.now()), Armed):
+            self._tenure = Tenure(region=self.region, term=term, waited=waited, life=look.life)
+            armed = await self._arm(self._clock.now())
+            if armed is None:
                 raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")
-            self._held = await self._write(self._tenure, record.version if record else 0)
+            try:
+                self._held = await self._write(self._tenure, look.version)
+            except Conflict:
+                if isinstance(armed, Armed) and armed.anew:
+                    await self._release()
+                raise
             self._resting = False
-            await self._feed(self._held)
+            if await self._feed(self._held) is Stance.DOWN:
+                await self._start_again(self._held)
 
     async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
         sent_at = self._clock.now()
@@ -350,7 +418,7 @@ class Keeper:
         try:
             async with asyncio.timeout(hold):
                 expect = {self._key: version, **(also or {})}
-                written = await self._store.commit(expect=expect, put={self._key: encode(tenure)})
+                written = await self._store.commit(expect=expect, put={self._key: encode(tenure)}, life=tenure.life)
         except TimeoutError:
             raise StoreUnavailable(f"no answer in {hold:g} s") from None
         return Held(version=written, sent_at=sent_at)

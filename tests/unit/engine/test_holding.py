@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -22,9 +22,9 @@ from evac.core.timing import LeaseTiming
 from evac.engine.codec import decode, encode
 from evac.engine.holding import Keeper, lease_key
 from evac.engine.leased import LeasedMember
-from evac.ports import Truth
+from evac.ports import Record, Truth
 from evac.sim import time
-from evac.stores.memory import MemoryStore
+from evac.stores.memory import MemoryStore, restored
 from fakes.leashes import Hound, Server
 from fakes.lines import CLOCK, Line
 
@@ -69,6 +69,7 @@ class World:
     store: MemoryStore
     sites: dict[RegionId, Site]
     tasks: asyncio.TaskGroup
+    lives: int = 1
 
     @property
     def east(self) -> Site:
@@ -78,10 +79,29 @@ class World:
     def west(self) -> Site:
         return self.sites[WEST]
 
+    async def back_up(self) -> tuple[Record, ...]:
+        return await self.store.list("")
+
+    async def restore(self, backup: Collection[Record]) -> None:
+        """The store is what it was; its numbers go on from then, and every agent reaches the same one."""
+        self.lives += 1
+        newest = max(record.version for record in backup)
+        self.store = restored(backup, revision=newest, incarnation=f"life {self.lives}")
+        for site in self.sites.values():
+            site.line.store = self.store
+
+    async def write(self, region: RegionId, term: int) -> None:
+        """Let the record say whose it is, in the store's own life."""
+        tenure = Tenure(region=region, term=Term(term), life=await self.store.incarnation())
+        await self.store.commit(expect={}, put={lease_key(DB): encode(tenure)})
+
     async def tenure(self) -> Tenure:
+        """Whose it is; that it says so in the store's own life is looked at here."""
         record = await self.store.get(lease_key(DB))
         assert record is not None, "somebody holds it"
-        return decode(record.value, Tenure)
+        tenure = decode(record.value, Tenure)
+        assert tenure.life == await self.store.incarnation()
+        return replace(tenure, life="")
 
 
 def _keeper(region: RegionId, line: Line, server: Server, hound: Hound) -> Keeper:
@@ -168,8 +188,9 @@ def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() ->
 def test_a_copy_of_the_store_that_is_behind_begins_nothing() -> None:
     async def story(here: World) -> None:
         old = await here.store.get(lease_key(DB))
-        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(5)))})
-        here.west.line.behind = replace(old, value=encode(Tenure(region=WEST, term=Term(1)))) if old else None
+        await here.write(EUROPE, 5)
+        ours = Tenure(region=WEST, term=Term(1), life=await here.store.incarnation())
+        here.west.line.behind = replace(old, value=encode(ours)) if old else None
         await CLOCK.sleep(s(3))
         assert await here.tenure() == Tenure(region=EUROPE, term=Term(5))
         assert not here.west.hound.there
@@ -384,17 +405,16 @@ def test_cut_off_without_any_watchdog_the_agent_stops_it_too() -> None:
     told(story)
 
 
+DEEDS = ("cut", "heal", "slow", "lose", "agent", "hound", "restore")
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    deeds=st.lists(
-        st.tuples(st.sampled_from(["cut", "heal", "slow", "lose", "agent", "hound"]), st.floats(0, 12)), max_size=8
-    )
-)
+@given(deeds=st.lists(st.tuples(st.sampled_from(DEEDS), st.floats(0, 12)), max_size=8))
 def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
     """Whatever becomes of the old primary's agent: when the lease is taken, its server is dead, and stays so."""
 
     async def story(here: World) -> None:
-        east = here.east
+        east, backup = here.east, await here.back_up()
 
         async def trouble() -> None:
             for deed, rest in deeds:
@@ -405,6 +425,8 @@ def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
                         east.line.slow = s(rest / 2)
                     case "lose":
                         east.line.replies_lost = 1
+                    case "restore":
+                        await here.restore(backup)
                     case "agent":
                         east.kill_agent()
                         await CLOCK.sleep(s(rest / 4))
@@ -427,6 +449,131 @@ def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
                 await CLOCK.sleep(s(0.05))
             await troubled
             return
+
+    told(story)
+
+
+def test_a_store_restored_from_a_backup_costs_a_held_primary_nothing() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        await CLOCK.sleep(s(100))
+        await here.restore(backup)
+        await CLOCK.sleep(s(2))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1)), "held anew, in the new life"
+        await here.restore([record for record in backup if record.key != lease_key(DB)])
+        await CLOCK.sleep(s(60))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_a_lease_that_a_backup_brought_back_is_nobodys() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await moved(here)
+        here.east.line.cut = False
+        await CLOCK.sleep(s(60))
+        await here.restore(backup)
+        await CLOCK.sleep(s(60))
+        assert here.west.server.killed_at == []
+        assert here.west.server.writes
+        assert not here.east.server.writes, "the record that came back named it"
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+
+    told(story)
+
+
+def test_held_anew_in_a_new_life_is_tried_until_it_is_written() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        await here.restore(backup)
+        here.east.line.conflicts = 3
+        await CLOCK.sleep(s(10))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_what_was_not_renewed_when_the_store_was_restored_is_nobodys_and_waited_for_in_full() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await CLOCK.sleep(s(7))  # its watchdog has killed it; nobody may know yet
+        await here.restore(backup)
+        restored_at = CLOCK.now()
+        here.east.line.cut = False
+        await CLOCK.sleep(s(1))
+        assert not here.east.server.writes, "its own count has run out"
+        assert await moved(here) - restored_at >= TIMING.wait, "what was counted in another life does not count"
+        await CLOCK.sleep(s(30))
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+        assert not here.east.server.writes
+
+    told(story)
+
+
+def test_a_wait_begins_anew_when_the_store_is_restored_meanwhile() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(s(1))
+        backup = await here.back_up()
+        waiting = here.tasks.create_task(moved(here))
+        await CLOCK.sleep(s(5))
+        await here.restore(backup)
+        restored_at = CLOCK.now()
+        assert await waiting >= restored_at + TIMING.wait
+        assert (await here.tenure()).region == WEST
+        assert here.west.server.killed_at == [], "the watchdog that was begun in vain has let go"
+
+    told(story)
+
+
+def test_a_promotion_by_other_proof_waits_for_a_lease_of_another_life() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await CLOCK.sleep(s(1))
+        await here.restore(backup)
+        asked_at = CLOCK.now()
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert not here.east.server.writes
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+
+    told(story)
+
+
+def test_a_claim_that_ended_in_silence_is_made_good_by_the_next() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(TIMING.wait + 2 * TIMING.renew)
+        here.west.line.slow = s(7)  # the commit's reply is not waited for
+        with pytest.raises(Unavailable):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        here.west.line.slow = s(0)
+        await CLOCK.sleep(TIMING.watchdog)
+        assert here.west.server.killed_at, "its watchdog was not fed"
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await CLOCK.sleep(s(30))
+        assert here.west.server.writes
+        assert len(here.west.server.killed_at) == 1
+
+    told(story)
+
+
+def test_an_agent_that_died_between_its_watchdog_and_the_start_leaves_nothing_down() -> None:
+    async def story(here: World) -> None:
+        here.east.kill_agent()
+        await CLOCK.sleep(s(0.001))
+        here.east.server.role = MemberRole.STOPPED  # it died by itself; its watchdog guards on
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(5))
+        assert here.east.server.writes
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at == []
 
     told(story)
 
@@ -562,7 +709,7 @@ def test_nothing_is_claimed_without_a_watchdog_or_from_under_ones_hands() -> Non
 
 def test_a_lease_whose_holder_is_gone_is_begun_anew_where_the_placement_says() -> None:
     async def story(here: World) -> None:
-        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(1)))})
+        await here.write(EUROPE, 1)
         await CLOCK.sleep(TIMING.wait + 3 * TIMING.renew)
         assert await here.tenure() == Tenure(region=EAST, term=Term(1), waited=True)
 
