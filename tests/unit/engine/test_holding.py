@@ -546,6 +546,18 @@ def test_a_promotion_by_other_proof_waits_for_a_lease_of_another_life() -> None:
     told(story)
 
 
+def test_a_claim_that_somebody_was_quicker_than_leaves_its_watchdog_to_who_is_held() -> None:
+    async def story(here: World) -> None:
+        here.east.line.conflicts = 1
+        await here.east.keeper.claim(term=Term(2))
+        assert here.east.hound.there
+        await CLOCK.sleep(s(30))
+        assert here.east.server.killed_at == []
+        assert (await here.tenure()).term == Term(2)
+
+    told(story)
+
+
 def test_a_claim_that_ended_in_silence_is_made_good_by_the_next() -> None:
     async def story(here: World) -> None:
         here.east.line.cut = True
