@@ -15,7 +15,8 @@ The rules that make it safe:
   by its own count, of whom there is never more than one, writes it anew while that count lasts; whoever wants to take
   it waits in full, in this life, whatever the receipts say.
 
-What this is not: the order of fence and promotion (`core.planning`), or the kill (`evac.watchdog`).
+What this is not: reading and writing the record (`engine.lease_record`), the order of fence and promotion
+(`core.planning`), or the kill (`evac.watchdog`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -36,8 +37,9 @@ from evac.core.observation import Instant, Json, MemberRole, MemberState
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
 from evac.core.watchdog import Stance
-from evac.engine.codec import decode, encode
+from evac.engine.codec import decode
 from evac.engine.last_known import Guarded
+from evac.engine.lease_record import LeaseRecord, Look
 from evac.engine.watchdog import Armed, Leash
 from evac.ports import Clock, Driver, Record, Store
 
@@ -49,33 +51,6 @@ LOOKS = 4
 """How often in a renewal's time one who waits reads the record."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """A lease's record as it was read in one life of the store, and since when it has not changed."""
-
-    record: Record | None
-    awaited: Awaited
-    life: str
-
-    @property
-    def version(self) -> int:
-        return self.record.version if self.record else 0
-
-    @property
-    def tenure(self) -> Tenure | None:
-        """Whose it is: what another life of the store left names nobody."""
-        tenure = decode(self.record.value, Tenure) if self.record else None
-        return tenure if tenure is not None and tenure.life == self.life else None
-
-    @property
-    def of_another_life(self) -> bool:
-        return self.record is not None and self.tenure is None
-
-
-def lease_key(component: ComponentId) -> str:
-    return f"leases/{component}"
 
 
 class Keeper:
@@ -99,7 +74,7 @@ class Keeper:
         self.region = region
         self.timing = timing
         self._component = component
-        self._key = lease_key(component)
+        self._record = LeaseRecord(component, store=store, clock=clock)
         self._group = group
         self._member = member
         self._leash = leash
@@ -110,9 +85,6 @@ class Keeper:
         """Held by whoever may change what is held."""
         self._leashing = asyncio.Lock()
         """Held by whoever speaks to the watchdog: one order after the other, and none for what is no longer held."""
-        self._awaited: Awaited | None = None
-        self._life = ""
-        """The store's incarnation, as it was asked for last: before the count of what is awaited began, or with it."""
         self._held: Held | None = None
         self._tenure: Tenure | None = None
         """What was last read or written."""
@@ -132,8 +104,8 @@ class Keeper:
             pause = self.timing.renew
             try:
                 async with self._turn:
-                    if not self._life:
-                        await self._look()  # the count of what is another's begins in a life that is known
+                    if not self._record.life:
+                        await self._record.look()  # the count of what is another's begins in a life that is known
                     if await self._go_round():
                         pause /= LOOKS
             except (Conflict, StoreUnavailable) as trouble:
@@ -147,7 +119,7 @@ class Keeper:
         """
         versions: set[int] = set()
         ours_since: Instant | None = None
-        look = await self._look()
+        look = await self._record.look()
         await self._leash.ready()
         while True:
             now, record, tenure = self._clock.now(), look.record, look.tenure
@@ -168,12 +140,12 @@ class Keeper:
                 try:
                     await self._claim(look, term, waited=True)
                 except Conflict:  # renewed in the last moment, or the store was restored
-                    look = await self._look()
+                    look = await self._record.look()
                     continue
                 return now - since
             pause, left = self.timing.renew / LOOKS, since + self.timing.wait - self._clock.now()
             await self._clock.sleep(min(pause, left) if left > timedelta() else pause)
-            record, awaited = await self._read(near=True)
+            record, awaited = await self._record.read(near=True)
             look = replace(look, record=record, awaited=awaited)
 
     async def claim(self, *, term: Term) -> None:
@@ -188,7 +160,7 @@ class Keeper:
         if self._holds_at(term):
             return None
         for _ in range(CLAIMS_MAX):
-            look = await self._look()
+            look = await self._record.look()
             tenure = look.tenure
             if tenure is not None and tenure.term > term:
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of the higher term {tenure.term}")
@@ -214,7 +186,7 @@ class Keeper:
 
         Raises `Rejected` when the lease went to another region meanwhile, and as `claim`.
         """
-        record, _ = await self._read()
+        record, _ = await self._record.read()
         tenure = decode(record.value, Tenure) if record else None
         if tenure is not None and tenure.region != self.region:
             raise Rejected(f"the lease of {self._component} is {tenure.region}'s: it may not run as a primary")
@@ -247,10 +219,10 @@ class Keeper:
         """Renew what is ours, or look at what is another's; return whether that is all there is to do."""
         if self._held is not None:
             return await self._renew(self._held)
-        record, awaited = await self._read(near=True)
+        record, awaited = await self._record.read(near=True)
         if self._resting or not self._concerns(record, awaited):
             return True
-        look = await self._look()
+        look = await self._record.look()
         if look.tenure is not None and look.tenure.region == self.region:
             await self._come_back(look.version, look.tenure)
         elif look.record is None or look.awaited.over(self._clock.now(), self.timing):
@@ -283,7 +255,7 @@ class Keeper:
         store was restored, and it is not ours in this life yet, but nobody else's can have begun while our count lasts.
         """
         assert self._tenure is not None, "what was held had a tenure"
-        look = await self._look()
+        look = await self._record.look()
         tenure = look.tenure
         if tenure is not None and tenure.region == self.region:
             # When that one was sent is not known any more: its age goes on from before.
@@ -311,7 +283,7 @@ class Keeper:
         if stance is Stance.DOWN or (isinstance(armed, Armed) and not armed.seen):
             await self._start_again(self._held)
 
-    async def _begin(self, look: _Look) -> None:
+    async def _begin(self, look: Look) -> None:
         """Nobody holds a primary that the placement says is here: it is held from now on."""
         placed = await self._store.get(f"placement/{self._group}")
         placement = decode(placed.value, Placement) if placed else None
@@ -326,7 +298,7 @@ class Keeper:
             why = "its watchdog sees no process of it" if isinstance(armed, Armed) else "no watchdog can be had"
             _log.error("not held under a lease", component=self._component, why=why)
             return
-        self._held = await self._write(self._tenure, look.version, {placed.key: placed.version})
+        self._held = await self._write(self._tenure, look.version, also={placed.key: placed.version})
         _log.info("held under a lease", component=self._component, region=self.region)
         await self._feed(self._held)
 
@@ -370,28 +342,7 @@ class Keeper:
             left = self._held.sent_at + self.timing.hold - self._clock.now()
             _log.warning("not renewed", component=self._component, left_s=left.total_seconds(), why=str(trouble))
 
-    async def _read(self, *, near: bool = False) -> tuple[Record | None, Awaited]:
-        """Read the record; its age counts from the return of the first read that gave this version.
-
-        A `near` read will do for that: it may be behind, and then the count begins later, or the taking fails.
-        """
-        record = await self._store.get(self._key, near=near)
-        now = self._clock.now()
-        version = record.version if record else 0
-        self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
-        return record, self._awaited
-
-    async def _look(self) -> _Look:
-        """Read the record as it is, and in which life of the store. A count that began in another life begins again:
-        a version that was renewed since may have come back.
-        """
-        life, (record, awaited) = await asyncio.gather(self._store.incarnation(), self._read())
-        if life != self._life:
-            self._life = life
-            awaited = self._awaited = Awaited(version=awaited.version, read_at=self._clock.now())
-        return _Look(record=record, awaited=awaited, life=life)
-
-    async def _claim(self, look: _Look, term: Term, *, waited: bool) -> None:
+    async def _claim(self, look: Look, term: Term, *, waited: bool) -> None:
         """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`.
 
         A watchdog that was begun for it in vain lets go: nobody would feed it. Not where it is unknown what became of
@@ -412,16 +363,8 @@ class Keeper:
             if await self._feed(self._held) is Stance.DOWN:
                 await self._start_again(self._held)
 
-    async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
-        sent_at = self._clock.now()
-        hold = self.timing.hold.total_seconds()
-        try:
-            async with asyncio.timeout(hold):
-                expect = {self._key: version, **(also or {})}
-                written = await self._store.commit(expect=expect, put={self._key: encode(tenure)}, life=tenure.life)
-        except TimeoutError:
-            raise StoreUnavailable(f"no answer in {hold:g} s") from None
-        return Held(version=written, sent_at=sent_at)
+    async def _write(self, tenure: Tenure, version: int, *, also: Mapping[str, int] | None = None) -> Held:
+        return await self._record.write(tenure, version, within=self.timing.hold, also=also)
 
     async def _arm(self, sent_at: Instant) -> Armed | Stance | None:
         async with self._leashing:

@@ -20,9 +20,10 @@ from evac.core.objectives import Durations
 from evac.core.outlook import Point, remember
 from evac.core.what_if import WhatIf, what_if
 from evac.engine.codec import decode, encode
-from evac.engine.controller import Controller, plan_of
+from evac.engine.controller import Controller
 from evac.engine.durations import durations_of
 from evac.engine.journal import read_runs
+from evac.engine.planner import plan_of
 from evac.ports import Clock, Store
 
 KEY = "outlook"

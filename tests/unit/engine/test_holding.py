@@ -20,7 +20,8 @@ from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
 from evac.engine.codec import decode, encode
-from evac.engine.holding import Keeper, lease_key
+from evac.engine.holding import Keeper
+from evac.engine.lease_record import lease_key
 from evac.engine.leased import LeasedMember
 from evac.ports import Record, Truth
 from evac.sim import time

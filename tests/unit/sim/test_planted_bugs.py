@@ -34,8 +34,8 @@ class CountsFromTheReply(Candidate):
 class KeepsFromTheReply(Keeper):
     """Likewise the lease of a primary."""
 
-    async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
-        return replace(await super()._write(tenure, version, also), sent_at=self._clock.now())
+    async def _write(self, tenure: Tenure, version: int, *, also: Mapping[str, int] | None = None) -> Held:
+        return replace(await super()._write(tenure, version, also=also), sent_at=self._clock.now())
 
 
 class NoLongerThanTheHolder(LeaseTiming):
