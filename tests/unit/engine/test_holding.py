@@ -516,6 +516,22 @@ def test_what_was_not_renewed_when_the_store_was_restored_is_nobodys_and_waited_
     told(story)
 
 
+def test_a_new_agent_takes_nothing_from_a_record_of_another_life() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.kill_agent()
+        await here.restore(backup)
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(4))
+        record = await here.store.get(lease_key(DB))
+        assert record is not None
+        assert decode(record.value, Tenure).life != await here.store.incarnation(), "it is not known who holds it"
+        await CLOCK.sleep(s(60))
+        assert not here.east.server.writes, "its watchdog was not fed, and it is left to a run"
+
+    told(story)
+
+
 def test_a_wait_begins_anew_when_the_store_is_restored_meanwhile() -> None:
     async def story(here: World) -> None:
         here.east.line.cut = True
