@@ -153,7 +153,7 @@ class OpenEstate:
 
     async def what_ifs(self) -> tuple[Thought, ...]:
         """Return for each region what its loss would come to, as the controller thought it through last: twice a minute
-        while it leads. Nothing before its first time.
+        while it leads, more often after a change. Nothing before its first time.
         """
         return await read_thoughts(self._store)
 
