@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
 from evac.core.estate import Recurring
-from evac.core.quiet import Pause, Window, open_window, open_windows
+from evac.core.quiet import Pause, Window, never_closes, open_window, open_windows
 from evac.sim.estates import EAST, GROUP, WEST
 
 SUNDAY = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
@@ -80,3 +81,11 @@ def test_a_pause_ends_by_itself_if_that_was_said() -> None:
     endless = Pause(reason="lunch", by="", since=SUNDAY)
     assert endless.holds(SUNDAY + 1000 * HOUR)
     assert endless.in_words() == "lunch"
+
+
+@pytest.mark.parametrize(
+    ("days", "hours", "never"),
+    [(range(7), 24, True), (range(7), 23.9, False), ((0, 3), 96, True), ((0, 3), 95, False), ((6,), 7 * 24, True)],
+)
+def test_a_window_that_opens_before_it_has_ended_never_closes(days: Iterable[int], hours: float, never: bool) -> None:
+    assert never_closes(recurring(days=tuple(days), lasts=hours * HOUR)) is never
