@@ -345,6 +345,9 @@ def test_only_the_word_that_the_plan_names_counts_and_only_before_anything_is_do
     for run, said in ((forced, word("eve")), (forced, nobodys), (fenced, word("bob"))):
         with pytest.raises(IllegalEvent, match="does not rest on the word"):
             apply(run, said)
+    more_than_named = replace(word("bob"), components=(DB, ComponentId("cache")))
+    with pytest.raises(IllegalEvent, match="does not rest on the word"):
+        apply(forced, more_than_named)
     for late in (apply(forced, word("bob")), resume(forced)):
         with pytest.raises(IllegalEvent, match="comes too late"):
             apply(late, word("bob"))
@@ -422,6 +425,13 @@ def test_a_catch_up_is_left_out_where_the_target_told_that_it_holds_most() -> No
     assert run.needless(run.plan.step(StepId("catch up")))
     assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
     assert effects(done(run, "promote")) == (Settle(outcome=Outcome.COMPLETED),)
+
+
+def test_a_catch_up_is_not_left_out_before_all_that_refuse_have_told() -> None:
+    """The one that is silent may hold more than the target says of itself."""
+    run = caught_up_after(here=8, there=7)
+    silent = replace(run, does={i: p for i, p in run.does.items() if i != "refuse c"})
+    assert not silent.needless(silent.plan.step(StepId("catch up")))
 
 
 def test_a_catch_up_comes_first_where_another_holds_more() -> None:

@@ -11,7 +11,7 @@ from evac.core.observation import Instant, MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, Term
 from evac.core.policy import Detection
 from evac.engine.bootstrap import first_placement, highest_term, overtaken
-from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, THREE, WEST, database_alone
+from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, THREE, WEST, database_alone, shop
 
 ESTATE = database_alone(THREE, mode=ReplicationMode.ASYNC, acks=0, detection=Detection())
 
@@ -58,6 +58,19 @@ def test_a_record_is_overtaken_by_a_primary_of_a_higher_term(
     record: Placement, primary: RegionId, terms: tuple[int | None, ...], by_members: Placement | None
 ) -> None:
     assert overtaken(record, ESTATE, members(primary, terms)) == by_members
+
+
+def test_all_of_a_group_must_have_been_promoted_since_its_record_was_written() -> None:
+    """One component that a person moved by hand, and evac's own term on another, are no move of the group."""
+    estate = shop(acks=0, cache_acks=0)
+    orders = members(WEST, (4, 4, 4))
+    for cache_term, moved in ((1, False), (None, False), (4, True)):
+        cache = {
+            (CARTS_CACHE, region): replace(seen, component=CARTS_CACHE, state=replace(seen.state, term=cache_term))
+            for (_, region), seen in orders.items()
+            if seen.state is not None
+        }
+        assert (overtaken(recorded(EAST, 1), estate, orders | cache) is not None) is moved
 
 
 def test_two_primaries_overtake_nothing() -> None:
