@@ -44,6 +44,10 @@ def why(
 PROMOTION = step("promote", Verb.PROMOTE, B)
 
 
+def resting_on(args: Mapping[str, Json]) -> Step:
+    return replace(PROMOTION, action=replace(PROMOTION.action, args=args))
+
+
 @pytest.mark.parametrize(
     ("kind", "opens"), [("stopped", True), ("device", True), ("expired", True), ("starved", False)]
 )
@@ -84,7 +88,7 @@ def test_who_waits_for_nobody_cannot_be_starved() -> None:
 
 
 def test_a_word_opens_what_it_was_given_for_and_nothing_else() -> None:
-    asked = step("promote", Verb.PROMOTE, B, **{WORD: "bob"})
+    asked = resting_on({WORD: "bob"})
     assert why(asked, receipts={}, word="db") == ""
     assert why(asked, receipts={}, word="cache") == "the word of bob, which it is to rest on, is not in the journal"
     assert why(asked, step("stop", Verb.STOP, A), receipts={"stop": "stopped"}) != "", "nor does another receipt"
@@ -92,7 +96,7 @@ def test_a_word_opens_what_it_was_given_for_and_nothing_else() -> None:
 
 
 def test_a_promotion_that_is_to_keep_all_wants_the_refusals() -> None:
-    asked, sync = step("promote", Verb.PROMOTE, B, **{QUORUM: True}), SyncSet(acks=1, standbys=(B,))
+    asked, sync = resting_on({QUORUM: True}), SyncSet(acks=1, standbys=(B,))
     fences = [step("stop", Verb.STOP, A), step("refuse-b", Verb.REFUSE, B)]
     assert why(asked, *fences, receipts={"stop": "stopped"}, sync=sync) != ""
     assert why(asked, *fences, receipts={"stop": "stopped", "refuse-b": "starved"}, sync=sync) == ""

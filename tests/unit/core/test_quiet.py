@@ -52,7 +52,8 @@ def test_a_change_of_the_clocks_moves_the_beginning_and_not_the_length() -> None
 def test_what_is_called_and_what_is_declared_are_open_together_the_longest_first() -> None:
     called = Window(since=SUNDAY, until=SUNDAY + 5 * HOUR, reason="a move of racks", by="alice", regions=(EAST,))
     over = Window(since=SUNDAY - HOUR, until=SUNDAY, reason="over", by="alice")
-    found = open_windows([recurring()], [over, called], wall=SUNDAY + HOUR)
+    to_come = Window(since=SUNDAY + 2 * HOUR, until=SUNDAY + 9 * HOUR, reason="to come", by="alice")
+    found = open_windows([recurring()], [over, called, to_come], wall=SUNDAY + HOUR)
     assert [w.reason for w in found] == ["a move of racks", "upgrades"]
     assert [w.in_words() for w in found] == [
         "maintenance of us-east-1 until 2026-11-22 06:00:00 UTC: a move of racks (by alice)",

@@ -204,6 +204,13 @@ def test_an_undo_is_tried_again_and_its_failure_is_stuck_and_keeps_what_is_below
     settled(fail(refused, "one", REFUSED, undo=True), Outcome.STUCK)
 
 
+def test_nothing_is_undone_while_something_else_may_have_happened() -> None:
+    run = begin(step("one"), step("two", "one"), step("three", "one"))
+    run = fail(start(done(run, "one"), "three"), "two", REFUSED)
+    answer = Failed(at=NOW, step=StepId("three"), attempt=1, failure=UNKNOWN, reason="because")
+    assert effects(apply(run, answer)) == (Do(step=StepId("three"), attempt=2, doubt=True, look=True),)
+
+
 def test_an_optional_failure_is_a_finding_and_required_steps_go_on_without_it() -> None:
     run = fail(begin(step("one", optional=True), step("two", "one")), "one", REFUSED)
     assert settled(done(run, "two"), Outcome.COMPLETED) == ("one was refused: because",)

@@ -8,7 +8,7 @@ import pytest
 
 from evac.core.estate import ComponentId, RegionId, ReplicationMode
 from evac.core.observation import Instant, MemberRole, MemberSeen, MemberState
-from evac.core.plan import Placement, Term
+from evac.core.plan import Placement, SyncSet, Term
 from evac.core.policy import Detection
 from evac.engine.bootstrap import first_placement, highest_term, overtaken
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, THREE, WEST, database_alone, shop
@@ -42,6 +42,24 @@ def test_a_store_that_knows_nothing_begins_above_every_term_that_was_ever_obeyed
     seen = members(WEST, (3, 5, 7))
     assert highest_term(ESTATE, GROUP, seen) == 7
     assert first_placement(ESTATE, GROUP, seen) == recorded(WEST, 7)
+    others = {(CARTS_CACHE, region): replace(at, component=CARTS_CACHE) for (_, region), at in seen.items()}
+    assert highest_term(ESTATE, GROUP, others) == 1, "another group's terms are its own"
+
+
+def test_a_primary_that_waits_for_fewer_than_declared_is_not_placed() -> None:
+    estate = database_alone(THREE, mode=ReplicationMode.SYNC, acks=2, detection=Detection())
+    for acks, said in ((1, ("orders-db in us-east-1 waits for 1 standbys, the estate declares 2",)), (2, ())):
+        seen = members(EAST, (1, 1, 1))
+        primary = seen[ORDERS_DB, EAST]
+        assert primary.state is not None
+        waits = replace(primary.state, sync_acks=acks, sync_standbys=(WEST, EUROPE))
+        found = first_placement(estate, GROUP, seen | {(ORDERS_DB, EAST): replace(primary, state=waits)})
+        if said:
+            assert isinstance(found, tuple)
+            assert found[0].startswith(said[0])
+        else:
+            assert isinstance(found, Placement)
+            assert found.sync == {ORDERS_DB: (SyncSet(acks=2, standbys=(WEST, EUROPE)),)}
 
 
 @pytest.mark.parametrize(
