@@ -27,7 +27,7 @@ from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan
 from evac.core.protection import Protect
-from evac.core.quiet import Window, open_windows
+from evac.core.quiet import Pause, Window, open_windows
 from evac.core.run import Run, RunId
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
@@ -159,8 +159,16 @@ class Controller:
         assessment = self.assess()
         self._tell_verdicts(assessment)
         await place(self.known, self.estate, self._store)
+        said = self._said()
         for decision in decide(self.view(assessment), now=assessment.at):
+            if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
+                self._changed.set()
+                break
             await self._act(decision, assessment)
+
+    def _said(self) -> tuple[Pause | None, frozenset[str]]:
+        """What people have said of automation: it holds for whatever has not begun yet."""
+        return self.known.pause, frozenset(self.known.windows)
 
     def assess(self) -> Assessment:
         """Return what the views mean now."""

@@ -19,6 +19,7 @@ from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
+from evac.core.watchdog import Guard
 from evac.engine.codec import decode, encode
 from evac.engine.holding import Keeper
 from evac.engine.lease_record import lease_key
@@ -186,6 +187,27 @@ def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() ->
     told(story, held=False)
 
 
+def test_a_primary_where_none_should_be_is_not_held() -> None:
+    async def story(here: World) -> None:
+        here.east.server.role, here.west.server.role = MemberRole.STANDBY, MemberRole.PRIMARY
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
+def test_a_placement_that_changes_meanwhile_begins_nothing() -> None:
+    async def story(here: World) -> None:
+        here.east.line.slow = s(1)  # three reads, then the commit: it is on its way after three seconds
+        await CLOCK.sleep(s(3.5))
+        elsewhere = Placement(group=GROUP, primary=EUROPE, term=Term(2))
+        await here.store.commit(expect={}, put={f"placement/{GROUP}": encode(elsewhere)})
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
 def test_a_copy_of_the_store_that_is_behind_begins_nothing() -> None:
     async def story(here: World) -> None:
         old = await here.store.get(lease_key(DB))
@@ -249,6 +271,33 @@ def test_a_lease_that_was_taken_by_waiting_is_not_taken_again_for_the_promotion(
         here.west.line.slow = s(0)
         await here.west.keeper.claim(term=Term(3))
         assert (await here.tenure()).term == Term(3), "at another term it is taken anew"
+
+    told(story)
+
+
+def test_a_lease_that_was_taken_and_ran_out_since_opens_no_promotion() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.line.cut = True
+        await CLOCK.sleep(TIMING.hold + s(0.1))
+        with pytest.raises(Unavailable, match="cannot be read or written"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert not here.west.server.writes
+
+    told(story)
+
+
+def test_a_lease_that_was_taken_and_has_no_watchdog_any_more_opens_no_promotion() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.hound.to_be_had = False
+        here.west.hound.die()
+        await CLOCK.sleep(TIMING.renew)
+        with pytest.raises(Rejected, match="no watchdog can be had"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert not here.west.server.writes
 
     told(story)
 
@@ -369,6 +418,19 @@ def test_lost_replies_and_slow_ones_are_gone_through() -> None:
     told(story)
 
 
+def test_renewals_whose_replies_are_all_lost_lengthen_nothing() -> None:
+    """That the record was found renewed does not say when: it was sent at some time before."""
+
+    async def story(here: World) -> None:
+        here.east.line.replies_lost = 1000
+        lost_at = CLOCK.now()
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at
+        assert here.east.server.killed_at[0] <= lost_at + TIMING.watchdog + s(0.1)
+
+    told(story)
+
+
 def test_a_watchdog_that_died_is_followed_by_another() -> None:
     async def story(here: World) -> None:
         here.east.hound.die()
@@ -377,6 +439,19 @@ def test_a_watchdog_that_died_is_followed_by_another() -> None:
         here.east.line.cut = True
         await CLOCK.sleep(s(1))
         here.east.hound.die()
+        await moved(here)
+        assert len(here.east.server.killed_at) == 1
+
+    told(story)
+
+
+def test_a_watchdog_that_begins_anew_and_holds_nothing_is_armed() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.guard = Guard(
+            within=TIMING.watchdog
+        )  # another one in its place: it answers, and guards nothing
+        await CLOCK.sleep(TIMING.renew)
+        here.east.line.cut = True
         await moved(here)
         assert len(here.east.server.killed_at) == 1
 
@@ -640,6 +715,24 @@ def test_one_late_renewal_begins_the_wait_anew_and_is_no_sign_of_life() -> None:
         await here.store.commit(expect={}, put={record.key: record.value})
         late_at = CLOCK.now()
         assert await waiting >= late_at + TIMING.wait
+
+    told(story)
+
+
+def test_a_second_renewal_is_a_sign_of_life() -> None:
+    async def story(here: World) -> None:
+        async def renewed_twice() -> None:
+            for _ in range(2):
+                await CLOCK.sleep(s(1))
+                record = await here.store.get(lease_key(DB))
+                assert record is not None
+                await here.store.commit(expect={}, put={record.key: record.value})
+
+        here.east.line.cut = True
+        await CLOCK.sleep(s(3))
+        here.tasks.create_task(renewed_twice())
+        with pytest.raises(Rejected, match="us-east-1 renews its lease"):
+            await here.west.keeper.expire(EAST, term=Term(2))
 
     told(story)
 
