@@ -396,6 +396,24 @@ async def test_tls_trusts_its_own_authority_only_and_shows_a_certificate(tmp_pat
                 EtcdStore(replace(plain, tls=tls))
 
 
+async def test_a_certificate_that_is_renewed_on_disk_is_shown_by_the_next_connection(tmp_path: Path) -> None:
+    authority = Authority.found(tmp_path / "ca")
+    shown, client = authority.sign("etcd", address="127.0.0.1"), authority.sign("evac", address="127.0.0.1")
+    expired = authority.sign("expired", address="127.0.0.1", valid=timedelta(minutes=-5))
+    for old, named in ((expired.file, "shown.pem"), (expired.key, "shown.key")):
+        shutil.copy(old, tmp_path / named)
+    members = etcd.laid_out(tmp_path, regions=["region-1"], certificate=shown)
+    async with etcd.running(members):
+        tls = Tls(ca=client.ca, certificate=tmp_path / "shown.pem", key=tmp_path / "shown.key")
+        store = EtcdStore(replace(address(members), tls=tls), patience=QUICK)
+        with pytest.raises(StoreUnavailable, match="refuses .*expired"):
+            await store.revision()
+        for new, named in ((client.file, "shown.pem"), (client.key, "shown.key")):
+            shutil.copy(new, tmp_path / named)
+        await store.commit(expect={}, put={"a": b"1"})
+        await store.close()
+
+
 async def test_what_is_too_large_is_refused_with_what_to_do_and_nothing_is_written(tmp_path: Path) -> None:
     async with cluster(tmp_path, 1) as members, opened(members) as store:
         with pytest.raises(StoreUnavailable, match=r"--max-txn-ops \(a commit of 200 writes"):

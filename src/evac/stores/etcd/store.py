@@ -365,22 +365,12 @@ class EtcdStore:
                     self._pulse.version = wire.found_in(reply)[0].version
 
     async def _keep_near(self) -> None:
-        """Go back to the member named first when it is well again, as long as there are streams.
+        """Go back to the member named first when it is well again, as long as there are streams."""
 
-        Soon at first: while the cluster chooses a leader every member fails, and the nearest is none the worse for it.
-        """
-        members, patience, loop = self.members, self.members.patience, asyncio.get_running_loop()
-        nearest, pause, returned_at = members.address.endpoints[0], patience.back_soon, float("-inf")
-        while self._streams:
-            await asyncio.sleep(pause.total_seconds() * members.chance.uniform(0.8, 1.2))
-            if members.current == nearest:
-                if loop.time() - returned_at >= patience.back.total_seconds():
-                    pause = patience.back_soon
-                continue
-            if await members.ask_member(nearest, RANGE, wire.get(f"{self.own}born", keys_only=True)) is not None:
-                members.prefer(nearest)
-                returned_at = loop.time()
-            pause = min(2 * pause, patience.back)
+        async def well(member: str) -> bool:
+            return await self.members.ask_member(member, RANGE, wire.get(f"{self.own}born", keys_only=True)) is not None
+
+        await self.members.stay_near(well, needed=lambda: bool(self._streams))
 
     def _need_open(self) -> None:
         if self._closed:
