@@ -87,6 +87,7 @@ class Scales(MemoryStore):
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         self.commits.append((len(put), sum(map(len, put.values()))))
         self.held |= {key: len(value) for key, value in put.items()}
