@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evac.core.detector import Again, Cell, Detector, Sight, fold, go_on
+from evac.core.detector import Again, Cell, Detector, fold, go_on
 from evac.core.estate import ComponentId, RegionId
 from evac.core.layered import Layered, updated
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
+from evac.core.sights import Line
 from evac.sim.estates import CARTS, FIVE, ORDERS
 from fakes.estates import probed, seconds
 
@@ -101,8 +102,8 @@ def test_looks_that_find_the_same_go_on_as_if_each_was_folded(
 ) -> None:
     """By the region looked at: whether it is well, or nobody looks."""
 
-    def finding(sight: Sight, cell: Cell) -> Again | None:
-        return Again(found[sight.region], cell.took, "as said") if sight.region in found else None
+    def finding(line: Line, cell: Cell) -> Again | None:
+        return Again(found[line.region], cell.took, "as said") if line.region in found else None
 
     detector = fold(Detector(policy=Detection()), *seen)
     looks = (

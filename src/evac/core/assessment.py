@@ -66,11 +66,12 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
     """
     policy = detector.policy
     failed: dict[Pair, float] = {}
-    for sight, cell in detector.cells.items():
-        if cell.bad:
-            enough = not cell.up or (sight.as_client and clients_fail(cell, policy))
-            counted = inf if enough else lately((cell,), policy, cell.last)[1]
-            failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + counted
+    for (vantage, region, as_client), known in detector.cells.lines().items():
+        for cell in known.values():
+            if cell.bad:
+                enough = not cell.up or (as_client and clients_fail(cell, policy))
+                counted = inf if enough else lately((cell,), policy, cell.last)[1]
+                failed[vantage, region] = failed.get((vantage, region), 0.0) + counted
     for (vantage, _, region), counts in detector.carried.items():
         if vantage != region and carried_fail(counts, policy, counts[-1].at):
             failed[vantage, region] = inf
@@ -237,7 +238,8 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     answers, failed = lately(here, policy, scene.now)
     if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
         return False
-    elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
+    lines = scene.detector.cells.lines().items()
+    elsewhere = (c for at, known in lines if at.vantage == vantage and at.region != region for c in known.values())
     others, others_failed = lately(elsewhere, policy, scene.now)
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
 

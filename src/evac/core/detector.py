@@ -18,10 +18,11 @@ from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
 from evac.core.estate import ComponentId, RegionId, ServiceId
-from evac.core.layered import Layered, updated
+from evac.core.layered import updated
 from evac.core.making import maker
 from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 from evac.core.policy import Detection
+from evac.core.sights import Line, Sights
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
@@ -29,15 +30,6 @@ STREAM_SILENCE_MAX = timedelta(seconds=5)
 
 Road: TypeAlias = tuple[RegionId, ServiceId, RegionId]
 """Which traffic is counted: by the load balancers at a vantage point, of a service, to a region."""
-
-
-class Sight(NamedTuple):
-    """Who looks at what: the key of a cell."""
-
-    vantage: RegionId
-    service: ServiceId
-    region: RegionId
-    as_client: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +83,7 @@ class Detector:
     """All cells, heartbeats and member states, as last seen."""
 
     policy: Detection
-    cells: Mapping[Sight, Cell] = field(default_factory=dict)
+    cells: Sights[Cell] = field(default_factory=Sights)
     heartbeats: Mapping[RegionId, Instant] = field(default_factory=dict)
     fresh_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's heartbeat has come without a stale gap."""
@@ -113,7 +105,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
     two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
-    cells: dict[Sight, Cell] = {}
+    cells: dict[Line, dict[ServiceId, Cell]] = {}
     windows = _Windows(detector.policy)
     told: list[MemberSeen] = []
     carried: dict[Road, tuple[Carried, ...]] = {}
@@ -121,8 +113,10 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     for seen in observations:
         match seen:
             case Probed():
-                sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
-                cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, windows)
+                line = Line(seen.vantage, seen.region, seen.as_client)
+                along = cells.setdefault(line, {})
+                cell = along.get(seen.service) or detector.cells.along(line).get(seen.service)
+                along[seen.service] = _look(cell, seen, windows)
             case Carried():
                 road = seen.vantage, seen.service, seen.region
                 before = carried.get(road) or detector.carried.get(road, ())
@@ -137,7 +131,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     return _hear(
         Detector(
             policy=detector.policy,
-            cells=updated(detector.cells, cells),
+            cells=detector.cells.after(cells) if cells else detector.cells,
             heartbeats=heartbeats,
             fresh_since=fresh_since,
             members=detector.members,
@@ -277,30 +271,30 @@ class Again(NamedTuple):
 
 
 def go_on(
-    cells: Mapping[Sight, Cell],
+    cells: Sights[Cell],
     *,
-    finding: Callable[[Sight, Cell], Again | None],
+    finding: Callable[[Line, Cell], Again | None],
     at: Sequence[Instant],
     policy: Detection,
-) -> Mapping[Sight, Cell]:
+) -> Sights[Cell]:
     """Return the cells after looks at these moments which all have the same answer, each its own; None: nobody looks.
 
     It is what folding these answers one by one would make of them, in one piece and at once.
     """
     windows = _Windows(policy)
 
-    def later(sight: Sight, cell: Cell) -> Cell:
-        found = finding(sight, cell)
+    def later(line: Line, service: ServiceId, cell: Cell) -> Cell:
+        found = finding(line, cell)
         if found is None:
             return cell
         if found.ok and cell.up and cell.last < at[0]:
             return _goes_on(cell, found, at, windows)
         for moment in at:
-            seen = _make_probed(at=moment, **sight._asdict(), **found._asdict())
+            seen = _make_probed(at=moment, **line.at(service)._asdict(), **found._asdict())
             cell = _look(cell, seen, windows)
         return cell
 
-    return Layered({sight: later(sight, cell) for sight, cell in cells.items()}, {})
+    return Sights({line: {s: later(line, s, c) for s, c in known.items()} for line, known in cells.lines().items()})
 
 
 def _goes_on(cell: Cell, found: Again, at: Sequence[Instant], windows: _Windows) -> Cell:

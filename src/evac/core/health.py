@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-from evac.core.detector import Cell, Detector, Sight
+from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Instant
+from evac.core.sights import Line
 from evac.core.verdict import Assessment
 
 RESPONSE_MAX = timedelta(seconds=1)
@@ -67,9 +68,10 @@ def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
 def _cells(detector: Detector, assessment: Assessment) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
     """What the voters outside see of each service in each region; clients' probes are among it."""
     cells: dict[tuple[ServiceId, RegionId], list[Cell]] = {}
-    for sight, cell in detector.cells.items():
-        if sight.vantage != sight.region and sight.vantage not in assessment.voiceless:
-            cells.setdefault((sight.service, sight.region), []).append(cell)
+    for (vantage, region, _), known in detector.cells.lines().items():
+        if vantage != region and vantage not in assessment.voiceless:
+            for service, cell in known.items():
+                cells.setdefault((service, region), []).append(cell)
     return cells
 
 
@@ -84,7 +86,7 @@ def _cells_of(
             for vantage in voters
             for as_client in (False, True)
             if vantage != region
-            and (cell := detector.cells.get(Sight(vantage, service, region, as_client))) is not None
+            and (cell := detector.cells.along(Line(vantage, region, as_client)).get(service)) is not None
         ]
         for service in services
         for region in estate.services[service].regions

@@ -20,13 +20,14 @@ from typing import TypeAlias
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
-from evac.core.detector import Again, Cell, Detector, Sight, fold, go_on
+from evac.core.detector import Again, Cell, Detector, fold, go_on
 from evac.core.errors import UnsafePlan
 from evac.core.estate import GroupId, RegionId
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
 from evac.core.observation import Heartbeat, Instant, MemberSeen
 from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
+from evac.core.sights import Line
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.traffic import Shift
@@ -99,10 +100,10 @@ def _in_thought(region: RegionId, detector: Detector, view: View, *, now: Instan
     rounds = max(policy.failures, math.ceil(2 * (until - now) / policy.heartbeat_stale))
     moments = tuple(now + (until - now) * n / rounds for n in range(1, rounds + 1))
 
-    def finding(sight: Sight, cell: Cell) -> Again | None:
-        if sight.vantage == region:
+    def finding(line: Line, cell: Cell) -> Again | None:
+        if line.vantage == region:
             return None
-        if sight.region == region:
+        if line.region == region:
             return Again(ok=False, took=timedelta(), reason=SILENT)
         return None if cell.up is None else Again(ok=cell.up, took=cell.took, reason=cell.reason)
 

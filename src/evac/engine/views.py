@@ -51,10 +51,10 @@ VIEW_BYTES_MAX = 512 * 1024
 """A view is at most so large, unless a single observation is: half of what a store takes."""
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
-_FIELDS = fields(MemberState)
 _make_probed = maker(Probed)
 _make_member = maker(MemberSeen)
 _NO_DETAIL: Mapping[str, Json] = {}
+_UNLESS_SAID: Mapping[str, object] = {f.name: f.default for f in fields(MemberState)} | {"detail": _NO_DETAIL}
 _one: Callable[[Any], Any] = sys.intern
 
 
@@ -201,15 +201,15 @@ def _member(row: list[Any], at: _Moments) -> MemberSeen:
 def _plain(state: MemberState) -> dict[str, object]:
     """Return a member's state as JSON holds it, without what is as by default."""
     plain: dict[str, object] = {}
-    for field in _FIELDS:
-        value = getattr(state, field.name)
-        if value != field.default:
-            plain[field.name] = _us(value) if isinstance(value, timedelta) else value
+    for name, default in _UNLESS_SAID.items():
+        value = getattr(state, name)
+        if value != default:
+            plain[name] = _us(value) if isinstance(value, timedelta) else value
     return plain
 
 
 def _state(plain: Mapping[str, Any], spans: _Spans) -> MemberState:
-    given = {"detail": _NO_DETAIL, **plain}
+    given = {**plain, "detail": plain.get("detail") or _NO_DETAIL}
     given["role"] = MemberRole(given["role"])
     for name in ("stream_silence", "lag"):
         if given.get(name) is not None:

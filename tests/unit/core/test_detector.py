@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.detector import Cell, Detector, Sight, Stream, fold
+from evac.core.detector import Cell, Detector, Stream, fold
 from evac.core.policy import Detection
+from evac.core.sights import Sight
 from evac.sim.estates import EAST, ORDERS, ORDERS_DB, WEST
 from fakes.estates import beat, member, probed, seconds
 

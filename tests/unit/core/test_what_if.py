@@ -13,6 +13,7 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Estate, ReplicationMode
 from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import RunId
+from evac.core.sights import sights
 from evac.core.traffic import Shift
 from evac.core.what_if import what_if
 from evac.engine.planner import plan_of
@@ -115,7 +116,7 @@ def test_what_was_never_seen_or_heard_stays_so() -> None:
     estate = shop()
     detector, now = seen(estate)
     sight = next(s for s in detector.cells if s.region == WEST)
-    blank = replace(detector, cells={**detector.cells, sight: replace(detector.cells[sight], up=None)})
+    blank = replace(detector, cells=sights({**detector.cells, sight: replace(detector.cells[sight], up=None)}))
     live = View(
         estate=estate,
         assessment=assess(blank, now=now, estate=estate),
