@@ -21,8 +21,7 @@ from evac.core.outlook import Point, remember
 from evac.core.what_if import WhatIf, what_if
 from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
-from evac.engine.durations import durations_of
-from evac.engine.journal import read_runs
+from evac.engine.durations import Earlier
 from evac.engine.parts import in_batches
 from evac.engine.planner import plan_of
 from evac.ports import Clock, Store
@@ -80,6 +79,7 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
     without end.
     """
     await controller.recalled.wait()
+    earlier = Earlier(controller.estate)
     looked_at = point_at = clock.now()
     known: object = None
     pause = SETTLES_AFTER
@@ -91,7 +91,7 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
             looked_at, known = now, state
             point_at += POINT_EVERY if due else timedelta()
             with suppress(StoreError):
-                await _look(controller, store=store, clock=clock, point=due)
+                await _look(controller, store=store, clock=clock, earlier=earlier, point=due)
         await clock.sleep(CHECK_EVERY)
 
 
@@ -102,8 +102,8 @@ def _state(controller: Controller, *, wall: datetime) -> object:
     return dict(known.placements), dict(known.active), dict(known.stuck), quiet
 
 
-async def _look(controller: Controller, *, store: Store, clock: Clock, point: bool) -> None:
-    durations = durations_of(await read_runs(store), controller.estate)
+async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: Earlier, point: bool) -> None:
+    durations = await earlier.durations(store)
     put: dict[str, bytes] = {}
     past: dict[str, tuple[Point, ...]] = dict((await read_outlook(store)).past) if point else {}
     for region in controller.estate.regions:
