@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.decision import View
-from evac.core.detector import Detector
 from evac.core.estate import (
     Component,
     ComponentId,
@@ -40,7 +38,6 @@ from evac.core.kinds import ServiceKind
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.plan import Placement, SyncSet, Term
 from evac.core.policy import Detection
-from evac.core.verdict import Assessment
 
 GROUP_SIZE = 10
 OUTSIDE = 2
@@ -202,15 +199,3 @@ def seen_from(estate: Estate, vantage: RegionId, at: Instant, *, lost: RegionId 
             home = estate.home[estate.services[component.service].group]
             state = replace(CUT, upstream=home) if home == lost else _says(vantage, home)
             yield MemberSeen(at=at - n * MICROSECOND, component=component.id, region=vantage, state=state)
-
-
-def view_of(estate: Estate, detector: Detector, assessment: Assessment, placements: dict[GroupId, Placement]) -> View:
-    """Return what a decision rests on, with nothing under way."""
-    return View(
-        estate=estate,
-        assessment=assessment,
-        members=detector.members,
-        placements=placements,
-        streams=detector.streams,
-        heard_since=detector.fresh_since,
-    )

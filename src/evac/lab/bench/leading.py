@@ -164,7 +164,7 @@ def measure(regions: int, services: int, rounds: int) -> dict[str, float]:
 
 
 def _story(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[None]:
-    """All is well; then a region is lost, and what that of another would come to is thought through."""
+    """All is well; then a region is lost."""
     leader.hear()
     leader.clock.at += INTERVAL
     told = leader.hear()
@@ -189,8 +189,10 @@ def _steadily(leader: Leader, found: dict[str, float]) -> Iterator[None]:
 
 
 def _lost(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[None]:
-    """A region is lost: three looks find it so, its agent is silent, and its groups are to be moved."""
-    lost, other, *_ = leader.estate.regions
+    """A region is lost: three looks find it so, its agent is silent, its groups are to be moved, and what the loss of
+    each region would come to is thought through beside that.
+    """
+    lost, *_ = leader.estate.regions
     for _ in range(leader.estate.detection.failures):
         leader.clock.at += INTERVAL
         leader.hear(lost=lost)
@@ -204,9 +206,13 @@ def _lost(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[None
     yield from leader.quietly()
     found["told"] = float(len(leader.store.commits))
     found["commit"] = float(max(size for _, size in leader.store.commits))
-    begun = time.process_time()
-    thought = packed(encode(think(other, leader.controller, {}, wall=WALL)))
-    found |= {"think": time.process_time() - begun, "thought": float(len(thought))}
+    thinking: list[float] = []
+    thoughts = 0
+    for region in leader.estate.regions:
+        begun = time.process_time()
+        thoughts += len(packed(encode(think(region, leader.controller, {}, wall=WALL))))
+        thinking.append(time.process_time() - begun)
+    found |= {"think": max(thinking), "thoughts": float(thoughts)}
 
 
 def folding(leader: Leader) -> float:
