@@ -62,7 +62,7 @@ models: $(VENV)/dev ## search the models of lease and run to the end; needs Debi
 bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
 	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(or $(RUNS),5) --out build/bench.json
 
-bench-idle: $(VENV)/dev ## measure what an idle evac costs its database, by pgbench beside it: make bench-idle [RUNS=n]; 1.5 min a run and mode
+bench-idle: $(VENV)/dev ## measure what an idle evac costs its database, by pgbench with and without it: make bench-idle [RUNS=n]
 	@$(BIN)/python -m evac.lab.bench.idle --quads $(or $(RUNS),10) --out build/idle.json
 
 bench-scale: $(VENV)/dev ## measure what an estate costs as it grows to 9 x 10,000, writes build/scale.json
