@@ -10,7 +10,7 @@ from evac.core.estate import ComponentId, RegionId
 from evac.core.layered import Layered, updated
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
-from evac.core.sights import Line
+from evac.core.sights import Line, Sights
 from evac.sim.estates import CARTS, FIVE, ORDERS
 from fakes.estates import probed, seconds
 
@@ -120,5 +120,8 @@ def test_looks_that_find_the_same_go_on_as_if_each_was_folded(
         for sight, cell in detector.cells.items()
         if sight.region in found
     )
-    gone_on = go_on(detector.cells, finding=finding, at=tuple(map(seconds, at)), policy=detector.policy)
+    moments, lines = tuple(map(seconds, at)), detector.cells.lines().items()
+    gone_on = Sights(
+        {line: go_on(line, known, finding=finding, at=moments, policy=detector.policy) for line, known in lines}
+    )
     assert list(gone_on.items()) == list(fold(detector, *looks).cells.items())

@@ -271,19 +271,21 @@ class Again(NamedTuple):
 
 
 def go_on(
-    cells: Sights[Cell],
+    line: Line,
+    known: Mapping[ServiceId, Cell],
     *,
     finding: Callable[[Line, Cell], Again | None],
     at: Sequence[Instant],
     policy: Detection,
-) -> Sights[Cell]:
-    """Return the cells after looks at these moments which all have the same answer, each its own; None: nobody looks.
+) -> Mapping[ServiceId, Cell]:
+    """Return the cells along a line after looks at these moments which all have the same answer, each cell its own;
+    None: nobody looks.
 
     It is what folding these answers one by one would make of them, in one piece and at once.
     """
     windows = _Windows(policy)
 
-    def later(line: Line, service: ServiceId, cell: Cell) -> Cell:
+    def later(service: ServiceId, cell: Cell) -> Cell:
         found = finding(line, cell)
         if found is None:
             return cell
@@ -294,7 +296,7 @@ def go_on(
             cell = _look(cell, seen, windows)
         return cell
 
-    return Sights({line: {s: later(line, s, c) for s, c in known.items()} for line, known in cells.lines().items()})
+    return {service: later(service, cell) for service, cell in known.items()}
 
 
 def _goes_on(cell: Cell, found: Again, at: Sequence[Instant], windows: _Windows) -> Cell:

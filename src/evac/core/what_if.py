@@ -11,7 +11,7 @@ What this is not: a promise. What else fails together with the region is not in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
@@ -22,12 +22,12 @@ from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
 from evac.core.detector import Again, Cell, Detector, fold, go_on
 from evac.core.errors import UnsafePlan
-from evac.core.estate import GroupId, RegionId
+from evac.core.estate import GroupId, RegionId, ServiceId
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
 from evac.core.observation import Heartbeat, Instant, MemberSeen
 from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
-from evac.core.sights import Line
+from evac.core.sights import Line, Sights
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.traffic import Shift
@@ -73,13 +73,14 @@ def what_if(
     now: Instant,
     durations: Durations,
     planner: Planner,
-) -> Iterator[WhatIf]:
+) -> Iterator[WhatIf | None]:
     """Say what would come of a region's loss for each group that has somebody there; `view` is what evac sees.
 
-    One after the other: in a large estate, all plans there would be are more than anybody wants to hold at once.
+    One after the other: in a large estate, all plans there would be are more than anybody wants to hold at once. And it
+    takes seconds there, so now and then a None is given: whoever thinks may see to something else.
     """
     later = _be_sure_at(detector, now)
-    then = _in_thought(region, detector, view, now=now, until=later)
+    then = yield from _in_thought(region, detector, view, now=now, until=later)
     here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
     for decision in decide(then, now=later):
         if decision.group in here:
@@ -91,7 +92,9 @@ def _be_sure_at(detector: Detector, now: Instant) -> Instant:
     return now + detection_bound(detector.policy) + detector.policy.interval
 
 
-def _in_thought(region: RegionId, detector: Detector, view: View, *, now: Instant, until: Instant) -> View:
+def _in_thought(
+    region: RegionId, detector: Detector, view: View, *, now: Instant, until: Instant
+) -> Generator[None, None, View]:
     """What would be known when it is certain, after as many rounds of looks as make it so.
 
     What was looked at is judged before the members are heard, and forgotten: each is as much as all that evac knows.
@@ -108,12 +111,17 @@ def _in_thought(region: RegionId, detector: Detector, view: View, *, now: Instan
         return None if cell.up is None else Again(ok=cell.up, took=cell.took, reason=cell.reason)
 
     there = fold(detector, *_beats(region, detector, now=now, moments=moments))
-    looked = replace(there, cells=go_on(detector.cells, finding=finding, at=moments, policy=policy))
-    assessment = assess(looked, now=until, estate=view.estate)
-    del looked
+    lines: dict[Line, Mapping[ServiceId, Cell]] = {}
+    for line, known in detector.cells.lines().items():
+        lines[line] = go_on(line, known, finding=finding, at=moments, policy=policy)
+        yield
+    assessment = assess(replace(there, cells=Sights(lines)), now=until, estate=view.estate)
+    del lines
     told = (_after(region, seen, at=until) for seen in detector.members.values())
     while batch := tuple(islice(told, AT_ONCE)):
+        yield
         there = fold(there, *batch)
+    yield
     return replace(
         view, assessment=assessment, members=there.members, streams=there.streams, heard_since=there.fresh_since
     )

@@ -9,7 +9,7 @@ What this is not: something that is acted on. A look that is missed is one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -108,7 +108,7 @@ async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: 
     past: dict[str, tuple[Point, ...]] = dict((await read_outlook(store)).past) if point else {}
     for region in controller.estate.regions:
         began = clock.now()
-        thought = think(region, controller, durations, wall=clock.wall())
+        thought = await _in_turns(think(region, controller, durations, wall=clock.wall()), clock=clock)
         put[f"{WHAT_IF}{region}"] = packed(encode(thought))
         past |= _points(thought, past)
         del thought
@@ -119,19 +119,36 @@ async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: 
         await store.commit(expect={}, put=some, lasting=False)
 
 
-def think(region: RegionId, controller: Controller, durations: Durations, *, wall: datetime) -> Thought:
-    """Return what the loss of a region would come to now."""
+async def _in_turns(thinking: Iterator[Thought | None], *, clock: Clock) -> Thought:
+    """Think to the end, and let everybody else have a turn after each stretch of it."""
+    said: Thought | None = None
+    for each in thinking:
+        said = each
+        await clock.sleep(timedelta())
+    assert said is not None, "a thought is given last"
+    return said
+
+
+def think(
+    region: RegionId, controller: Controller, durations: Durations, *, wall: datetime
+) -> Iterator[Thought | None]:
+    """Think through what the loss of a region would come to now, and give that last. Each None before it is a moment in
+    which something else can be seen to.
+    """
     assessment = controller.assess()
     view, detector, now = controller.view(assessment), controller.known.detector, assessment.at
     found = what_if(region, detector=detector, view=view, now=now, durations=durations, planner=plan_of)
     return thought_of(region, found, wall=wall)
 
 
-def thought_of(region: RegionId, found: Iterable[WhatIf], *, wall: datetime) -> Thought:
-    """Return a thought as it is kept: without the plans, where they are too large. No more of them is held at once."""
+def thought_of(region: RegionId, found: Iterable[WhatIf | None], *, wall: datetime) -> Iterator[Thought | None]:
+    """Give a thought as it is kept: without the plans, where they are too large. No more of them is held at once."""
     kept: list[WhatIf] = []
     size = 0
     for each in found:
+        yield None
+        if each is None:
+            continue
         if size <= RECORD_MAX:
             size += len(encode(each))
             kept.append(each)
@@ -139,7 +156,7 @@ def thought_of(region: RegionId, found: Iterable[WhatIf], *, wall: datetime) -> 
                 kept = [replace(one, plan=None) for one in kept]
         else:
             kept.append(replace(each, plan=None))
-    return Thought(region=region, wall=wall, each=tuple(kept), whole=size <= RECORD_MAX)
+    yield Thought(region=region, wall=wall, each=tuple(kept), whole=size <= RECORD_MAX)
 
 
 def _points(thought: Thought, past: Mapping[str, tuple[Point, ...]]) -> dict[str, tuple[Point, ...]]:

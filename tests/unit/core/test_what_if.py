@@ -123,7 +123,8 @@ def test_what_was_never_seen_or_heard_stays_so() -> None:
         members=blank.members,
         placements={GROUP: placed(estate)},
     )
-    (also,) = what_if(EAST, detector=blank, view=live, now=now, durations={}, planner=plan_of)
+    *_, also = what_if(EAST, detector=blank, view=live, now=now, durations={}, planner=plan_of)
+    assert also is not None
     assert isinstance(also.decision, Move)
 
 

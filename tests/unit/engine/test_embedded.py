@@ -639,8 +639,11 @@ def test_what_could_not_be_planned_right_after_a_change_is_thought_through_again
 
 def test_plans_that_are_too_large_to_keep_are_left_out_and_that_is_said() -> None:
     wall = datetime(2026, 11, 23, tzinfo=UTC)
-    kept = thought_of(EAST, (thought(),) * 300, wall=wall)
+    *turns, kept = thought_of(EAST, (thought(),) * 300, wall=wall)
+    assert kept is not None
+    assert turns == [None] * 300
     assert (kept.whole, [each.plan for each in kept.each]) == (False, [None] * 300)
     assert kept.each[0].forecast == thought().forecast
     assert decode(packed(encode(kept)), Thought) == kept
-    assert thought_of(EAST, [thought()], wall=wall) == Thought(region=EAST, wall=wall, each=(thought(),))
+    *_, small = thought_of(EAST, [None, thought(), None], wall=wall)
+    assert small == Thought(region=EAST, wall=wall, each=(thought(),))

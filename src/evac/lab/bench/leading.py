@@ -207,12 +207,16 @@ def _lost(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[None
     found["told"] = float(len(leader.store.commits))
     found["commit"] = float(max(size for _, size in leader.store.commits))
     thinking: list[float] = []
+    stretches: list[float] = []
     thoughts = 0
     for region in leader.estate.regions:
-        begun = time.process_time()
-        thoughts += len(packed(encode(think(region, leader.controller, {}, wall=WALL))))
+        begun = turn = time.process_time()
+        for said in think(region, leader.controller, {}, wall=WALL):
+            stretches.append(time.process_time() - turn)
+            thoughts += len(packed(encode(said))) if said else 0
+            turn = time.process_time()
         thinking.append(time.process_time() - begun)
-    found |= {"think": max(thinking), "thoughts": float(thoughts)}
+    found |= {"think": max(thinking), "stretch": max(stretches), "thoughts": float(thoughts)}
 
 
 def folding(leader: Leader) -> float:
