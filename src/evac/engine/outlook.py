@@ -136,7 +136,8 @@ def think(
     which something else can be seen to.
     """
     assessment = controller.assess()
-    view, detector, now = controller.view(assessment), controller.known.detector, assessment.at
+    live, detector, now = controller.view(assessment), controller.known.detector, assessment.at
+    view = replace(live, placements=dict(live.placements), active=dict(live.active), stuck=dict(live.stuck))
     found = what_if(region, detector=detector, view=view, now=now, durations=durations, planner=plan_of)
     return thought_of(region, found, wall=wall)
 
