@@ -110,7 +110,8 @@ def figures(sizes: Sequence[tuple[int, int]], steps: Sequence[int], rounds: int)
         of("told", "snapshots until the loss is told of all groups", "s"),
         of("thoughts", "what the loss of each region would come to", "bytes", slope=LINEAR),
         of("steps", "steps of all plans after the loss", "steps"),
-        of_plan("plan", "plan", "s", bound=1.0, slope=LINEAR),
+        of_plan("plan", "plan, the longest of nine", "s", bound=1.0),
+        of_plan("plan_least", "plan, the shortest of nine", "s", slope=LINEAR),
         of_plan("entry_ms", "fold one entry of its run", "ms", slope=LEVEL),
         of_plan("whole", f"its run folded to the end in {RUN_BUDGET_S:g} s", "1 = yes"),
     ]
