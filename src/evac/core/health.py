@@ -17,7 +17,6 @@ from statistics import median
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Instant
-from evac.core.sights import Line
 from evac.core.verdict import Assessment
 
 RESPONSE_MAX = timedelta(seconds=1)
@@ -50,9 +49,9 @@ def health(
     """Return each service's health in each of its regions at the assessment's moment, in the estate's order; or that of
     some services only, which costs no more than they are.
     """
-    cells = _cells(detector, assessment) if services is None else _cells_of(services, detector, assessment, estate)
+    lines = _outside(detector, assessment)
     return tuple(
-        _health(region, service, cells.get((service, region), ()), detector, estate, assessment.at)
+        _health(region, service, _cells(lines.get(region, ()), service), detector, estate, assessment.at)
         for region in estate.regions
         for service in (estate.services if services is None else services)
         if region in estate.services[service].regions
@@ -65,32 +64,17 @@ def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _cells(detector: Detector, assessment: Assessment) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
-    """What the voters outside see of each service in each region; clients' probes are among it."""
-    cells: dict[tuple[ServiceId, RegionId], list[Cell]] = {}
+def _outside(detector: Detector, assessment: Assessment) -> Mapping[RegionId, list[Mapping[ServiceId, Cell]]]:
+    """What the voters outside see of each region, a map for each and each way to look; clients' probes are among it."""
+    lines: dict[RegionId, list[Mapping[ServiceId, Cell]]] = {}
     for (vantage, region, _), known in detector.cells.lines().items():
         if vantage != region and vantage not in assessment.voiceless:
-            for service, cell in known.items():
-                cells.setdefault((service, region), []).append(cell)
-    return cells
+            lines.setdefault(region, []).append(known)
+    return lines
 
 
-def _cells_of(
-    services: Sequence[ServiceId], detector: Detector, assessment: Assessment, estate: Estate
-) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
-    """The same of some services, looked up one by one."""
-    voters = [r for r in estate.regions if r not in assessment.voiceless]
-    return {
-        (service, region): [
-            cell
-            for vantage in voters
-            for as_client in (False, True)
-            if vantage != region
-            and (cell := detector.cells.along(Line(vantage, region, as_client)).get(service)) is not None
-        ]
-        for service in services
-        for region in estate.services[service].regions
-    }
+def _cells(lines: Iterable[Mapping[ServiceId, Cell]], service: ServiceId) -> Sequence[Cell]:
+    return [cell for known in lines if (cell := known.get(service)) is not None]
 
 
 def _health(
