@@ -179,11 +179,12 @@ def _story(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[Non
 
 def _steadily(leader: Leader, found: dict[str, float]) -> Iterator[None]:
     """What is written while all is well and only figures change."""
+    leader.hear()
     leader.store.commits.clear()
-    for second in range(STEADY_S):
-        if second % int(INTERVAL.total_seconds()) == 0:
-            leader.hear()
+    begun = time.process_time()
+    for _ in range(STEADY_S):
         yield
+    found["publishing"] = (time.process_time() - begun) / STEADY_S
     found["status_rate"] = sum(size for _, size in leader.store.commits) / STEADY_S
     found["status"] = float(sum(leader.store.held.values()))
 

@@ -97,6 +97,7 @@ def figures(sizes: Sequence[tuple[int, int]], steps: Sequence[int], rounds: int)
         of("well", "assess and decide, all well, p99", "s", bound=1.0, slope=LINEAR),
         of("lost", "assess and decide, a region lost, p99", "s", bound=1.0, slope=LINEAR),
         of("folding", f"read and fold {RATE} observations/s", "core", bound=0.5),
+        of("publishing", "write snapshots, all well", "core", slope=LINEAR),
         of("think", "think one region's loss through", "s", slope=LINEAR),
         of("stretch", "of that, before something else gets a turn", "s", bound=1.0),
         of("rss_bare", "memory, the program alone", "MB"),
