@@ -32,8 +32,8 @@ from evac.engine.parts import (
 )
 from evac.engine.snapshots import EVERY, KEY, publish, read_snapshot
 from evac.lab.bench.large import estate_of, everything, placements_of
+from evac.ports import VALUE_BYTES_MAX
 from evac.stores.memory import MemoryStore
-from evac.stores.rules import VALUE_BYTES_MAX
 
 ESTATE = estate_of(3, 300)
 """30 groups in a few shares."""
