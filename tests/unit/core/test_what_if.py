@@ -128,6 +128,22 @@ def test_what_was_never_seen_or_heard_stays_so() -> None:
     assert isinstance(also.decision, Move)
 
 
+def test_a_group_that_has_nobody_in_a_region_is_nothing_to_its_loss() -> None:
+    estate = shop()
+    detector, now = seen(estate)
+    elsewhere = {
+        i: replace(c, members={r: m for r, m in c.members.items() if r != EUROPE}) for i, c in estate.components.items()
+    }
+    live = View(
+        estate=replace(estate, components=elsewhere),
+        assessment=assess(detector, now=now, estate=estate),
+        members=detector.members,
+        placements={GROUP: placed(estate)},
+    )
+    said = list(what_if(EUROPE, detector=detector, view=live, now=now, durations={}, planner=plan_of))
+    assert set(said) == {None}
+
+
 def test_where_there_is_nobody_to_move_to_no_hand_helps_either() -> None:
     estate = shop()
     alone = replace(estate, services={i: replace(s, regions=(EAST,)) for i, s in estate.services.items()})

@@ -17,7 +17,7 @@ from evac.core.news import silent
 from evac.core.observation import MemberSeen
 from evac.core.sharing import divide
 from evac.core.snapshot import Part, Snapshot
-from evac.engine.codec import encode
+from evac.engine.codec import encode, encode_plain, to_plain
 from evac.engine.controller import Controller
 from evac.engine.parts import (
     BATCH_BYTES_MAX,
@@ -30,7 +30,7 @@ from evac.engine.parts import (
     key_of,
     left_over,
 )
-from evac.engine.snapshots import EVERY, KEY, publish, read_snapshot
+from evac.engine.snapshots import EVERY, KEY, publish, read_snapshot, take
 from evac.lab.bench.large import estate_of, everything, placements_of
 from evac.ports import VALUE_BYTES_MAX
 from evac.stores.memory import MemoryStore
@@ -217,6 +217,15 @@ async def test_a_part_that_cannot_be_read_is_named() -> None:
     await store.commit(expect={}, put={key_of(1): b"xdamaged"})
     with pytest.raises(EvacError, match="known/00001 cannot be read"):
         await read_snapshot(store)
+
+
+async def test_what_an_older_evac_wrote_whole_is_read_as_it_is() -> None:
+    clock, store = Seconds(), MemoryStore()
+    whole = take(watching(clock, store), clock=clock)
+    plain = {k: v for k, v in to_plain(whole).items() if k not in {"layout", "parts", "missing", "oldest"}}
+    await store.commit(expect={}, put={KEY: encode_plain(plain)})
+    assert await read_snapshot(store) == whole
+    assert len(whole.members) == len(whole.health) == 900
 
 
 async def test_nothing_is_read_where_nothing_was_written() -> None:
