@@ -33,6 +33,8 @@ RESTED = 4
 """After each region's loss nothing is thought for so many times as long: of a large estate it takes a second or more,
 and there is other work.
 """
+STRETCH = timedelta(milliseconds=20)
+"""For so long it is thought at a time, or for as long as one piece of it takes."""
 CHECK_EVERY = timedelta(seconds=1)
 """How soon it is thought through anew where a group was placed or moved, a run began or ended, or evac was paused."""
 SETTLES_AFTER = timedelta(seconds=2)
@@ -108,7 +110,7 @@ async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: 
     past: dict[str, tuple[Point, ...]] = dict((await read_outlook(store)).past) if point else {}
     for region in controller.estate.regions:
         began = clock.now()
-        thought = await _in_turns(think(region, controller, durations, wall=clock.wall()), clock=clock)
+        thought = await in_turns(think(region, controller, durations, wall=clock.wall()), clock=clock)
         put[f"{WHAT_IF}{region}"] = packed(encode(thought))
         past |= _points(thought, past)
         del thought
@@ -119,12 +121,15 @@ async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: 
         await store.commit(expect={}, put=some, lasting=False)
 
 
-async def _in_turns(thinking: Iterator[Thought | None], *, clock: Clock) -> Thought:
-    """Think to the end, and let everybody else have a turn after each stretch of it."""
+async def in_turns(thinking: Iterator[Thought | None], *, clock: Clock) -> Thought:
+    """Think to the end, and let everybody else have a turn where it has taken `STRETCH` since the last."""
     said: Thought | None = None
+    turn = clock.now()
     for each in thinking:
         said = each
-        await clock.sleep(timedelta())
+        if clock.now() - turn >= STRETCH:
+            await clock.sleep(timedelta())
+            turn = clock.now()
     assert said is not None, "a thought is given last"
     return said
 

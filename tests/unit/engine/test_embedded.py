@@ -23,7 +23,7 @@ from evac.core.what_if import WhatIf
 from evac.engine.codec import decode, encode, packed
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
-from evac.engine.outlook import LOOK_EVERY, Thought, read_outlook, read_thoughts, thought_of
+from evac.engine.outlook import LOOK_EVERY, STRETCH, Thought, in_turns, read_outlook, read_thoughts, thought_of
 from evac.sim import time
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP_DNS, WEST, shop
 from evac.sim.stores import FailingStore, Moment
@@ -635,6 +635,25 @@ def test_what_could_not_be_planned_right_after_a_change_is_thought_through_again
         assert (await mine()).forecast is not None
 
     played(play)
+
+
+def test_others_have_a_turn_where_a_thought_takes_long() -> None:
+    class Ticking(time.VirtualClock):
+        """A clock that goes on by a third of a stretch with each look at it."""
+
+        looks = turns = 0
+
+        def now(self) -> timedelta:
+            self.looks += 1
+            return self.looks * STRETCH / 3
+
+        async def sleep(self, duration: timedelta) -> None:
+            self.turns += 1
+
+    wall, clock = datetime(2026, 11, 23, tzinfo=UTC), Ticking()
+    said = time.run(in_turns(thought_of(EAST, (None,) * 8, wall=wall), clock=clock))
+    assert said == Thought(region=EAST, wall=wall, each=())
+    assert clock.turns == 3
 
 
 def test_plans_that_are_too_large_to_keep_are_left_out_and_that_is_said() -> None:
