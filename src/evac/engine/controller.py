@@ -25,6 +25,7 @@ from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
+from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan, Term
 from evac.core.planning import plan_move
 from evac.core.protection import Protect, plan_protect
@@ -97,9 +98,14 @@ class Controller:
         announce: Announce,
         name: str,
         signer: Signer | None = None,
+        unfolded_max: int = 0,
     ) -> None:
+        """So many views may wait to be folded while nobody asks what is known."""
         self.estate = estate
-        self.known = Knowledge(detector=Detector(policy=estate.detection))
+        self._known = Knowledge(detector=Detector(policy=estate.detection))
+        self._unfolded: list[tuple[bytes, Instant]] = []
+        """Views that were heard and not yet folded, and when."""
+        self._unfolded_max = unfolded_max
         self._store = store
         self._clock = clock
         self._announce = announce
@@ -118,6 +124,13 @@ class Controller:
         self.recalled = asyncio.Event()
         """Set once it knows what the store remembers: before that nothing can be asked of it."""
 
+    @property
+    def known(self) -> Knowledge:
+        """What it knows, all that it has heard of included."""
+        if self._unfolded:
+            self._fold()
+        return self._known
+
     async def run(self) -> None:
         """Watch, decide and act, as the only controller there is."""
         async with asyncio.TaskGroup() as tasks:
@@ -125,7 +138,7 @@ class Controller:
             tasks.create_task(self.lead())
 
     async def watch(self) -> None:
-        """Fold every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
+        """Hear every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
         while True:
             try:
                 await self._listen()
@@ -155,16 +168,23 @@ class Controller:
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement)
-        self.known = Knowledge(detector=self.known.detector)
+        self._known = Knowledge(detector=self.known.detector)
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
     async def _listen(self) -> None:
         after = await self._store.revision()
         async for change in self._store.watch(PREFIX, after=after):
             if change.record is not None:
-                seen = decode_view(change.record.value, now=self._clock.now(), clocks=self._clocks)
-                self.known.detector = fold(self.known.detector, *seen)
+                self._unfolded.append((change.record.value, self._clock.now()))
+                if len(self._unfolded) > self._unfolded_max:
+                    self._fold()
                 self._changed.set()
+
+    def _fold(self) -> None:
+        """Fold what has been heard. Raises `EvacError` for a view of another format."""
+        heard, self._unfolded = self._unfolded, []
+        seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
+        self._known.detector = fold(self._known.detector, *seen)
 
     async def _evaluate(self) -> None:
         while True:

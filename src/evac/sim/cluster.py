@@ -20,7 +20,7 @@ from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
 from evac.ports import Change, Record
 from evac.sim.network import INSIDE, Network
-from evac.sim.time import outside
+from evac.sim.time import outside, sleep
 from evac.stores.feed import KEPT_MAX, Feed
 from evac.stores.memory import MemoryStore, restored
 
@@ -104,21 +104,21 @@ class Cluster:
         way, core = self._random, self.core()
         there = any(self._network.passes(region, member) for member in core)
         if not there:
-            await asyncio.sleep(ANSWER_MAX)
+            await sleep(ANSWER_MAX)
             raise StoreUnavailable("no answer in time")
         near = min((self._way(region, member) for member in core), default=INSIDE)
-        await asyncio.sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + DISK)
+        await sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + DISK)
         if not self.core():
-            await asyncio.sleep(ANSWER_MAX)
+            await sleep(ANSWER_MAX)
             raise StoreUnavailable("no answer in time")
         try:
             return question()
         finally:
             late = self.replies_late.get(region, 0.0) * way.random()
-            await asyncio.sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + late)
+            await sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + late)
             back = any(self._network.passes(member, region) for member in self.core())
             if not back or way.random() < self.replies_lost.get(region, 0.0):
-                await asyncio.sleep(ANSWER_MAX)
+                await sleep(ANSWER_MAX)
                 raise StoreUnavailable("no answer in time")
 
     def commit(self, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str]) -> int:
@@ -293,7 +293,7 @@ class Line:
     async def _near(self) -> _Copy | None:
         """Return the copy here, if it is as new as anything this process was told."""
         self._need_open()
-        await asyncio.sleep(INSIDE)
+        await sleep(INSIDE)
         self._need_the_same_life()
         copy = self._cluster.copy(self._region)
         if self._cluster.out or copy.feed.revision < self._told:

@@ -122,6 +122,55 @@ class _Due(list[Any]):
         return when
 
 
+class _Sleep:
+    """What a task that sleeps waits for: a future that nobody sets, since it is done when its time has come.
+
+    Takes the place of `asyncio.sleep`, which makes a future, a timer and a callback that sets the one when the other
+    is due; tasks wake in the same order.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_due", "_loop", "_wake", "_when")
+
+    _due: _Due
+    _wake: Callable[[_Sleep], Any]
+    _context: Context
+
+    def __init__(self, loop: VirtualLoop, when: float) -> None:
+        self._loop = loop
+        self._when = when
+        self._cancelled = False
+
+    def __await__(self) -> Generator[_Sleep, None, None]:
+        self._asyncio_future_blocking = True  # how a task knows that it is to wait
+        yield self
+
+    # What a task asks of whatever it waits for.
+
+    def get_loop(self) -> VirtualLoop:
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[_Sleep], Any], *, context: Context) -> None:
+        self._wake, self._context = wake, context
+        self._due = self._loop.sleeps_until(self._when, self, context)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._cancelled or self._due.cancelled():
+            return False
+        self._cancelled = True
+        self._due.cancel()
+        self._loop.call_soon(self._wake, self, context=self._context)
+        return True
+
+    def result(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+    def wake_up(self) -> _Due:
+        """Return what is to be called now that its time has come."""
+        self._due.cancel()
+        return _Due((0.0, 0, self._wake, (self,), self._context))
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time. The first moment is 0."""
 
@@ -178,6 +227,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heappush(self._timers, due)
         return due
 
+    def sleeps_until(self, when: float, sleep: _Sleep, context: Context) -> _Due:
+        """Let a task sleep."""
+        due = _Due((when, next(self._numbers), sleep, (), context))
+        heappush(self._timers, due)
+        return due
+
     def _run_once(self) -> None:
         """Run all that is due, jumping to the next deadline whenever nothing is, until the loop is to stop. Takes the
         place of asyncio's own, which asks the operating system each time round.
@@ -200,6 +255,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 if frozen and (process := context.get(_PROCESS)) is not None and process.frozen:
                     process.parked.append(one)
                     continue
+                if callback.__class__ is _Sleep:
+                    due.append(callback.wake_up())
+                    continue
                 try:
                     context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
@@ -207,6 +265,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 except BaseException as error:
                     what = {"message": f"{callback!r} failed", "exception": error}
                     self.call_exception_handler(what)
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep for so many seconds of the simulation."""
+    if seconds <= 0:
+        return await asyncio.sleep(0)
+    loop = _loop()
+    return await _Sleep(loop, loop.time() + seconds)
 
 
 def seconds() -> float:
@@ -250,7 +316,7 @@ class VirtualClock:
         return BEGIN + self.now()
 
     async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(duration.total_seconds() / self._rate)
+        await sleep(duration.total_seconds() / self._rate)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
