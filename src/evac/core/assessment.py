@@ -160,7 +160,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     fresh = is_fresh(scene.detector, region, scene.now)
     diagnosis = _diagnose(bench, scene.views[region, region], agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
-    availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
+    availability = sum([bool(c.up) for c in bench.cells]) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
@@ -193,7 +193,7 @@ def _diagnose(
 ) -> Diagnosis:
     """The table, row by row; the first that fits. Inside is well only where it was looked at since outside turned."""
     bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
-    turned = max((c.since for c in bench.cells if not c.up), default=None)
+    turned = max([c.since for c in bench.cells if not c.up], default=None)
     well_inside = turned is not None and all((c := inside.get(s)) and c.up and c.last >= turned for s in agreed)
     outside_down = len(bench.down) >= need and not bench.up
     if outside_down and not fresh:
@@ -297,7 +297,7 @@ def _since(scene: Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, 
     """
     match diagnosis:
         case Diagnosis.WELL | Diagnosis.LINK_CUT:
-            return max((c.since for c in bench.cells), default=scene.now)
+            return max([c.since for c in bench.cells], default=scene.now)
         case Diagnosis.UNKNOWN:
             return scene.now
         case Diagnosis.GRAY:

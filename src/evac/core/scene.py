@@ -78,10 +78,9 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
     """The known, fresh cells, by vantage point and region."""
     oldest = now - _stale_after(detector)
     views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
-    for sight, cell in detector.cells.items():
-        pair = sight.vantage, sight.region
-        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
-            views[pair][sight.service] = cell
+    for (vantage, service, region, as_client), cell in detector.cells.items():
+        if not as_client and cell.up is not None and cell.last >= oldest and (vantage, region) in views:
+            views[vantage, region][service] = cell
     return views
 
 

@@ -24,6 +24,7 @@ from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
+from evac.core.making import maker
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan, Term
@@ -64,6 +65,7 @@ Act: TypeAlias = Move | Shift | Rejoin | Protect
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
+_make_view = maker(View)
 
 
 def plan_of(decision: Act, situation: Situation) -> Plan:
@@ -212,7 +214,7 @@ class Controller:
     def view(self, assessment: Assessment) -> View:
         """Return all a decision rests on now."""
         known, wall = self.known, self._clock.wall()
-        return View(
+        return _make_view(
             estate=self.estate,
             assessment=assessment,
             members=known.detector.members,

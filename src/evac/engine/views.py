@@ -34,6 +34,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = fields(MemberState)
 _make_probed = maker(Probed)
 _make_member = maker(MemberSeen)
+_make_state = maker(MemberState)
 
 
 def view_key(region: RegionId) -> str:
@@ -156,7 +157,8 @@ def _state(plain: Mapping[str, Any]) -> MemberState:
             given[name] = _span(given[name])
     if "sync_standbys" in given:
         given["sync_standbys"] = tuple(given["sync_standbys"])
-    return MemberState(**given)
+    given.setdefault("detail", {})
+    return _make_state(**given)
 
 
 def _us(span: timedelta) -> int:

@@ -8,7 +8,6 @@ What this is not: clients. Writers look for a primary by themselves; what router
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

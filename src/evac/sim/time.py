@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
+from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -129,13 +130,15 @@ class _Sleep:
     is due; tasks wake in the same order.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_due", "_loop", "_wake", "_when")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_due", "_loop", "_when", "ended", "wake")
 
+    wake: Callable[[_Sleep], Any]
+    """Makes its task go on."""
     _due: _Due
-    _wake: Callable[[_Sleep], Any]
-    _context: Context
 
     def __init__(self, loop: VirtualLoop, when: float) -> None:
+        self.ended = False
+        """Whether its time has come, or it was cancelled."""
         self._loop = loop
         self._when = when
         self._cancelled = False
@@ -150,25 +153,20 @@ class _Sleep:
         return self._loop
 
     def add_done_callback(self, wake: Callable[[_Sleep], Any], *, context: Context) -> None:
-        self._wake, self._context = wake, context
+        self.wake = wake
         self._due = self._loop.sleeps_until(self._when, self, context)
 
     def cancel(self, msg: object = None) -> bool:
-        if self._cancelled or self._due.cancelled():
+        if self.ended:
             return False
-        self._cancelled = True
+        self.ended = self._cancelled = True
         self._due.cancel()
-        self._loop.call_soon(self._wake, self, context=self._context)
+        self._loop.call_soon(self.wake, self, context=self._due[4])
         return True
 
     def result(self) -> None:
         if self._cancelled:
             raise asyncio.CancelledError
-
-    def wake_up(self) -> _Due:
-        """Return what is to be called now that its time has come."""
-        self._due.cancel()
-        return _Due((0.0, 0, self._wake, (self,), self._context))
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -256,8 +254,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                     process.parked.append(one)
                     continue
                 if callback.__class__ is _Sleep:
-                    due.append(callback.wake_up())
-                    continue
+                    callback.ended = True
+                    callback, args = callback.wake, (callback,)
+                    if due:  # others come first that were due at this moment
+                        due.append(_Due((0.0, 0, callback, args, context)))
+                        continue
                 try:
                     context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
@@ -293,7 +294,7 @@ def failures() -> list[BaseException]:
 
 
 def _loop() -> VirtualLoop:
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     assert isinstance(loop, VirtualLoop), "processes live in virtual time"
     return loop
 
@@ -307,7 +308,7 @@ class VirtualClock:
         self._now: Instant = timedelta()
 
     def now(self) -> Instant:
-        at = asyncio.get_running_loop().time()
+        at: float = get_running_loop()._now  # type: ignore[attr-defined]  # asked for all the time: no call for it
         if at != self._asked_at:
             self._asked_at, self._now = at, timedelta(seconds=at * self._rate)
         return self._now
