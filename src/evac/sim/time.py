@@ -176,7 +176,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self.frozen: dict[Process, None] = {}
         self.failures: list[BaseException] = []
-        """What processes died of that nobody killed."""
+        """What processes died of that nobody killed, and what callbacks raised."""
         self._due: deque[_Due] = deque()
         """What is called next, in this order."""
         self._timers: list[_Due] = []
@@ -264,6 +264,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
+                    self.failures.append(error)
                     what = {"message": f"{callback!r} failed", "exception": error}
                     self.call_exception_handler(what)
 
