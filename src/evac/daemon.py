@@ -230,10 +230,7 @@ async def running_agent(
 
     Raises `EstateError` when it has no store that all regions share.
     """
-    if loaded.store is None:
-        where = "name it in the estate (store: etcd://…, zookeeper://… or consul://…) or behind --store"
-        reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
-        raise EstateError((reason,))
+    _need_shared_store(loaded)
     async with _signing_world(loaded, state=state, only=region) as world:
         keepers = _keepers(world, region)
         controller = _controller(world, announce, name=name)
@@ -265,6 +262,13 @@ async def running_agent(
         ]
         async with _side_by_side(parts):
             yield
+
+
+def _need_shared_store(loaded: Loaded) -> None:
+    if loaded.store is None:
+        where = "name it in the estate (store: etcd://…, zookeeper://… or consul://…) or behind --store"
+        reason = f"agents need a store that all regions share: {where}; one process for all regions is evac serve"
+        raise EstateError((reason,))
 
 
 def _keepers(world: World, region: RegionId) -> Mapping[ComponentId, Keeper]:

@@ -153,7 +153,7 @@ class OpenEstate:
 
     async def what_ifs(self) -> tuple[Thought, ...]:
         """Return for each region what its loss would come to, as the controller thought it through last: twice a minute
-        while it leads. Nothing before its first time.
+        while it leads, more often after a change. Nothing before its first time.
         """
         return await read_thoughts(self._store)
 
@@ -255,9 +255,9 @@ class OpenEstate:
         """Ask the controller, and return the run it started, if any.
 
         `region` is the one to leave, to rebuild or to work on, `run` the stuck one to call resolved, `lasting` for how
-        long automation is to be off or work is expected; `told` is what was shown to
-        whoever accepts a loss, which is kept with that person's word (`risks` gives it). Raises `UnsafePlan` when the
-        controller refuses, `NotThere` for names that the estate does not have, `EvacError` when nobody answers.
+        long automation is to be off or work is expected; `told` is what was shown to whoever accepts a loss, which is
+        kept with that person's word (`risks` gives it). Raises `UnsafePlan` when the controller refuses, `NotThere` for
+        names that the estate does not have, `EvacError` when nobody answers.
         """
         known_names(self.loaded.estate, regions=(region, target), group=group)
         request = Request(
@@ -274,6 +274,13 @@ class OpenEstate:
             run=RunId(run) if run else None,
             lasting=lasting,
         )
+        reply = await self._answered(request)
+        if reply.refused:
+            raise UnsafePlan(reply.refused)
+        return reply.run
+
+    async def _answered(self, request: Request) -> Reply:
+        """Put a request where the controller finds it, and return its answer. Raises `EvacError` when none comes."""
         reply_key = f"replies/{request.id}"
         after = await self._store.revision()
         await self._store.commit(expect={}, put={f"requests/{request.id}": encode(request)})
@@ -290,9 +297,7 @@ class OpenEstate:
         assert change.record is not None, "the loop ends with a record"
         reply = decode(change.record.value, Reply)
         await self._store.commit(expect={}, put={}, delete=(reply_key,))
-        if reply.refused:
-            raise UnsafePlan(reply.refused)
-        return reply.run
+        return reply
 
     async def settled(self, run_id: RunId, announce: Announce = silent) -> Run:
         """Wait for a run's end, telling each entry of its journal as it comes, and return it."""

@@ -72,12 +72,14 @@ class Store(Protocol):
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         """Write and delete all or nothing, durably, if each key in `expect` has that version (0: does not exist).
 
         What is not `lasting` may be undone by a power cut of the store's machine, until a lasting commit follows: for
-        views and snapshots, which are written anew all the time. Returns the store's new revision. Raises `Conflict`
-        when an expectation fails: nothing was written.
+        views and snapshots, which are written anew all the time. With `life` only in the life of the store that has
+        this incarnation: what was read in another one counts for nothing in this. Returns the store's new revision.
+        Raises `Conflict` when an expectation fails: nothing was written.
         """
 
     def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:

@@ -5,8 +5,8 @@ wire that loses answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from evac.core.errors import StoreUnavailable
 from evac.ports import Change, Store
@@ -51,6 +51,35 @@ async def write(store: Store, number: int) -> int:
                 return await store.commit(expect={f"n/{number:03d}": 0}, put={f"n/{number:03d}": b"x"})
             except StoreUnavailable:
                 continue
+
+
+async def is_another_life(store: Store, beside: AbstractAsyncContextManager[Store], *, born: str, old: int) -> None:
+    """See that a store is another one than `born`, for others too, and goes on from what `a` was at version `old`."""
+    now = await store.incarnation()
+    assert now != born
+    async with beside as other:
+        assert await other.incarnation() == now
+    record = await store.get("a")
+    assert record is not None
+    assert record.version == old
+    await store.commit(expect={"a": old}, put={"a": b"2"})
+
+
+async def outlives(store: Store, restart: Callable[[], Awaitable[object]]) -> None:
+    """See that what was acknowledged, the store's life and a watch are there after a restart of all."""
+    born = await store.incarnation()
+    revision = await store.commit(expect={}, put={"a": b"1"})
+    watcher = Watcher(store, "", after=revision)
+    await store.commit(expect={}, put={"b": b""})
+    await watcher.until(1)
+    await restart()
+    assert await store.incarnation() == born
+    record = await store.get("a")
+    assert record is not None
+    assert record.version == revision
+    await store.commit(expect={"a": revision}, put={"a": b"2"})
+    await watcher.until(2)
+    await watcher.end()
 
 
 @asynccontextmanager

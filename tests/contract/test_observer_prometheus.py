@@ -48,7 +48,8 @@ class World:
 
     settings: Mapping[str, Any]
     sample: Callable[..., Awaitable[None]]
-    forget: Callable[[], Awaitable[None]]
+    forget: Callable[..., Awaitable[None]]
+    """Ends each series, or those of one instance."""
 
     async def watching(self, **more: Any) -> Watching:
         return await watching({**self.settings, **more})
@@ -63,8 +64,9 @@ async def _fake() -> AsyncIterator[World]:
                 labels = (("service", service), ("region", region), ("instance", instance))
                 fake.series[labels] = value, time.time() - (age_s or 0.0)
 
-        async def forget() -> None:
-            fake.series.clear()
+        async def forget(instance: str = "") -> None:
+            for labels in [each for each in fake.series if instance in ("", dict(each)["instance"])]:
+                fake.ended[labels] = fake.series.pop(labels)
 
         yield World(settings=plainly(fake.port), sample=sample, forget=forget)
 
@@ -86,8 +88,9 @@ def scraped_world(scraped: Exporter, settings: Mapping[str, Any]) -> World:
             scraped.lines[series] = f"{value}{at}"
         await again()
 
-    async def forget() -> None:
-        scraped.lines.clear()
+    async def forget(instance: str = "") -> None:
+        for series in [each for each in scraped.lines if f'instance="{instance}' in each]:
+            del scraped.lines[series]
         await again()
 
     return World(settings=settings, sample=sample, forget=forget)
@@ -168,6 +171,37 @@ async def some_series_that_is_stale_may_be_what_decides(world: World) -> None:
     await every.close()
 
 
+async def a_series_that_ended_may_be_the_one_that_was_well(world: World) -> None:
+    some, every = [await world.watching(instances=which) for which in ("any", "all")]
+    await world.sample({("shop", EAST, "a"): 1.0, ("shop", EAST, "b"): 0.0}, age_s=None)
+    assert (await soon(some), await soon(every)) == ({(SHOP, EAST): True}, {(SHOP, EAST): False})
+    await world.forget("a")
+    await world.sample({("shop", EAST, "b"): 0.0}, age_s=None)
+    assert list(await some.ask()) == [], "a may be well still"
+    assert await soon(every) == {(SHOP, EAST): False}, "whatever a is"
+    _, finding = await some.check()
+    assert (finding.ok, finding.warning) == (True, True)
+    assert "1 series of shop in us-east-1 ended" in finding.what
+    await world.sample({("shop", EAST, "b"): 1.0}, age_s=None)
+    assert await soon(some) == {(SHOP, EAST): True}
+    await world.sample({("shop", EAST, "b"): 0.0}, age_s=None)
+    assert await soon(some) == {(SHOP, EAST): False}, "it was well without a"
+    await some.close()
+    await every.close()
+
+
+async def of_series_that_all_failed_none_was_the_well_one(world: World) -> None:
+    one = await world.watching()
+    await world.sample({("shop", EAST, "a"): 1.0, ("shop", EAST, "b"): 1.0}, age_s=None)
+    assert await soon(one) == {(SHOP, EAST): True}
+    await world.sample({("shop", EAST, "a"): 0.0, ("shop", EAST, "b"): 0.0}, age_s=None)
+    assert await soon(one) == {(SHOP, EAST): False}
+    await world.forget("a")
+    await world.sample({("shop", EAST, "b"): 0.0}, age_s=None)
+    assert await soon(one) == {(SHOP, EAST): False}
+    await one.close()
+
+
 async def other_names_and_values(world: World) -> None:
     one = await world.watching(
         well_min=0.0,
@@ -186,6 +220,8 @@ CONTRACT = (
     what_is_no_longer_sampled_is_unknown,
     of_several_series_any_or_all_must_be_well,
     some_series_that_is_stale_may_be_what_decides,
+    a_series_that_ended_may_be_the_one_that_was_well,
+    of_series_that_all_failed_none_was_the_well_one,
     other_names_and_values,
 )
 
@@ -271,6 +307,42 @@ async def test_a_clock_that_is_set_back_does_not_silence_it_for_long() -> None:
         assert len(await one.ask()) == 1
         fake.raw = row(now - 3600, now - 3601)
         assert len(await one.ask()) == 1
+        await one.close()
+
+
+async def test_a_series_that_ended_is_waited_for_no_longer_than_a_while() -> None:
+    async with fake_prometheus() as fake:
+        one = await watching(plainly(fake.port))
+        start = time.time()
+
+        def rows(server: float, **instances: float) -> bytes:
+            labels = {"service": "shop", "region": EAST}
+            each = [{"metric": labels, "value": [server, str(sign * (server - 1))]} for sign in instances.values()]
+            return json.dumps({"status": "success", "data": {"resultType": "vector", "result": each}}).encode()
+
+        for after, instances, told in (
+            (0, {"a": 1, "b": -1}, [True]),
+            (10, {"b": -1}, []),
+            (299, {"b": -1}, []),
+            (301, {"b": -1}, [False]),
+            (302, {"a": 1, "b": -1}, [True]),
+            (-3600, {"b": -1}, [False]),
+        ):
+            fake.raw = rows(start + after, **instances)
+            sighted = await one.ask()
+            assert [s.ok for s in sighted if isinstance(s, Sighted)] == told, after
+        await one.close()
+
+
+async def test_what_cannot_be_asked_of_the_past_is_said_and_fails_no_check() -> None:
+    async with fake_prometheus() as fake:
+        one = await watching(plainly(fake.port), SHOP)
+        for region in (EAST, WEST):
+            fake.series[(("service", "shop"), ("region", region))] = 1.0, time.time()
+        fake.has_a_past = False
+        well, past = await one.check()
+        assert (well.ok, well.warning, past.ok, past.warning) == (True, False, True, True)
+        assert "which series have ended cannot be asked" in past.what
         await one.close()
 
 

@@ -15,7 +15,7 @@ import consul_emulator
 import pytest
 from consul_emulator import Running
 from consul_stores import QUICK, address, opened, store_at
-from store_trials import Watcher, write
+from store_trials import Watcher, is_another_life, write
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.engine.clock import BootClock
@@ -141,14 +141,7 @@ async def test_a_datacenter_restored_from_a_snapshot_is_another_one(
     with pytest.raises(StoreUnavailable, match="restored from a backup"):
         async with asyncio.timeout(20):
             await (watcher.task if looks_on else store.revision())
-    now = await store.incarnation()
-    assert now != born
-    async with opened(emulated, namespace=where.namespace) as other:
-        assert await other.incarnation() == now
-    record = await store.get("a")
-    assert record is not None
-    assert record.version == old
-    await store.commit(expect={"a": old}, put={"a": b"2"})
+    await is_another_life(store, opened(emulated, namespace=where.namespace), born=born, old=old)
     await store.close()
 
 

@@ -236,6 +236,17 @@ async def test_a_store_keeps_its_incarnation(store: Store) -> None:
     assert await store.incarnation() == await store.incarnation() != ""
 
 
+async def test_what_was_read_in_another_life_is_not_written_in_this_one(store: Store) -> None:
+    born = await store.incarnation()
+    revision = await store.commit(expect={}, put={"a": b"1"}, life=born)
+    with pytest.raises(Conflict, match="another life"):
+        await store.commit(expect={"a": revision}, put={"a": b"2"}, life=f"not {born}")
+    found = await store.get("a")
+    assert found is not None
+    assert found.value == b"1"
+    assert await store.commit(expect={"a": revision}, put={"a": b"3"}, life=born) > revision
+
+
 async def test_what_sqlite_was_given_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     first = await SqliteStore.open(tmp_path / "evac.db")
     revision = await first.commit(expect={}, put={"a": b"1", "b": b""})

@@ -13,15 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 from etcd_clusters import QUICK, Members, address, leader, needs_etcd, opened
-from store_trials import Watcher, losing_replies, write
+from store_trials import Watcher, is_another_life, losing_replies, outlives, write
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.engine.clock import BootClock
 from evac.lab.servers import etcd, process
 from evac.lab.servers.authority import Authority
 from evac.stores.etcd import EtcdAddress, EtcdStore, draw_leader, is_leader_near, upkeep
-from evac.stores.etcd.address import Tls
 from evac.stores.etcd.store import PAGE
+from evac.stores.urls import Tls
 
 pytestmark = needs_etcd
 
@@ -146,23 +146,15 @@ async def test_without_a_majority_it_is_unavailable_and_goes_on_when_there_is_on
 
 async def test_what_was_acknowledged_is_there_after_a_restart_of_all(tmp_path: Path) -> None:
     async with cluster(tmp_path) as members, opened(members) as store:
-        born = await store.incarnation()
-        revision = await store.commit(expect={}, put={"a": b"1"})
-        watcher = Watcher(store, "", after=revision)
-        await store.commit(expect={}, put={"b": b""})
-        await watcher.until(1)
-        for member in members.values():
-            await member.kill()
-        for member in members.values():
-            await member.start()
-        await leader(members)
-        assert await store.incarnation() == born
-        record = await store.get("a")
-        assert record is not None
-        assert record.version == revision
-        await store.commit(expect={"a": revision}, put={"a": b"2"})
-        await watcher.until(2)
-        await watcher.end()
+
+        async def restart() -> None:
+            for member in members.values():
+                await member.kill()
+            for member in members.values():
+                await member.start()
+            await leader(members)
+
+        await outlives(store, restart)
 
 
 async def test_a_commit_that_was_given_up_is_void_once_the_next_one_is_made(tmp_path: Path) -> None:
@@ -281,14 +273,8 @@ async def test_a_store_restored_from_a_backup_is_another_one(looks_on: bool, tmp
             async with asyncio.timeout(20):
                 await (watcher.task if looks_on else store.revision())
         now = await store.incarnation()
-        assert now != born
         assert now.split(".")[0] == born.split(".")[0]  # etcd's own identity says nothing
-        async with opened(members, namespace=where.namespace) as other:
-            assert await other.incarnation() == now
-        record = await store.get("a")
-        assert record is not None
-        assert record.version == old
-        await store.commit(expect={"a": old}, put={"a": b"2"})
+        await is_another_life(store, opened(members, namespace=where.namespace), born=born, old=old)
         await store.close()
 
 
@@ -408,6 +394,24 @@ async def test_tls_trusts_its_own_authority_only_and_shows_a_certificate(tmp_pat
         for tls, file in ((Tls(ca=tmp_path / "none"), "none"), (Tls(ca=client.key), "evac.key")):
             with pytest.raises(StoreUnavailable, match=f"{file}: .*look at ca, cert and key"):
                 EtcdStore(replace(plain, tls=tls))
+
+
+async def test_a_certificate_that_is_renewed_on_disk_is_shown_by_the_next_connection(tmp_path: Path) -> None:
+    authority = Authority.found(tmp_path / "ca")
+    shown, client = authority.sign("etcd", address="127.0.0.1"), authority.sign("evac", address="127.0.0.1")
+    expired = authority.sign("expired", address="127.0.0.1", valid=timedelta(minutes=-5))
+    for old, named in ((expired.file, "shown.pem"), (expired.key, "shown.key")):
+        shutil.copy(old, tmp_path / named)
+    members = etcd.laid_out(tmp_path, regions=["region-1"], certificate=shown)
+    async with etcd.running(members):
+        tls = Tls(ca=client.ca, certificate=tmp_path / "shown.pem", key=tmp_path / "shown.key")
+        store = EtcdStore(replace(address(members), tls=tls), patience=QUICK)
+        with pytest.raises(StoreUnavailable, match="refuses .*expired"):
+            await store.revision()
+        for new, named in ((client.file, "shown.pem"), (client.key, "shown.key")):
+            shutil.copy(new, tmp_path / named)
+        await store.commit(expect={}, put={"a": b"1"})
+        await store.close()
 
 
 async def test_what_is_too_large_is_refused_with_what_to_do_and_nothing_is_written(tmp_path: Path) -> None:

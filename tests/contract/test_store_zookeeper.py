@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import zookeeper_ensembles
-from store_trials import Watcher, losing_replies, write
+from store_trials import Watcher, is_another_life, losing_replies, outlives, write
 from zookeeper_ensembles import QUICK, Servers, address, laid_out, leader, mended, needs_zookeeper, opened, store_at
 
 from evac.core.errors import Conflict, StoreUnavailable
@@ -123,20 +123,12 @@ async def test_without_a_majority_it_is_unavailable_and_goes_on_when_there_is_on
 async def test_what_was_acknowledged_is_there_after_a_restart_of_all(shaken: Servers) -> None:
     await mended(shaken)
     async with opened(shaken) as store:
-        born = await store.incarnation()
-        revision = await store.commit(expect={}, put={"a": b"1"})
-        watcher = Watcher(store, "", after=revision)
-        await store.commit(expect={}, put={"b": b""})
-        await watcher.until(1)
-        await zookeeper_ensembles.kill(shaken)
-        await mended(shaken)
-        assert await store.incarnation() == born
-        record = await store.get("a")
-        assert record is not None
-        assert record.version == revision
-        await store.commit(expect={"a": revision}, put={"a": b"2"})
-        await watcher.until(2)
-        await watcher.end()
+
+        async def restart() -> None:
+            await zookeeper_ensembles.kill(shaken)
+            await mended(shaken)
+
+        await outlives(store, restart)
 
 
 async def test_a_commit_that_was_given_up_is_void_once_the_next_one_is_made(shaken: Servers) -> None:
@@ -251,14 +243,7 @@ async def test_a_store_restored_from_a_backup_is_another_one(looks_on: bool, tmp
         with pytest.raises(StoreUnavailable, match="restored from a backup"):
             async with asyncio.timeout(20):
                 await (watcher.task if looks_on else store.revision())
-        now = await store.incarnation()
-        assert now != born
-        async with opened(servers, namespace=where.namespace) as other:
-            assert await other.incarnation() == now
-        record = await store.get("a")
-        assert record is not None
-        assert record.version == old
-        await store.commit(expect={"a": old}, put={"a": b"2"})
+        await is_another_life(store, opened(servers, namespace=where.namespace), born=born, old=old)
         await store.close()
 
 

@@ -48,13 +48,14 @@ class Line:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         sent_at = CLOCK.now()
         await self._reach()
         if self.conflicts:
             self.conflicts -= 1
             raise Conflict("somebody was quicker")
-        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
+        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting, life=life)
         self.renewed_at = sent_at
         if self.replies_lost:
             self.replies_lost -= 1
@@ -77,6 +78,7 @@ class Line:
         return await self.store.revision()
 
     async def incarnation(self) -> str:
+        await self._reach()
         return await self.store.incarnation()
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
@@ -16,6 +16,7 @@ Labels = tuple[tuple[str, str], ...]
 _QUESTION = re.compile(
     r"timestamp\((\w+)\) \* \(2 \* \(\(\(\1 == \1\) >= bool (\S+)\)(?: \* \(\1 <= bool (\S+)\))?\) - 1\)"
 )
+_ENDED = re.compile(r"\(last_over_time\((\w+)\[1m\]\) or \1 offset 10m or \1 offset 1h\) unless \1")
 LOOKBACK_S = 300.0
 
 
@@ -25,6 +26,10 @@ class FakePrometheus:
 
     name: str = "well"
     series: dict[Labels, tuple[float, float]] = field(default_factory=dict)
+    ended: dict[Labels, tuple[float, float]] = field(default_factory=dict)
+    """What was among `series` within the last hour."""
+    has_a_past: bool = True
+    """Whether it answers what is asked of the past."""
     authorization: str = ""
     """What the header has to say; anything does when empty."""
     raw: bytes | None = None
@@ -38,18 +43,27 @@ class FakePrometheus:
             return 401, b"Unauthorized\n"
         if self.raw is not None:
             return 200, self.raw
-        found = _QUESTION.fullmatch(parse_qs(body)["query"][0])
+        query = parse_qs(body)["query"][0]
+        if self.has_a_past and (found := _ENDED.fullmatch(query)):
+            return 200, _vector(
+                {"metric": dict(labels), "value": [round(time.time(), 3), str(value)]}
+                for labels, (value, _) in self.ended.items()
+                if found[1] == self.name and labels not in self.series
+            )
+        found = _QUESTION.fullmatch(query)
         if found is None:
             return 400, json.dumps({"status": "error", "errorType": "bad_data", "error": "parse error"}).encode()
         name, least, most = found[1], float(found[2]), float(found[3] or "inf")
         now = time.time()
-        rows = [
+        return 200, _vector(
             {"metric": dict(labels), "value": [round(now, 3), f"{'' if least <= value <= most else '-'}{at:.3f}"]}
             for labels, (value, at) in self.series.items()
             if name == self.name and now - at <= LOOKBACK_S and value == value
-        ]
-        data = {"resultType": "vector", "result": rows}
-        return 200, json.dumps({"status": "success", "data": data}).encode()
+        )
+
+
+def _vector(rows: Iterable[object]) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": [*rows]}}).encode()
 
 
 @asynccontextmanager

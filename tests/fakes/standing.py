@@ -127,6 +127,7 @@ class NotingStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         if self.down:
             raise StoreUnavailable("the store is down")

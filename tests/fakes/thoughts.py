@@ -12,7 +12,7 @@ from evac.core.estate import Estate, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement
 from evac.core.what_if import Planner, WhatIf, what_if
-from evac.engine.controller import plan_of
+from evac.engine.planner import plan_of
 from evac.sim.estates import EAST, GROUP, placed, shop
 from fakes.estates import members, seconds, watched
 

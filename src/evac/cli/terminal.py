@@ -30,8 +30,9 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="EVAC_STORE",
-        help="The store as etcd://host:port,host:port, zookeeper://… or consul://… Default: the estate's, else a"
-        " file in the state folder.",
+        help="The store as etcd://host:port,host:port, zookeeper://… or consul://… Paths in it, as in ca=keys/ca.pem,"
+        " start at the current folder (in an estate: at the estate file's). Default: the estate's, else a file in the"
+        " state folder.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

@@ -139,7 +139,7 @@ def build(file: EstateFile, members: Members) -> Estate:
         detection=detection(file),
         guard=_guard(file),
         round_trips=_round_trips(file),
-        maintenance=tuple(_maintenance(section) for section in file.maintenance),
+        maintenance=tuple(maintenance(section) for section in file.maintenance),
         rejoin_automatic=file.rejoin == "automatic",
     )
 
@@ -155,7 +155,8 @@ def _guard(file: EstateFile) -> Guard:
     return replace(guard, standby_leaves_after=max(guard.standby_leaves_after, least))
 
 
-def _maintenance(said: MaintenanceSection) -> Recurring:
+def maintenance(said: MaintenanceSection) -> Recurring:
+    """Return the maintenance that a section declares."""
     return Recurring(
         reason=said.reason,
         days=frozenset(DAYS.index(day) for day in said.days),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from evac.config.build import detection, objectives, replication
+from evac.config.build import detection, maintenance, objectives, replication
 from evac.config.scene import Found, Rule, Scene
 from evac.core.estate import Automation, ReplicationMode, WhenAlone
 from evac.core.objectives import detection_bound
+from evac.core.quiet import never_closes
 from evac.drivers.settings import format_duration
 
 LOST_PACKET = timedelta(seconds=1)
@@ -136,6 +137,18 @@ def going_on_alone_is_for_who_waits(scene: Scene) -> Iterator[Found]:
             yield Found(path=(*path, "replication", "when_alone"), reason=reason)
 
 
+def maintenance_ends(scene: Scene) -> Iterator[Found]:
+    """A window closes before it opens again: else it turns automation off for good, by another name."""
+    for position, section in enumerate(scene.file.maintenance):
+        if never_closes(maintenance(section)):
+            lasts = format_duration(section.lasts)
+            reason = (
+                f"{lasts} is no shorter than the time until it begins again, so it never ends; shorten it, or say"
+                " `automation: manual` where evac must not act by itself"
+            )
+            yield Found(path=("maintenance", position, "lasts"), reason=reason)
+
+
 PROMISES: tuple[Rule, ...] = (
     tiers_have_targets,
     outages_end_before_they_kill,
@@ -146,4 +159,5 @@ PROMISES: tuple[Rule, ...] = (
     suppression_can_end,
     standbys_are_judged_slower_than_regions,
     going_on_alone_is_for_who_waits,
+    maintenance_ends,
 )

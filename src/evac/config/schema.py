@@ -335,8 +335,8 @@ class EstateFile(Settings):
     """What the estate is called."""
     store: str | None = None
     """Where evac remembers, as `etcd://user@host:port,host:port?password-file=PATH`, or `etcds://` for TLS with `ca`,
-    `cert` and `key`; likewise `zookeeper://`, and `consul://` with `token-file` or `token-env`. Default: a file in the
-    state folder."""
+    `cert` and `key`; likewise `zookeeper://`, and `consul://` with `token-file` or `token-env`. Paths start at this
+    file's folder (behind `--store` at the folder a command is typed in). Default: a file in the state folder."""
     signing_key: EstatePath | None = None
     """File with the private key that receipts are signed with (ed25519, PEM), on the host where evac runs, readable by
     evac only; made when it is not there. Default: `signing.key` in the state folder, of an agent

@@ -48,9 +48,9 @@ ELSE_FAILING_MAX = 0.05
 
 
 def quorum(estate: Estate, region: RegionId) -> int:
-    """Return how many outside vantage points must agree on a region: a majority, and two where two exist."""
+    """Return how many outside vantage points must agree on a region: a majority, which of two is both."""
     outside = len(estate.regions) - 1
-    return estate.detection.quorum or max(outside // 2 + 1, min(2, outside))
+    return estate.detection.quorum or outside // 2 + 1
 
 
 def assess(detector: Detector, *, now: Instant, estate: Estate) -> Assessment:

@@ -13,7 +13,7 @@ What this is not: the times and what they must satisfy (`core.timing`), or readi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evac.core.estate import RegionId
 from evac.core.observation import Instant
@@ -48,9 +48,13 @@ class Awaited:
         """Return what is known where, by its holder's clock, the version was sent at `at` at the latest."""
         return replace(self, read_at=min(self.read_at, at))
 
+    def left(self, now: Instant, timing: LeaseTiming) -> timedelta:
+        """Return how long it is until its holder has certainly laid it down; not above zero where it has."""
+        return self.read_at + timing.wait - now
+
     def over(self, now: Instant, timing: LeaseTiming) -> bool:
         """Return whether its holder has certainly laid it down."""
-        return now - self.read_at >= timing.wait
+        return self.left(now, timing) <= timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +73,11 @@ class Tenure:
     brought it there. While a record names a region, a watchdog is armed there.
 
     `waited` says that it was taken when the holder before had certainly run out; otherwise it was given, or taken by
-    other proof.
+    other proof. `life` is the store's incarnation in which it was written: in another one, which a backup began, it
+    names nobody, and only says that somebody may hold on to what came after it.
     """
 
     region: RegionId
     term: Term
     waited: bool = False
+    life: str = ""

@@ -22,6 +22,7 @@ from evac.core.estate import GroupId, Recurring, RegionId
 
 LASTS_MAX = timedelta(days=7)
 """The longest window: what lasts longer is no maintenance."""
+DAYS_A_WEEK = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,15 @@ def open_window(recurring: Recurring, wall: datetime) -> Window | None:
                 regions=recurring.regions,
             )
     return None
+
+
+def never_closes(recurring: Recurring) -> bool:
+    """Return whether a window opens again before it has ended, each time: then it is no maintenance."""
+    days = sorted(recurring.days)
+    until_next = [
+        (later - day) % DAYS_A_WEEK or DAYS_A_WEEK for day, later in zip(days, days[1:] + days[:1], strict=True)
+    ]
+    return recurring.lasts >= timedelta(days=max(until_next))
 
 
 def open_windows(declared: Iterable[Recurring], called: Iterable[Window], *, wall: datetime) -> tuple[Window, ...]:

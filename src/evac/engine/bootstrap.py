@@ -9,6 +9,8 @@ the record was written. Then the store is a backup's, and the record of a time t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evac.core.estate import Component, ComponentId, Estate, GroupId, Purpose, RegionId, ReplicationMode
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement, SyncSet, Term
@@ -43,22 +45,37 @@ def first_placement(estate: Estate, group: GroupId, members: Members) -> Placeme
 
 def highest_term(estate: Estate, group: GroupId, members: Members) -> Term:
     """Return the highest term that any member of a group has been told, as far as it is known; 1 where none is."""
-    mine = {c.id for c in estate.group_components(group, Purpose.STATE)}
-    terms = (seen.state.term for (c, _), seen in members.items() if c in mine and seen.state)
+    mine = (members.get((c.id, r)) for c in estate.group_components(group, Purpose.STATE) for r in c.members)
+    terms = (seen.state.term for seen in mine if seen is not None and seen.state)
     return Term(max((term for term in terms if term), default=1))
 
 
 def overtaken(placement: Placement, estate: Estate, members: Members) -> Placement | None:
     """Return where a group is by its members, if its record is of a time before it was moved there; None if it is not.
 
-    What is seen late proves nothing against a record: a promotion that the record knows of is of no higher term.
+    What is seen late proves nothing against a record: a promotion that the record knows of is of no higher term. Who
+    led by the record, or was to be rebuilt by it, is rebuilt, unless all its members stand by for somebody.
     """
+    components = estate.group_components(placement.group, Purpose.STATE)
+    if any(placement.primary in _primaries(c, members) for c in components):
+        return None  # asked at every evaluation, of every group: mostly one look tells
     found = first_placement(estate, placement.group, members)
     if not isinstance(found, Placement) or found.primary == placement.primary:
         return None
-    states = [members[c.id, found.primary].state for c in estate.group_components(placement.group, Purpose.STATE)]
+    states = [members[c.id, found.primary].state for c in components]
     terms = [state.term or 0 for state in states if state is not None]
-    return found if min(terms, default=0) > placement.term else None
+    if min(terms, default=0) <= placement.term:
+        return None
+    left = [r for r in (placement.primary, *placement.awaiting_rejoin) if r != found.primary]
+    return replace(found, awaiting_rejoin=tuple(r for r in left if not _stands_by(r, estate, placement.group, members)))
+
+
+def _stands_by(region: RegionId, estate: Estate, group: GroupId, members: Members) -> bool:
+    seen = (members.get((c.id, region)) for c in estate.group_components(group, Purpose.STATE) if region in c.members)
+    return all(
+        s is not None and s.state is not None and s.state.role is MemberRole.STANDBY and not s.state.refuses
+        for s in seen
+    )
 
 
 def _primaries(component: Component, members: Members) -> list[RegionId]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -27,25 +27,23 @@ from evac.core.lease import Leader
 from evac.core.making import maker
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.observation import Instant
-from evac.core.plan import Placement, Plan, Term
-from evac.core.planning import plan_move
-from evac.core.protection import Protect, plan_protect
-from evac.core.quiet import Window, open_windows
-from evac.core.rejoining import plan_rejoin
+from evac.core.plan import Placement, Plan
+from evac.core.protection import Protect
+from evac.core.quiet import Pause, Window, open_windows
 from evac.core.run import Run, RunId
-from evac.core.shifting import plan_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.verdict import Assessment, Diagnosis
-from evac.engine.bootstrap import first_placement, highest_term, overtaken
 from evac.engine.clock_filter import ClockFilter
-from evac.engine.codec import decode, encode, to_plain, warm
+from evac.engine.codec import decode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
 from evac.engine.forcing import take_word
 from evac.engine.journal import read_journal, read_run
 from evac.engine.knowledge import Knowledge
 from evac.engine.opening import prepare_run
 from evac.engine.orders import Answer, Order
+from evac.engine.placing import place
+from evac.engine.planner import Act, plan_of
 from evac.engine.signing import Signer
 from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
@@ -59,31 +57,10 @@ STORE_AGAIN = timedelta(seconds=1)
 LASTING = timedelta(seconds=1)
 """How long such a verdict stands before it is told."""
 
-Act: TypeAlias = Move | Shift | Rejoin | Protect
-"""The decisions that become runs."""
-
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _make_view = maker(View)
-
-
-def plan_of(decision: Act, situation: Situation) -> Plan:
-    """Return the plan a decision leads to in a situation. Raises `UnsafePlan`.
-
-    A restored store may have forgotten terms that members obey: none is used twice.
-    """
-    obeyed = highest_term(situation.estate, decision.group, situation.members)
-    term = Term(max(situation.placement.term, obeyed) + 1)
-    match decision:
-        case Rejoin():
-            return plan_rejoin(decision, situation, term=term)
-        case Shift():
-            return plan_shift(decision, situation, term=term)
-        case Move():
-            return plan_move(decision, situation, term=term)
-        case Protect():  # pragma: no branch (the union is closed)
-            return plan_protect(decision, situation.placement, term=term)
 
 
 class Controller:
@@ -203,9 +180,17 @@ class Controller:
         await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
-        await self._place()
+        await place(self.known, self.estate, self._store)
+        said = self._said()
         for decision in decide(self.view(assessment), now=assessment.at):
+            if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
+                self._changed.set()
+                break
             await self._act(decision, assessment)
+
+    def _said(self) -> tuple[Pause | None, frozenset[str]]:
+        """What people have said of automation: it holds for whatever has not begun yet."""
+        return self.known.pause, frozenset(self.known.windows)
 
     def assess(self) -> Assessment:
         """Return what the views mean now."""
@@ -279,40 +264,6 @@ class Controller:
             del self.known.unsettled[region]
             self._announce(VerdictNews(at=assessment.at, verdict=verdict, before=told))
             self.known.verdicts[region] = verdict
-
-    async def _place(self) -> None:
-        """Record where a group is, once its members agree; anew where the record is a restored backup's."""
-        for group in self.estate.home:
-            if (placement := self.known.placements.get(group)) is not None:
-                await self._place_anew(placement)
-                continue
-            found = first_placement(self.estate, group, self.known.detector.members)
-            if isinstance(found, Placement):
-                await self._store.commit(expect={f"placement/{group}": 0}, put={f"placement/{group}": encode(found)})
-                self.known.placements[group] = found
-                self.known.unplaced.pop(group, None)
-            else:
-                self.known.unplaced[group] = found
-
-    async def _place_anew(self, placement: Placement) -> None:
-        """Record where a group is that was moved after its record was written. Never while a run is not settled."""
-        group = placement.group
-        if group in self.known.active or group in self.known.stuck:
-            return
-        found = overtaken(placement, self.estate, self.known.detector.members)
-        key = f"placement/{group}"
-        record = await self._store.get(key) if found is not None else None
-        if found is None or record is None or decode(record.value, Placement) != placement:
-            return
-        await self._store.commit(expect={key: record.version, f"active/{group}": 0}, put={key: encode(found)})
-        self.known.placements[group] = found
-        _log.warning(
-            "the record was older than its members: taken from them",
-            group=group,
-            primary=found.primary,
-            term=found.term,
-            recorded=placement.primary,
-        )
 
     async def _act(self, decision: Decision, assessment: Assessment) -> None:
         """Tell a decision when it is new, and carry it out when it asks for more than telling."""

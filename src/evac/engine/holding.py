@@ -10,9 +10,13 @@ The rules that make it safe:
 - a renewal is written only while the watchdog has answered the one before; where none can be had, the agent kills its
   primary itself, at the age at which the watchdog would have;
 - what was killed, or died with its machine, is started again only under a renewal made since, and only if nothing of a
-  higher term stopped it.
+  higher term stopped it;
+- a record of another life of the store (it was restored) names nobody: it may be older than a move. Who holds the lease
+  by its own count, of whom there is never more than one, writes it anew while that count lasts; whoever wants to take
+  it waits in full, in this life, whatever the receipts say.
 
-What this is not: the order of fence and promotion (`core.planning`), or the kill (`evac.watchdog`).
+What this is not: reading and writing the record (`engine.lease_record`), the order of fence and promotion
+(`core.planning`), or the kill (`evac.watchdog`).
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -32,8 +37,9 @@ from evac.core.observation import Instant, Json, MemberRole, MemberState
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
 from evac.core.watchdog import Stance
-from evac.engine.codec import decode, encode
+from evac.engine.codec import decode
 from evac.engine.last_known import Guarded
+from evac.engine.lease_record import LeaseRecord, Look
 from evac.engine.watchdog import Armed, Leash
 from evac.ports import Clock, Driver, Record, Store
 
@@ -45,10 +51,6 @@ LOOKS = 4
 """How often in a renewal's time one who waits reads the record."""
 
 _log = structlog.get_logger(__name__)
-
-
-def lease_key(component: ComponentId) -> str:
-    return f"leases/{component}"
 
 
 class Keeper:
@@ -72,7 +74,7 @@ class Keeper:
         self.region = region
         self.timing = timing
         self._component = component
-        self._key = lease_key(component)
+        self._record = LeaseRecord(component, store=store, clock=clock)
         self._group = group
         self._member = member
         self._leash = leash
@@ -83,7 +85,6 @@ class Keeper:
         """Held by whoever may change what is held."""
         self._leashing = asyncio.Lock()
         """Held by whoever speaks to the watchdog: one order after the other, and none for what is no longer held."""
-        self._awaited: Awaited | None = None
         self._held: Held | None = None
         self._tenure: Tenure | None = None
         """What was last read or written."""
@@ -103,6 +104,8 @@ class Keeper:
             pause = self.timing.renew
             try:
                 async with self._turn:
+                    if not self._record.life:
+                        await self._record.look()  # the count of what is another's begins in a life that is known
                     if await self._go_round():
                         pause /= LOOKS
             except (Conflict, StoreUnavailable) as trouble:
@@ -116,37 +119,40 @@ class Keeper:
         """
         versions: set[int] = set()
         ours_since: Instant | None = None
-        record, awaited = await self._read()
+        look = await self._record.look()
         await self._leash.ready()
         while True:
-            now = self._clock.now()
-            tenure = decode(record.value, Tenure) if record else None
-            if record is None or tenure is None:
+            now, record, tenure = self._clock.now(), look.record, look.tenure
+            if record is None:
                 raise Rejected(f"nobody holds a lease of {self._component}: nothing proves that {old} has stopped")
-            if tenure.term > term or tenure.region not in (old, self.region):
+            if tenure is not None and (tenure.term > term or tenure.region not in (old, self.region)):
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of term {tenure.term}")
-            if tenure.region == self.region:
+            if tenure is not None and tenure.region == self.region:
                 # Ours by an earlier order. If that did not wait, the old holder's last renewal lies before this read.
                 since = ours_since = ours_since or now
                 over = tenure.waited or now - since >= self.timing.wait
             else:
-                since, over = awaited.read_at, awaited.over(now, self.timing)
+                since, over = look.awaited.read_at, look.awaited.over(now, self.timing)
                 versions.add(record.version)
             if len(versions) > 1 + RENEWALS_MAX:
                 raise Rejected(f"{old} renews its lease of {self._component}: its agent is alive, and can stop it")
             if over:
-                with suppress(Conflict):  # renewed in the last moment: it is read again
-                    await self._claim(record, term, waited=True)
-                    return now - since
+                try:
+                    await self._claim(look, term, waited=True)
+                except Conflict:  # renewed in the last moment, or the store was restored
+                    look = await self._record.look()
+                    continue
+                return now - since
             pause, left = self.timing.renew / LOOKS, since + self.timing.wait - self._clock.now()
             await self._clock.sleep(min(pause, left) if left > timedelta() else pause)
-            record, awaited = await self._read(near=True)
+            record, awaited = await self._record.read(near=True)
+            look = replace(look, record=record, awaited=awaited)
 
     async def claim(self, *, term: Term) -> None:
         """Have the lease by order of a run whose receipts prove that nobody else can write: no wait is needed.
 
         One that was taken at this term just now, by `expire`, and is held, is not taken again: three ways to the store
-        and back, while nobody can write.
+        and back, while nobody can write. One of another life of the store is waited for all the same.
 
         Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
         `StoreUnavailable`.
@@ -154,13 +160,18 @@ class Keeper:
         if self._holds_at(term):
             return None
         for _ in range(CLAIMS_MAX):
-            record, _ = await self._read()
-            tenure = decode(record.value, Tenure) if record else None
+            look = await self._record.look()
+            tenure = look.tenure
             if tenure is not None and tenure.term > term:
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of the higher term {tenure.term}")
             waited = tenure is not None and tenure.region == self.region and tenure.waited
+            if look.of_another_life:
+                if (left := look.awaited.left(self._clock.now(), self.timing)) > timedelta():
+                    await self._clock.sleep(left)
+                    continue
+                waited = True
             with suppress(Conflict):  # its old holder renewed it meanwhile
-                return await self._claim(record, term, waited=waited)
+                return await self._claim(look, term, waited=waited)
         raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
 
     def _holds_at(self, term: Term) -> bool:
@@ -175,7 +186,7 @@ class Keeper:
 
         Raises `Rejected` when the lease went to another region meanwhile, and as `claim`.
         """
-        record, _ = await self._read()
+        record, _ = await self._record.read()
         tenure = decode(record.value, Tenure) if record else None
         if tenure is not None and tenure.region != self.region:
             raise Rejected(f"the lease of {self._component} is {tenure.region}'s: it may not run as a primary")
@@ -208,21 +219,20 @@ class Keeper:
         """Renew what is ours, or look at what is another's; return whether that is all there is to do."""
         if self._held is not None:
             return await self._renew(self._held)
-        record, awaited = await self._read(near=True)
+        record, awaited = await self._record.read(near=True)
         if self._resting or not self._concerns(record, awaited):
             return True
-        record, awaited = await self._read()
-        if not self._concerns(record, awaited):
-            return True  # the near copy was behind
-        tenure = decode(record.value, Tenure) if record else None
-        if record is not None and tenure is not None and tenure.region == self.region:
-            await self._come_back(record, tenure)
+        look = await self._record.look()
+        if look.tenure is not None and look.tenure.region == self.region:
+            await self._come_back(look.version, look.tenure)
+        elif look.record is None or look.awaited.over(self._clock.now(), self.timing):
+            await self._begin(look)
         else:
-            await self._begin(record)
+            return True  # the near copy was behind, or it is of another life
         return False
 
     def _concerns(self, record: Record | None, awaited: Awaited) -> bool:
-        """Whether a lease is ours by its record, or nobody's."""
+        """Whether a lease may be ours by its record, or nobody's."""
         if record is None or awaited.over(self._clock.now(), self.timing):
             return True
         return decode(record.value, Tenure).region == self.region
@@ -241,30 +251,39 @@ class Keeper:
         return False
 
     async def _find_out(self, held: Held) -> bool:
-        """The record was written since: by us, and the reply was lost, or by another, and the right is laid down."""
-        record, _ = await self._read()
-        tenure = decode(record.value, Tenure) if record else None
-        if record is not None and tenure is not None and tenure.region == self.region:
-            # When that one was sent is not known any more: its age goes on from before.
-            self._tenure, self._held = tenure, Held(version=record.version, sent_at=held.sent_at)
-            return True
-        _log.warning("the lease is another's: stopped", component=self._component, region=self.region)
+        """The record was written since: by us, and the reply was lost; by another, and the right is laid down; or the
+        store was restored, and it is not ours in this life yet, but nobody else's can have begun while our count lasts.
+        """
         assert self._tenure is not None, "what was held had a tenure"
+        look = await self._record.look()
+        tenure = look.tenure
+        if tenure is not None and tenure.region == self.region:
+            # When that one was sent is not known any more: its age goes on from before.
+            self._tenure, self._held = tenure, Held(version=look.version, sent_at=held.sent_at)
+            return True
+        if tenure is None and self._tenure.life != look.life and held.lasts(self._clock.now(), self.timing):
+            anew = replace(self._tenure, life=look.life)
+            self._held = await self._write(anew, look.version)
+            self._tenure = anew
+            _log.warning("the store was restored: held anew", component=self._component, region=self.region)
+            return False
+        holder = "another's" if tenure is not None else "nobody's"
+        _log.warning(f"the lease is {holder}: stopped", component=self._component, region=self.region)
         await self._lay_down(self._tenure.term)
         return False
 
-    async def _come_back(self, record: Record, tenure: Tenure) -> None:
+    async def _come_back(self, version: int, tenure: Tenure) -> None:
         """The record is ours and we do not know of it: this agent is new, or a reply was lost."""
         self._tenure = tenure
         armed = await self._arm(self._clock.now())
         if armed is None:
             return
-        self._held = await self._write(tenure, record.version)
+        self._held = await self._write(tenure, version)
         stance = await self._feed(self._held)
-        if stance is Stance.DOWN or armed == Armed(seen=0, anew=True):
+        if stance is Stance.DOWN or (isinstance(armed, Armed) and not armed.seen):
             await self._start_again(self._held)
 
-    async def _begin(self, record: Record | None) -> None:
+    async def _begin(self, look: Look) -> None:
         """Nobody holds a primary that the placement says is here: it is held from now on."""
         placed = await self._store.get(f"placement/{self._group}")
         placement = decode(placed.value, Placement) if placed else None
@@ -273,13 +292,13 @@ class Keeper:
         state = await self._state()
         if state is None or state.role is not MemberRole.PRIMARY:
             return
-        self._tenure = Tenure(region=self.region, term=placement.term, waited=record is not None)
+        self._tenure = Tenure(region=self.region, term=placement.term, waited=look.record is not None, life=look.life)
         armed = await self._arm(self._clock.now())
         if not isinstance(armed, Armed) or not armed.seen:
             why = "its watchdog sees no process of it" if isinstance(armed, Armed) else "no watchdog can be had"
             _log.error("not held under a lease", component=self._component, why=why)
             return
-        self._held = await self._write(self._tenure, record.version if record else 0, {placed.key: placed.version})
+        self._held = await self._write(self._tenure, look.version, also={placed.key: placed.version})
         _log.info("held under a lease", component=self._component, region=self.region)
         await self._feed(self._held)
 
@@ -323,37 +342,29 @@ class Keeper:
             left = self._held.sent_at + self.timing.hold - self._clock.now()
             _log.warning("not renewed", component=self._component, left_s=left.total_seconds(), why=str(trouble))
 
-    async def _read(self, *, near: bool = False) -> tuple[Record | None, Awaited]:
-        """Read the record; its age counts from the return of the first read that gave this version.
+    async def _claim(self, look: Look, term: Term, *, waited: bool) -> None:
+        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`.
 
-        A `near` read will do for that: it may be behind, and then the count begins later, or the taking fails.
+        A watchdog that was begun for it in vain lets go: nobody would feed it. Not where it is unknown what became of
+        the write; should such a watchdog have killed by the time of the next try, its server is started again.
         """
-        record = await self._store.get(self._key, near=near)
-        now = self._clock.now()
-        version = record.version if record else 0
-        self._awaited = self._awaited.seen(version, now) if self._awaited else Awaited(version=version, read_at=now)
-        return record, self._awaited
-
-    async def _claim(self, record: Record | None, term: Term, *, waited: bool) -> None:
-        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`."""
         async with self._turn:
-            self._tenure = Tenure(region=self.region, term=term, waited=waited)
-            if not isinstance(await self._arm(self._clock.now()), Armed):
+            self._tenure = Tenure(region=self.region, term=term, waited=waited, life=look.life)
+            armed = await self._arm(self._clock.now())
+            if armed is None:
                 raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")
-            self._held = await self._write(self._tenure, record.version if record else 0)
+            try:
+                self._held = await self._write(self._tenure, look.version)
+            except Conflict:
+                if isinstance(armed, Armed) and armed.anew:
+                    await self._release()
+                raise
             self._resting = False
-            await self._feed(self._held)
+            if await self._feed(self._held) is Stance.DOWN:
+                await self._start_again(self._held)
 
-    async def _write(self, tenure: Tenure, version: int, also: Mapping[str, int] | None = None) -> Held:
-        sent_at = self._clock.now()
-        hold = self.timing.hold.total_seconds()
-        try:
-            async with asyncio.timeout(hold):
-                expect = {self._key: version, **(also or {})}
-                written = await self._store.commit(expect=expect, put={self._key: encode(tenure)})
-        except TimeoutError:
-            raise StoreUnavailable(f"no answer in {hold:g} s") from None
-        return Held(version=written, sent_at=sent_at)
+    async def _write(self, tenure: Tenure, version: int, *, also: Mapping[str, int] | None = None) -> Held:
+        return await self._record.write(tenure, version, within=self.timing.hold, also=also)
 
     async def _arm(self, sent_at: Instant) -> Armed | Stance | None:
         async with self._leashing:

@@ -57,7 +57,7 @@ class Knowledge:
     decisions: dict[GroupId, Decision] = field(default_factory=dict)
     pause: Pause | None = None
     windows: dict[str, Window] = field(default_factory=dict)
-    """The maintenance that people have called, by its id; also what is over."""
+    """The maintenance that people have called, by its id; what is over is forgotten when more is called."""
 
     async def recall(self, store: Store, clock: Clock, *, guard: Guard) -> None:
         """Take up what the store remembers. Earlier runs are folded in their order, by their age on the wall clock.
@@ -75,6 +75,12 @@ class Knowledge:
                 self.settled(run.plan.group, run, now=_ago(run.settled, clock), guard=guard)
         resolved = {record.key.removeprefix("resolved/") for record in await store.list("resolved/", near=True)}
         self.stuck = {group: run_id for group, run_id in self.stuck.items() if run_id not in resolved}
+
+    def resumed(self) -> None:
+        """Note that a person has turned automation on: what failed before is tried again at once."""
+        self.pause = None
+        for tries in (self.tries, self.rejoin_tries, self.shift_tries, self.return_tries, self.protect_tries):
+            tries.clear()
 
     def began(self, plan: Plan, run: RunId) -> None:
         """Note a run under way."""

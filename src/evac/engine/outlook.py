@@ -20,9 +20,10 @@ from evac.core.objectives import Durations
 from evac.core.outlook import Point, remember
 from evac.core.what_if import WhatIf, what_if
 from evac.engine.codec import decode, encode
-from evac.engine.controller import Controller, plan_of
+from evac.engine.controller import Controller
 from evac.engine.durations import durations_of
 from evac.engine.journal import read_runs
+from evac.engine.planner import plan_of
 from evac.ports import Clock, Store
 
 KEY = "outlook"
@@ -30,6 +31,10 @@ WHAT_IF = "what-if/"
 LOOK_EVERY = timedelta(seconds=30)
 CHECK_EVERY = timedelta(seconds=1)
 """How soon it is thought through anew where a group was placed or moved, a run began or ended, or evac was paused."""
+SETTLES_AFTER = timedelta(seconds=2)
+"""Right after a change what is seen has not settled, and what is thought then may be that nothing can be done. It is
+thought again after so long, then twice as long, and so on up to `LOOK_EVERY`.
+"""
 POINT_EVERY = timedelta(minutes=1)
 RECORD_MAX = 256 * 1024
 """A record with plans that are larger than so many bytes is kept without the plans."""
@@ -66,14 +71,18 @@ async def read_thoughts(store: Store) -> tuple[Thought, ...]:
 
 
 async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) -> None:
-    """Think each region's loss through each `LOOK_EVERY`, and soon after what decides it has changed; without end."""
+    """Think each region's loss through each `LOOK_EVERY`, and soon and more often after what decides it has changed;
+    without end.
+    """
     await controller.recalled.wait()
     looked_at = point_at = clock.now()
     known: object = None
+    pause = SETTLES_AFTER
     while True:
         now, state = clock.now(), _state(controller, wall=clock.wall())
         due = now - point_at >= POINT_EVERY
-        if due or state != known or now - looked_at >= LOOK_EVERY:
+        if due or state != known or now - looked_at >= pause:
+            pause = SETTLES_AFTER if state != known else min(2 * pause, LOOK_EVERY)
             looked_at, known = now, state
             point_at += POINT_EVERY if due else timedelta()
             with suppress(StoreError):

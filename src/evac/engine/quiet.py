@@ -5,12 +5,15 @@
 
 Both begin with the same word, so that a leader that has just been elected learns of them by one read.
 
+Each begins when the leader takes it, by the leader's clock: whoever asks may have one that is wrong, and what was
+confirmed holds from then on.
+
 What this is not: when they hold (`core.quiet`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from evac.core.errors import UnsafePlan
@@ -42,50 +45,57 @@ def _pause(written: bytes) -> Pause:
         return Pause(reason=written.decode(errors="replace"), by="", since=LONG_AGO)
 
 
-async def pause(store: Store, request: Request) -> Pause:
+async def pause(store: Store, request: Request, *, wall: datetime) -> Pause:
     """Write down that automation is off, and return that. Raises `StoreUnavailable`."""
-    until = request.wall + request.lasting if request.lasting else None
+    until = wall + request.lasting if request.lasting else None
     reason = request.reason or "no reason was given"
-    called = Pause(reason=reason, by=request.by, since=request.wall, until=until)
+    called = Pause(reason=reason, by=request.by, since=wall, until=until)
     await store.commit(expect={}, put={PAUSE: encode(called)})
     return called
 
 
-async def begin_maintenance(store: Store, known: Iterable[Window], request: Request) -> Window:
-    """Announce maintenance, and forget what is over. Raises `UnsafePlan` and `StoreUnavailable`."""
-    known = tuple(known)
+async def begin_maintenance(
+    store: Store, known: Mapping[str, Window], request: Request, *, wall: datetime
+) -> dict[str, Window]:
+    """Announce maintenance, forget what is over, and return all that is announced then, by its id.
+
+    Raises `UnsafePlan` and `StoreUnavailable`.
+    """
     if request.lasting is None or not request.lasting <= LASTS_MAX:
         raise UnsafePlan((f"say for how long, at most {LASTS_MAX.days} days: evac maintenance --for 2h",))
-    over = [w.id for w in known if w.until <= request.wall]
-    if len(known) - len(over) >= WINDOWS_MAX:
+    going_on = {i: w for i, w in known.items() if w.until > wall}
+    if len(going_on) >= WINDOWS_MAX:
         raise UnsafePlan((f"{WINDOWS_MAX} windows are open already: evac maintenance --end ends them",))
     window = Window(
         id=request.id,
-        since=request.wall,
-        until=request.wall + request.lasting,
+        since=wall,
+        until=wall + request.lasting,
         reason=request.reason or "no reason was given",
         by=request.by,
         groups=(request.group,) if request.group else (),
         regions=(request.region,) if request.region else (),
     )
-    delete = tuple(f"{MAINTENANCE}{i}" for i in over)
+    delete = tuple(f"{MAINTENANCE}{i}" for i in known.keys() - going_on.keys())
     await store.commit(expect={}, put={f"{MAINTENANCE}{window.id}": encode(window)}, delete=delete)
-    return window
+    return going_on | {window.id: window}
 
 
-async def end_maintenance(store: Store, known: Iterable[Window], request: Request) -> tuple[str, ...]:
-    """End the announced maintenance of the group or region that is named, or all; return the ids of what was ended.
+async def end_maintenance(
+    store: Store, known: Mapping[str, Window], request: Request, *, wall: datetime
+) -> dict[str, Window]:
+    """End the announced maintenance of the group or region that is named, or all; return what goes on, by its id.
 
     Raises `UnsafePlan` when there is none, and `StoreUnavailable`.
     """
     meant = tuple(
-        w.id
-        for w in known
-        if w.until > request.wall
+        i
+        for i, w in known.items()
+        if w.until > wall
         and (request.group is None or request.group in w.groups)
         and (request.region is None or request.region in w.regions)
     )
     if not meant:
-        raise UnsafePlan(("no such maintenance was announced; what the estate declares ends by itself",))
+        advice = "evac status lists all that is open; what the estate declares ends by itself"
+        raise UnsafePlan((f"no such maintenance was announced; {advice}",))
     await store.commit(expect={}, put={}, delete=tuple(f"{MAINTENANCE}{i}" for i in meant))
-    return meant
+    return {i: w for i, w in known.items() if i not in meant}

@@ -7,7 +7,7 @@ that nobody waits for the answer: what was wished for an hour ago may be wrong n
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from evac.core.decision import Ask, Move, Rejoin
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
@@ -44,8 +44,9 @@ async def attend(controller: Controller, *, store: Store, clock: Clock) -> None:
 async def _answer(controller: Controller, store: Store, clock: Clock, request: Request) -> None:
     """Do what is asked, and write the reply while taking the request away; opening a run has done both already."""
     try:
-        _still_wanted(request, age=clock.wall() - request.wall)
-        if await _do(controller, store, request) is not None:
+        wall = clock.wall()
+        _still_wanted(request, age=wall - request.wall)
+        if await _do(controller, store, request, wall=wall) is not None:
             return
         reply = Reply(request=request.id)
     except UnsafePlan as refusal:
@@ -63,9 +64,12 @@ def _still_wanted(request: Request, *, age: timedelta) -> None:
         )
 
 
-async def _do(controller: Controller, store: Store, request: Request) -> RunId | None:
-    """Carry one request out. Raises `UnsafePlan` when it cannot be."""
-    assessment = controller.assess()
+async def _do(controller: Controller, store: Store, request: Request, *, wall: datetime) -> RunId | None:
+    """Carry one request out at `wall`. What is told the store is remembered once that has taken it.
+
+    Raises `UnsafePlan` when it cannot be done.
+    """
+    assessment, known = controller.assess(), controller.known
     match request.wish:
         case Wish.FAILOVER | Wish.SWITCHOVER:
             return await controller.start_at_once(
@@ -81,23 +85,16 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             degrade = wished_degrading(controller, request, assessment)
             return await controller.start(degrade, assessment, request=request.id)
         case Wish.PAUSE:
-            controller.known.pause = await pause(store, request)
+            known.pause = await pause(store, request, wall=wall)
         case Wish.MAINTAIN:
-            window = await begin_maintenance(store, controller.known.windows.values(), request)
-            controller.known.windows[window.id] = window
+            known.windows = await begin_maintenance(store, known.windows, request, wall=wall)
         case Wish.MAINTAINED:
-            for ended in await end_maintenance(store, controller.known.windows.values(), request):
-                del controller.known.windows[ended]
+            known.windows = await end_maintenance(store, known.windows, request, wall=wall)
         case Wish.RESUME:
-            controller.known.pause = None
-            controller.known.tries.clear()
-            controller.known.rejoin_tries.clear()
-            controller.known.shift_tries.clear()
-            controller.known.return_tries.clear()
-            controller.known.protect_tries.clear()
             await store.commit(expect={}, put={}, delete=(PAUSE,))
+            known.resumed()
         case Wish.APPROVE:
-            asked = controller.known.decisions.get(wished_group(controller, request))
+            asked = known.decisions.get(wished_group(controller, request))
             if not isinstance(asked, Ask):
                 raise UnsafePlan(("nothing waits for approval",))
             if isinstance(move := asked.move, Shift):
@@ -105,8 +102,8 @@ async def _do(controller: Controller, store: Store, request: Request) -> RunId |
             return await controller.start_at_once(lambda: move, request=request.id)
         case Wish.RESOLVE:  # pragma: no branch (the union is closed)
             group, run = wished_stuck(controller, request)
-            del controller.known.stuck[group]
             await store.commit(expect={}, put={f"resolved/{run}": request.by.encode()})
+            known.stuck.pop(group, None)
     return None
 
 

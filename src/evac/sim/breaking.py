@@ -72,6 +72,7 @@ def break_(fault: Fault, scene: Scene) -> Mend:
 
 
 def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
+    """Break what a kind of fault breaks. One table, so that it can be seen that none is forgotten."""
     if fault.kind is Kind.BLANK_ESTATE:
         return _blank(scene)
     if fault.kind is Kind.STORE_RESTORED:

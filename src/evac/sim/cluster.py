@@ -121,10 +121,12 @@ class Cluster:
                 await sleep(ANSWER_MAX)
                 raise StoreUnavailable("no answer in time")
 
-    def commit(self, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str]) -> int:
+    def commit(
+        self, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Collection[str], life: str | None = None
+    ) -> int:
         """Commit at this moment, and let the copies know in time. Raises `Conflict`."""
         there = [key for key in delete if self.now(key) is not None]
-        revision = self._now(self.store.commit(expect=expect, put=put, delete=delete))
+        revision = self._now(self.store.commit(expect=expect, put=put, delete=delete, life=life))
         if revision != self.revision:
             self.revision = revision
             changes = [
@@ -243,8 +245,9 @@ class Line:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
-        return await self._ask(lambda: self._cluster.commit(expect, put, delete))
+        return await self._ask(lambda: self._cluster.commit(expect, put, delete, life))
 
     async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
         self._need_open()

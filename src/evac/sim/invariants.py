@@ -12,7 +12,6 @@ more, as shortly as it can be.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +23,11 @@ from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Placement, RunKind, StepId, Verb
 from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Settled, Started
-from evac.core.timing import LeaseTiming
 from evac.engine.chain import unlink
 from evac.engine.codec import decode
 from evac.ports import Change
 from evac.sim.databases import Database, Databases
+from evac.sim.leased import Leases
 from evac.sim.members import Effect
 from evac.sim.routers import Router
 from evac.sim.writers import Acknowledged
@@ -80,12 +79,8 @@ class Watch:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     left: dict[RegionId, float] = field(default_factory=dict)
     """Regions whose primary was left and not rebuilt, and since when."""
-    holding: LeaseTiming | None = None
-    """The times of the lease that the primary is held under, if it is."""
-    renewed: dict[RegionId, list[float]] = field(default_factory=dict)
-    """When the lease was written as each region's."""
-    taken: dict[RegionId, float] = field(default_factory=dict)
-    """Since when the lease that a region had has been another's."""
+    leases: Leases | None = None
+    """The lease that the primary is held under, if it is."""
     touched: dict[RegionId, float] = field(default_factory=dict)
     """Until when a fault could have been felt in a region; infinity while one is on."""
     routers: Mapping[RegionId, Router] = field(default_factory=dict)
@@ -131,16 +126,13 @@ class Watch:
         return entries
 
     def _leased(self, component: ComponentId, tenure: Tenure) -> None:
-        """S5: who waited a lease out takes it from one that can say yes no more. Note whose it is, and since when."""
-        now, region = self.clock(), tenure.region
-        self.taken.pop(region, None)
+        """S5: who waited a lease out takes it from one that can say yes no more."""
+        region = tenure.region
         for node in self.databases.siblings(self.databases.node(component, region)):
             if tenure.waited and self.could_acknowledge(node):
                 self.broken("S5", f"{region} has waited the lease of {node.where} out, which could acknowledge a write")
-        for other in self.renewed:
-            if other != region:
-                self.taken.setdefault(other, now)
-        self.renewed.setdefault(region, []).append(now)
+        if self.leases is not None:
+            self.leases.written(tenure, self.clock())
 
     def _grows(self, rule: str, what: str, before: int, now: int, *, strictly: bool = True) -> int:
         if now < before or (strictly and now == before):
@@ -189,7 +181,6 @@ class Watch:
         """The store is as a backup was: what the journal says begins anew there, and the terms may not."""
         self._term = self._placed = 0
         self.runs = {}
-        self.renewed, self.taken = {}, {}
         for counted in (self._intents, self._effects, self._promotions):
             counted.clear()
 
@@ -263,7 +254,7 @@ class Watch:
         """Look at a primary that the keeper of its lease takes down or up: up only while the lease is its region's."""
         if effect.action.term < effect.seen:
             self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
-        if effect.undo and (node.region in self.taken or node.region not in self.renewed):
+        if effect.undo and not (self.leases is not None and self.leases.has(node.region)):
             self.broken("S5", f"{node.where} was started, and its lease is another's")
         for run in self.active:
             self._before[run.id].pop(node.where, None)  # from here on it is not the run that says how this one stands
@@ -343,23 +334,10 @@ class Watch:
                     f"{yes.name} was acknowledged by {yes.node} in term {yes.term}, asked for"
                     f" {yes.invoked - later.begun:.3f} s after {later.node} had acknowledged in term {term}",
                 )
-        self._had_a_lease(yes)
+        if self.leases is not None:
+            self.leases.told(yes)
         if self.left.get(yes.node, inf) < yes.said:
             self.broken("S9", f"{yes.name} was acknowledged by {yes.node}, which was left and has not been rebuilt")
-
-    def _had_a_lease(self, yes: Acknowledged) -> None:
-        """S5: no yes from a primary whose lease was written too long ago, by true time, or has become another's."""
-        if self.holding is None or not self.renewed:
-            return
-        if self.taken.get(yes.node, inf) < yes.said:
-            self.broken("S5", f"{yes.name} was acknowledged by {yes.node} after its lease had become another's")
-        times = self.renewed.get(yes.node, [])
-        before = bisect_right(times, yes.said)
-        longest = self.holding.age_max.total_seconds() * (1 + self.holding.drift)
-        longest += self.holding.freeze.total_seconds()
-        first = min(written[0] for written in self.renewed.values())
-        if yes.said - (times[before - 1] if before else first) > longest:
-            self.broken("S5", f"{yes.name} was acknowledged by {yes.node}, whose lease was older than {longest:.2f} s")
 
     # when all is over
 

@@ -16,12 +16,11 @@ from functools import partial
 from random import Random
 
 from evac.core.decision import CallPerson, Hold
-from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.lease import Leader
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
-from evac.core.plan import Action, SyncSet
+from evac.core.plan import SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
 from evac.engine.codec import encode
@@ -36,6 +35,8 @@ from evac.sim.deadlines import Deadlines
 from evac.sim.estates import GROUP, ORDERS_DB, ORDERS_LB, database_alone
 from evac.sim.faults import BACKED_UP, HEAL, Fault, Kind
 from evac.sim.invariants import Watch
+from evac.sim.late import LateOrders
+from evac.sim.leased import Leases
 from evac.sim.members import Effect, Member
 from evac.sim.network import Network
 from evac.sim.routers import Router, RouterMember
@@ -49,8 +50,6 @@ REST_WITHIN = 150.0
 LOOK_EACH = 1.0
 HELP_AFTER, HELP_EACH = 20.0, 10.0
 """So many seconds after healing a person looks whether evac has called one, and then each so many seconds."""
-GIVEN_MAX = 500
-"""So many orders are kept, to be delivered late."""
 STILL = 3.0
 """For so many seconds a state must hold to be rest."""
 
@@ -84,7 +83,7 @@ class _Simulation:
         )
         self.databases = Databases(network=self.network, random=Random(f"databases {what.seed}"))
         self.watch = Watch(estate=self.estate, databases=self.databases, clock=time.seconds)
-        self.watch.holding = rules.holding if what.held else None
+        self.watch.leases = Leases(rules.holding, self.watch.broken) if what.held else None
         self.trace = Trace(clock=time.seconds)
         self.cluster = Cluster(self.network, random=Random(f"store {what.seed}"), committed=self._committed)
         self.agents: dict[RegionId, AgentProcess] = {}
@@ -94,9 +93,7 @@ class _Simulation:
         self.called: set[str] = set()
         """The groups for which a person was called and is still wanted."""
         self.ever_called = False
-        self.given: list[tuple[Member, Action, bool]] = []
-        """What members were ordered, and whether it was to undo something."""
-        self.late: Counter[str] = Counter()
+        self.late = LateOrders(self.trace)
         self.states: set[int] = set()
         self.met: Counter[str] = Counter()
         self.deadlines = Deadlines(what=what, rules=rules, watch=self.watch, databases=self.databases)
@@ -218,7 +215,7 @@ class _Simulation:
         """The members of a region as its agent has them: each order is kept, so that it can come late."""
         members = self._members(region)
         for member in members.values():
-            member.given = partial(self._given, member)
+            self.late.keep(member)
         if region not in self.routers:
             return members
         router = self.routers[region]
@@ -229,10 +226,6 @@ class _Simulation:
             obedience=self.rules.obedience,
         )
         return {**members, ORDERS_LB: routes}
-
-    def _given(self, member: Member, action: Action, undo: bool) -> None:
-        if len(self.given) < GIVEN_MAX:
-            self.given.append((member, action, undo))
 
     # what is heard
 
@@ -325,7 +318,7 @@ class _Simulation:
             case Kind.SWITCHOVER:
                 return self._wish(Wish.SWITCHOVER, target=fault.other)
             case Kind.LATE_ORDERS:
-                return await self._deliver_late()
+                return await self.late.deliver()
             case Kind.STORE_RESTORED:
                 self.watch.restored()
             case _:
@@ -342,21 +335,6 @@ class _Simulation:
             mend()
             self.deadlines.ended(fault)
             self.trace.tell("mended", str(fault))
-
-    async def _deliver_late(self) -> None:
-        """Let what was ordered in terms that are over reach the members now."""
-        for member, action, undo in list(self.given):
-            if action.term >= member.node.term:
-                continue
-            what = f"{member.node.where}: {'undo of ' if undo else ''}{action.verb}, term {action.term}"
-            try:
-                await (member.undo(action) if undo else member.do(action))
-            except EvacError as refusal:
-                self.late["refused"] += 1
-                self.trace.tell("late", f"{what}: {refusal}")
-            else:
-                self.late["obeyed"] += 1
-                self.trace.tell("late", f"{what}: obeyed")
 
     def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
         """Ask as a person does, at a terminal that reaches the store if anybody does; nobody waits for the answer."""
@@ -443,6 +421,6 @@ class _Simulation:
             orphans=sum(len(saved.names) for saved in self.databases.saved),
             called=self.ever_called,
             terms=tuple(self.watch.terms),
-            late=self.late,
+            late=self.late.came,
             trace=tuple(self.trace.lines),
         )

@@ -54,11 +54,12 @@ class FailingStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         self.commits.append(tuple(put))
         number = len(self.commits)
         self._maybe(number, Moment.BEFORE)
-        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting)
+        revision = await self.store.commit(expect=expect, put=put, delete=delete, lasting=lasting, life=life)
         self._maybe(number, Moment.AFTER)
         return revision
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Record
 from evac.stores.feed import Feed
-from evac.stores.rules import check_commit
+from evac.stores.rules import check_commit, check_life
 
 
 class MemoryStore:
@@ -40,9 +40,11 @@ class MemoryStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         self._need_open()
         check_commit(put=put, delete=delete)
+        check_life(life, self._incarnation)
         for key, version in expect.items():
             record = self._records.get(key)
             if (record.version if record else 0) != version:

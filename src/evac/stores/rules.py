@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from evac.core.errors import Conflict
+
 VALUE_BYTES_MAX = 1024 * 1024
 """The largest value a store takes."""
 
@@ -14,3 +16,9 @@ def check_commit(*, put: Mapping[str, bytes], delete: Collection[str]) -> None:
     assert not both, f"a commit writes and deletes {sorted(both)}"
     for key, value in put.items():
         assert len(value) <= VALUE_BYTES_MAX, f"{key} has {len(value)} bytes, at most {VALUE_BYTES_MAX} are kept"
+
+
+def check_life(expected: str | None, found: str) -> None:
+    """Raise `Conflict` where a commit rests on what was read in another life of the store than the one it is in."""
+    if expected is not None and expected != found:
+        raise Conflict(f"the store is in another life ({found}) than what was read ({expected}): it was restored")

@@ -30,7 +30,7 @@ from typing import TypeVar
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.ports import Change, Record, StoreHealth, StoreMember
 from evac.stores.feed import KEPT_MAX, Feed, no_longer_kept
-from evac.stores.rules import check_commit
+from evac.stores.rules import check_commit, check_life
 
 T = TypeVar("T")
 
@@ -86,10 +86,11 @@ class SqliteStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         check_commit(put=put, delete=delete)
         wanted, values, gone = dict(expect), dict(put), tuple(delete)
-        revision, changes = await self._write(lambda db: _commit(db, wanted, values, gone, lasting=lasting))
+        revision, changes = await self._write(lambda db: _commit(db, wanted, values, gone, lasting=lasting, life=life))
         if revision == self._feed.revision + 1:
             self._feed.publish(changes, revision=revision)
         # Otherwise another process's commits lie between: the listener brings them all, in order, within `POLL`.
@@ -260,6 +261,7 @@ def _commit(
     delete: Collection[str],
     *,
     lasting: bool,
+    life: str | None,
 ) -> tuple[int, list[Change]]:
     """One transaction: check, write, count. On any error nothing of it stays.
 
@@ -269,6 +271,7 @@ def _commit(
     db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
     db.execute("BEGIN IMMEDIATE")
     try:
+        check_life(life, _incarnation(db))
         for key, version in expect.items():
             row = db.execute("SELECT version FROM records WHERE key = ?", (key,)).fetchone()
             if (row[0] if row else 0) != version:

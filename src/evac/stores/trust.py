@@ -1,5 +1,8 @@
 """How a store's members are trusted over TLS, how secrets are read from their files, and what an HTTP failure means.
 
+Intuition: certificates are short-lived and agents are not. Whoever renews a certificate writes it over the old one, and
+the next connection shows it.
+
 What this is not: a client; each kind of store has its own.
 """
 
@@ -7,9 +10,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import httpx
+import structlog
 
 from evac.core.errors import StoreUnavailable
 from evac.stores.urls import Tls
@@ -23,8 +30,84 @@ KEEPALIVE = [
 """A connection whose other end has gone without a word is found out within five seconds."""
 
 
-def trusting(tls: Tls) -> ssl.SSLContext:
+FAILED = (httpx.HTTPError, OSError)
+"""What an HTTP client raises for a question that is not answered. httpx gives most of it a name of its own; what TLS
+finds wrong once its handshake is over (a broken record, a certificate refused under TLS 1.3) comes as `ssl.SSLError`.
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+class Trust(ssl.SSLContext):
+    """Whom to trust and what to show, by files that are read anew for a new connection once they have changed.
+
+    Files that cannot be used, half written perhaps, change nothing: new connections are made by the last that could.
+    For clients that wrap memory, as httpx does; wrapping a socket trusts nobody.
+    """
+
+    def __new__(cls, tls: Tls) -> Self:
+        """Make one that by itself trusts nobody."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, tls: Tls) -> None:
+        """Raises `StoreUnavailable`, naming the file that cannot be used."""
+        self._tls = tls
+        self._protocols: tuple[str, ...] = ()
+        self._reading = threading.Lock()
+        """Connections may be wrapped in several threads at a time."""
+        self._marks = _marks(tls)
+        self._refused = self._marks
+        """How the files were when they could not be used last."""
+        self._read = _read(tls)
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        self._protocols = tuple(alpn_protocols)
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,  # as in the standard library
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        context = self._newest()
+        if self._protocols:
+            context.set_alpn_protocols(self._protocols)
+        return context.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+    def _newest(self) -> ssl.SSLContext:
+        """Return what the files say now; if they cannot be used, what they said before."""
+        with self._reading:
+            marks = _marks(self._tls)
+            if marks not in (self._marks, self._refused):
+                try:
+                    self._read, self._marks = _read(self._tls), marks
+                except StoreUnavailable as error:
+                    self._refused = marks
+                    _log.warning("renewed certificates cannot be used: those before are used on", why=str(error))
+            return self._read
+
+
+def trusting(tls: Tls) -> Trust:
     """Return whom to trust and what to show. Raises `StoreUnavailable`, naming the file that cannot be used."""
+    return Trust(tls)
+
+
+def _marks(tls: Tls) -> tuple[object, ...]:
+    """What changes when a file is written or put in another's place."""
+
+    def mark(file: Path | None) -> object:
+        try:
+            found = file.stat() if file is not None else None
+        except OSError:
+            return "not there"
+        return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+    return tuple(mark(file) for file in (tls.ca, tls.certificate, tls.key))
+
+
+def _read(tls: Tls) -> ssl.SSLContext:
     file = tls.ca
     try:
         context = ssl.create_default_context(cafile=file)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 MEMBERS_MAX = 7
@@ -59,6 +60,30 @@ class Named:
     files: Mapping[str, Path]
     words: Mapping[str, str]
     tls: Tls | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByPassword:
+    """A cluster that asks for a user's password, or for none: its members as `host:port`, the nearest first, and the
+    prefix or path under which everything is kept.
+    """
+
+    endpoints: tuple[str, ...]
+    namespace: str
+    user: str | None = None
+    password_file: Path | None = None
+    tls: Tls | None = None
+
+    @classmethod
+    def of(cls, named: Named, *, namespace: str) -> Self:
+        """Return what a URL names, with a `namespace` that may be another's."""
+        return cls(
+            endpoints=named.endpoints,
+            namespace=namespace,
+            user=named.user,
+            password_file=named.files.get("password-file"),
+            tls=named.tls,
+        )
 
 
 def read_url(text: str, form: Form, *, folder: Path) -> Named:

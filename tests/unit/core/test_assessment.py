@@ -38,6 +38,15 @@ def test_unreachable_needs_a_silent_agent() -> None:
     assert [e.view for e in verdict.evidence] == ["down", "down"]
 
 
+def test_one_outside_view_that_sees_it_up_keeps_a_region_from_being_unreachable() -> None:
+    """A quorum that sees it down and a silent agent are also what a cut between two halves looks like."""
+    nine = shop(NINE)
+    blind = NINE[1:6]
+    verdict = judged(nine, down={(v, EAST, s) for v in blind for s in ALL}, silent=(EAST,)).verdicts[EAST]
+    assert len(blind) >= quorum(nine, EAST)
+    assert verdict.diagnosis is Diagnosis.UNKNOWN
+
+
 def test_unreachable_when_the_agent_was_never_heard() -> None:
     detector = fold(Detector(policy=ESTATE.detection))
     for count in range(4):

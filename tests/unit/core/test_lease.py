@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -35,6 +36,21 @@ def test_a_timing_that_breaks_the_inequality_is_named_with_its_numbers() -> None
     assert "freeze 1 s" in frozen.problems()[0]
     lazy = LeaseTiming(renew=s(2), hold=s(2), wait=s(3))
     assert "renew it sooner" in lazy.problems()[0]
+
+
+def test_demotion_counts_from_the_age_at_which_the_lease_is_laid_down() -> None:
+    slow = replace(EXAMPLE, demote=s(9))
+    assert slow.age_max == s(17)
+    assert "demote 9 s" in replace(slow, wait=s(17)).problems()[0]
+
+
+def test_equality_is_no_proof() -> None:
+    """A holder that ends at the very moment another begins has a counterexample (`docs/design/safety.md` 2)."""
+    even = LeaseTiming(renew=s(2), hold=s(8), wait=s(8), drift=0)
+    assert even.wait == even.wait_min
+    assert even.problems()
+    assert even.waiting_enough() == s(8.5)
+    assert not replace(even, wait=even.waiting_enough()).problems()
 
 
 def test_a_version_that_moves_begins_the_wait_anew() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
 from evac.core.estate import Recurring
-from evac.core.quiet import Pause, Window, open_window, open_windows
+from evac.core.quiet import Pause, Window, never_closes, open_window, open_windows
 from evac.sim.estates import EAST, GROUP, WEST
 
 SUNDAY = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
@@ -51,7 +52,8 @@ def test_a_change_of_the_clocks_moves_the_beginning_and_not_the_length() -> None
 def test_what_is_called_and_what_is_declared_are_open_together_the_longest_first() -> None:
     called = Window(since=SUNDAY, until=SUNDAY + 5 * HOUR, reason="a move of racks", by="alice", regions=(EAST,))
     over = Window(since=SUNDAY - HOUR, until=SUNDAY, reason="over", by="alice")
-    found = open_windows([recurring()], [over, called], wall=SUNDAY + HOUR)
+    to_come = Window(since=SUNDAY + 2 * HOUR, until=SUNDAY + 9 * HOUR, reason="to come", by="alice")
+    found = open_windows([recurring()], [over, called, to_come], wall=SUNDAY + HOUR)
     assert [w.reason for w in found] == ["a move of racks", "upgrades"]
     assert [w.in_words() for w in found] == [
         "maintenance of us-east-1 until 2026-11-22 06:00:00 UTC: a move of racks (by alice)",
@@ -80,3 +82,11 @@ def test_a_pause_ends_by_itself_if_that_was_said() -> None:
     endless = Pause(reason="lunch", by="", since=SUNDAY)
     assert endless.holds(SUNDAY + 1000 * HOUR)
     assert endless.in_words() == "lunch"
+
+
+@pytest.mark.parametrize(
+    ("days", "hours", "never"),
+    [(range(7), 24, True), (range(7), 23.9, False), ((0, 3), 96, True), ((0, 3), 95, False), ((6,), 7 * 24, True)],
+)
+def test_a_window_that_opens_before_it_has_ended_never_closes(days: Iterable[int], hours: float, never: bool) -> None:
+    assert never_closes(recurring(days=tuple(days), lasts=hours * HOUR)) is never

@@ -204,6 +204,13 @@ def test_an_undo_is_tried_again_and_its_failure_is_stuck_and_keeps_what_is_below
     settled(fail(refused, "one", REFUSED, undo=True), Outcome.STUCK)
 
 
+def test_nothing_is_undone_while_something_else_may_have_happened() -> None:
+    run = begin(step("one"), step("two", "one"), step("three", "one"))
+    run = fail(start(done(run, "one"), "three"), "two", REFUSED)
+    answer = Failed(at=NOW, step=StepId("three"), attempt=1, failure=UNKNOWN, reason="because")
+    assert effects(apply(run, answer)) == (Do(step=StepId("three"), attempt=2, doubt=True, look=True),)
+
+
 def test_an_optional_failure_is_a_finding_and_required_steps_go_on_without_it() -> None:
     run = fail(begin(step("one", optional=True), step("two", "one")), "one", REFUSED)
     assert settled(done(run, "two"), Outcome.COMPLETED) == ("one was refused: because",)
@@ -345,6 +352,9 @@ def test_only_the_word_that_the_plan_names_counts_and_only_before_anything_is_do
     for run, said in ((forced, word("eve")), (forced, nobodys), (fenced, word("bob"))):
         with pytest.raises(IllegalEvent, match="does not rest on the word"):
             apply(run, said)
+    more_than_named = replace(word("bob"), components=(DB, ComponentId("cache")))
+    with pytest.raises(IllegalEvent, match="does not rest on the word"):
+        apply(forced, more_than_named)
     for late in (apply(forced, word("bob")), resume(forced)):
         with pytest.raises(IllegalEvent, match="comes too late"):
             apply(late, word("bob"))
@@ -422,6 +432,13 @@ def test_a_catch_up_is_left_out_where_the_target_told_that_it_holds_most() -> No
     assert run.needless(run.plan.step(StepId("catch up")))
     assert effects(run) == (Do(step=StepId("promote"), attempt=1),)
     assert effects(done(run, "promote")) == (Settle(outcome=Outcome.COMPLETED),)
+
+
+def test_a_catch_up_is_not_left_out_before_all_that_refuse_have_told() -> None:
+    """The one that is silent may hold more than the target says of itself."""
+    run = caught_up_after(here=8, there=7)
+    silent = replace(run, does={i: p for i, p in run.does.items() if i != "refuse c"})
+    assert not silent.needless(silent.plan.step(StepId("catch up")))
 
 
 def test_a_catch_up_comes_first_where_another_holds_more() -> None:

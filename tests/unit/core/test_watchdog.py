@@ -41,6 +41,8 @@ def test_what_comes_late_lengthens_nothing() -> None:
 
 def test_an_instant_to_come_counts_as_now() -> None:
     assert ARMED.told(Feed(sent_at=s(1000)), s(11)).due(s(17))
+    free = ARMED.told(Release(sent_at=s(1000)), s(11))
+    assert free.told(Arm(sent_at=s(12), term=2), s(12)).stance is Stance.GUARDING, "what comes after it is not void"
 
 
 def test_what_is_down_is_down_until_it_is_released() -> None:

@@ -15,7 +15,7 @@ from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import RunId
 from evac.core.traffic import Shift
 from evac.core.what_if import what_if
-from evac.engine.controller import plan_of
+from evac.engine.planner import plan_of
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from fakes.estates import all_well, situation
 from fakes.thoughts import seen, thought

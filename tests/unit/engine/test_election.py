@@ -175,6 +175,24 @@ def test_a_renewal_whose_reply_was_lost_is_still_a_renewal() -> None:
     time.run(tell())
 
 
+def test_renewals_whose_replies_are_all_lost_lengthen_no_reign() -> None:
+    """That the lease was found renewed does not say when that was sent."""
+
+    async def tell() -> None:
+        store, reigns = MemoryStore(), Reigns()
+        line = Line(store)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=10))
+            line.replies_lost, lost_at = 1000, CLOCK.now()
+            await CLOCK.sleep(timedelta(seconds=20))
+            [(_, _, ended)] = reigns.told
+            assert ended - lost_at <= LEADING.hold
+            task.cancel()
+
+    time.run(tell())
+
+
 def test_a_store_too_slow_to_renew_in_time_ends_a_reign() -> None:
     async def tell() -> None:
         store, reigns = MemoryStore(), Reigns()

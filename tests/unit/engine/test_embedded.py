@@ -19,6 +19,7 @@ from evac.core.policy import Detection
 from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.verdict import Diagnosis
+from evac.core.what_if import WhatIf
 from evac.engine.codec import decode
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
@@ -612,6 +613,26 @@ def test_what_each_regions_loss_would_come_to_is_thought_through_all_the_time() 
         (paused,) = {t.region: t for t in await read_thoughts(on.world.store)}[EAST].each
         assert paused.stays
         assert any("lunch" in reason for reason in paused.blocks)
+
+    played(play)
+
+
+def test_what_could_not_be_planned_right_after_a_change_is_thought_through_again_soon() -> None:
+    async def play(on: Embedded) -> None:
+        async def mine() -> WhatIf:
+            (found,) = {t.region: t for t in await read_thoughts(on.world.store)}[EAST].each
+            return found
+
+        await asyncio.sleep(timedelta(minutes=2).total_seconds())
+        silent = {(ORDERS_DB, WEST), (ORDERS_DB, EUROPE)}
+        on.world.systems.hanging.update(silent)
+        await asyncio.sleep(5)
+        assert (await on.ask(Wish.PAUSE, reason="lunch")).refused == ()
+        await asyncio.sleep(1.5)
+        assert (await mine()).forecast is None
+        on.world.systems.hanging.difference_update(silent)
+        await asyncio.sleep(LOOK_EVERY.total_seconds() / 2)
+        assert (await mine()).forecast is not None
 
     played(play)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,12 +19,14 @@ from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
+from evac.core.watchdog import Guard
 from evac.engine.codec import decode, encode
-from evac.engine.holding import Keeper, lease_key
+from evac.engine.holding import Keeper
+from evac.engine.lease_record import lease_key
 from evac.engine.leased import LeasedMember
-from evac.ports import Truth
+from evac.ports import Record, Truth
 from evac.sim import time
-from evac.stores.memory import MemoryStore
+from evac.stores.memory import MemoryStore, restored
 from fakes.leashes import Hound, Server
 from fakes.lines import CLOCK, Line
 
@@ -69,6 +71,7 @@ class World:
     store: MemoryStore
     sites: dict[RegionId, Site]
     tasks: asyncio.TaskGroup
+    lives: int = 1
 
     @property
     def east(self) -> Site:
@@ -78,10 +81,29 @@ class World:
     def west(self) -> Site:
         return self.sites[WEST]
 
+    async def back_up(self) -> tuple[Record, ...]:
+        return await self.store.list("")
+
+    async def restore(self, backup: Collection[Record]) -> None:
+        """The store is what it was; its numbers go on from then, and every agent reaches the same one."""
+        self.lives += 1
+        newest = max(record.version for record in backup)
+        self.store = restored(backup, revision=newest, incarnation=f"life {self.lives}")
+        for site in self.sites.values():
+            site.line.store = self.store
+
+    async def write(self, region: RegionId, term: int) -> None:
+        """Let the record say whose it is, in the store's own life."""
+        tenure = Tenure(region=region, term=Term(term), life=await self.store.incarnation())
+        await self.store.commit(expect={}, put={lease_key(DB): encode(tenure)})
+
     async def tenure(self) -> Tenure:
+        """Whose it is; that it says so in the store's own life is looked at here."""
         record = await self.store.get(lease_key(DB))
         assert record is not None, "somebody holds it"
-        return decode(record.value, Tenure)
+        tenure = decode(record.value, Tenure)
+        assert tenure.life == await self.store.incarnation()
+        return replace(tenure, life="")
 
 
 def _keeper(region: RegionId, line: Line, server: Server, hound: Hound) -> Keeper:
@@ -165,11 +187,33 @@ def test_nobody_is_held_before_the_placement_says_so_and_the_primary_is_one() ->
     told(story, held=False)
 
 
+def test_a_primary_where_none_should_be_is_not_held() -> None:
+    async def story(here: World) -> None:
+        here.east.server.role, here.west.server.role = MemberRole.STANDBY, MemberRole.PRIMARY
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
+def test_a_placement_that_changes_meanwhile_begins_nothing() -> None:
+    async def story(here: World) -> None:
+        here.east.line.slow = s(1)  # three reads, then the commit: it is on its way after three seconds
+        await CLOCK.sleep(s(3.5))
+        elsewhere = Placement(group=GROUP, primary=EUROPE, term=Term(2))
+        await here.store.commit(expect={}, put={f"placement/{GROUP}": encode(elsewhere)})
+        await CLOCK.sleep(s(10))
+        assert await here.store.get(lease_key(DB)) is None
+
+    told(story, held=False)
+
+
 def test_a_copy_of_the_store_that_is_behind_begins_nothing() -> None:
     async def story(here: World) -> None:
         old = await here.store.get(lease_key(DB))
-        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(5)))})
-        here.west.line.behind = replace(old, value=encode(Tenure(region=WEST, term=Term(1)))) if old else None
+        await here.write(EUROPE, 5)
+        ours = Tenure(region=WEST, term=Term(1), life=await here.store.incarnation())
+        here.west.line.behind = replace(old, value=encode(ours)) if old else None
         await CLOCK.sleep(s(3))
         assert await here.tenure() == Tenure(region=EUROPE, term=Term(5))
         assert not here.west.hound.there
@@ -227,6 +271,33 @@ def test_a_lease_that_was_taken_by_waiting_is_not_taken_again_for_the_promotion(
         here.west.line.slow = s(0)
         await here.west.keeper.claim(term=Term(3))
         assert (await here.tenure()).term == Term(3), "at another term it is taken anew"
+
+    told(story)
+
+
+def test_a_lease_that_was_taken_and_ran_out_since_opens_no_promotion() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.line.cut = True
+        await CLOCK.sleep(TIMING.hold + s(0.1))
+        with pytest.raises(Unavailable, match="cannot be read or written"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert not here.west.server.writes
+
+    told(story)
+
+
+def test_a_lease_that_was_taken_and_has_no_watchdog_any_more_opens_no_promotion() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.hound.to_be_had = False
+        here.west.hound.die()
+        await CLOCK.sleep(TIMING.renew)
+        with pytest.raises(Rejected, match="no watchdog can be had"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert not here.west.server.writes
 
     told(story)
 
@@ -347,6 +418,19 @@ def test_lost_replies_and_slow_ones_are_gone_through() -> None:
     told(story)
 
 
+def test_renewals_whose_replies_are_all_lost_lengthen_nothing() -> None:
+    """That the record was found renewed does not say when: it was sent at some time before."""
+
+    async def story(here: World) -> None:
+        here.east.line.replies_lost = 1000
+        lost_at = CLOCK.now()
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at
+        assert here.east.server.killed_at[0] <= lost_at + TIMING.watchdog + s(0.1)
+
+    told(story)
+
+
 def test_a_watchdog_that_died_is_followed_by_another() -> None:
     async def story(here: World) -> None:
         here.east.hound.die()
@@ -355,6 +439,19 @@ def test_a_watchdog_that_died_is_followed_by_another() -> None:
         here.east.line.cut = True
         await CLOCK.sleep(s(1))
         here.east.hound.die()
+        await moved(here)
+        assert len(here.east.server.killed_at) == 1
+
+    told(story)
+
+
+def test_a_watchdog_that_begins_anew_and_holds_nothing_is_armed() -> None:
+    async def story(here: World) -> None:
+        here.east.hound.guard = Guard(
+            within=TIMING.watchdog
+        )  # another one in its place: it answers, and guards nothing
+        await CLOCK.sleep(TIMING.renew)
+        here.east.line.cut = True
         await moved(here)
         assert len(here.east.server.killed_at) == 1
 
@@ -384,17 +481,16 @@ def test_cut_off_without_any_watchdog_the_agent_stops_it_too() -> None:
     told(story)
 
 
+DEEDS = ("cut", "heal", "slow", "lose", "agent", "hound", "restore")
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    deeds=st.lists(
-        st.tuples(st.sampled_from(["cut", "heal", "slow", "lose", "agent", "hound"]), st.floats(0, 12)), max_size=8
-    )
-)
+@given(deeds=st.lists(st.tuples(st.sampled_from(DEEDS), st.floats(0, 12)), max_size=8))
 def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
     """Whatever becomes of the old primary's agent: when the lease is taken, its server is dead, and stays so."""
 
     async def story(here: World) -> None:
-        east = here.east
+        east, backup = here.east, await here.back_up()
 
         async def trouble() -> None:
             for deed, rest in deeds:
@@ -405,6 +501,8 @@ def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
                         east.line.slow = s(rest / 2)
                     case "lose":
                         east.line.replies_lost = 1
+                    case "restore":
+                        await here.restore(backup)
                     case "agent":
                         east.kill_agent()
                         await CLOCK.sleep(s(rest / 4))
@@ -427,6 +525,159 @@ def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
                 await CLOCK.sleep(s(0.05))
             await troubled
             return
+
+    told(story)
+
+
+def test_a_store_restored_from_a_backup_costs_a_held_primary_nothing() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        await CLOCK.sleep(s(100))
+        await here.restore(backup)
+        await CLOCK.sleep(s(2))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1)), "held anew, in the new life"
+        await here.restore([record for record in backup if record.key != lease_key(DB)])
+        await CLOCK.sleep(s(60))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_a_lease_that_a_backup_brought_back_is_nobodys() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await moved(here)
+        here.east.line.cut = False
+        await CLOCK.sleep(s(60))
+        await here.restore(backup)
+        await CLOCK.sleep(s(60))
+        assert here.west.server.killed_at == []
+        assert here.west.server.writes
+        assert not here.east.server.writes, "the record that came back named it"
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+
+    told(story)
+
+
+def test_held_anew_in_a_new_life_is_tried_until_it_is_written() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        await here.restore(backup)
+        here.east.line.conflicts = 3
+        await CLOCK.sleep(s(10))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1))
+        assert here.east.server.killed_at == []
+
+    told(story)
+
+
+def test_what_was_not_renewed_when_the_store_was_restored_is_nobodys_and_waited_for_in_full() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await CLOCK.sleep(s(7))  # its watchdog has killed it; nobody may know yet
+        await here.restore(backup)
+        restored_at = CLOCK.now()
+        here.east.line.cut = False
+        await CLOCK.sleep(s(1))
+        assert not here.east.server.writes, "its own count has run out"
+        assert await moved(here) - restored_at >= TIMING.wait, "what was counted in another life does not count"
+        await CLOCK.sleep(s(30))
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+        assert not here.east.server.writes
+
+    told(story)
+
+
+def test_a_new_agent_takes_nothing_from_a_record_of_another_life() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.kill_agent()
+        await here.restore(backup)
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(4))
+        record = await here.store.get(lease_key(DB))
+        assert record is not None
+        assert decode(record.value, Tenure).life != await here.store.incarnation(), "it is not known who holds it"
+        await CLOCK.sleep(s(60))
+        assert not here.east.server.writes, "its watchdog was not fed, and it is left to a run"
+
+    told(story)
+
+
+def test_a_wait_begins_anew_when_the_store_is_restored_meanwhile() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(s(1))
+        backup = await here.back_up()
+        waiting = here.tasks.create_task(moved(here))
+        await CLOCK.sleep(s(5))
+        await here.restore(backup)
+        restored_at = CLOCK.now()
+        assert await waiting >= restored_at + TIMING.wait
+        assert (await here.tenure()).region == WEST
+        assert here.west.server.killed_at == [], "the watchdog that was begun in vain has let go"
+
+    told(story)
+
+
+def test_a_promotion_by_other_proof_waits_for_a_lease_of_another_life() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        here.east.line.cut = True
+        await CLOCK.sleep(s(1))
+        await here.restore(backup)
+        asked_at = CLOCK.now()
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert not here.east.server.writes
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+
+    told(story)
+
+
+def test_a_claim_that_somebody_was_quicker_than_leaves_its_watchdog_to_who_is_held() -> None:
+    async def story(here: World) -> None:
+        here.east.line.conflicts = 1
+        await here.east.keeper.claim(term=Term(2))
+        assert here.east.hound.there
+        await CLOCK.sleep(s(30))
+        assert here.east.server.killed_at == []
+        assert (await here.tenure()).term == Term(2)
+
+    told(story)
+
+
+def test_a_claim_that_ended_in_silence_is_made_good_by_the_next() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await CLOCK.sleep(TIMING.wait + 2 * TIMING.renew)
+        here.west.line.slow = s(7)  # the commit's reply is not waited for
+        with pytest.raises(Unavailable):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        here.west.line.slow = s(0)
+        await CLOCK.sleep(TIMING.watchdog)
+        assert here.west.server.killed_at, "its watchdog was not fed"
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await CLOCK.sleep(s(30))
+        assert here.west.server.writes
+        assert len(here.west.server.killed_at) == 1
+
+    told(story)
+
+
+def test_an_agent_that_died_between_its_watchdog_and_the_start_leaves_nothing_down() -> None:
+    async def story(here: World) -> None:
+        here.east.kill_agent()
+        await CLOCK.sleep(s(0.001))
+        here.east.server.role = MemberRole.STOPPED  # it died by itself; its watchdog guards on
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(5))
+        assert here.east.server.writes
+        await CLOCK.sleep(s(60))
+        assert here.east.server.killed_at == []
 
     told(story)
 
@@ -464,6 +715,24 @@ def test_one_late_renewal_begins_the_wait_anew_and_is_no_sign_of_life() -> None:
         await here.store.commit(expect={}, put={record.key: record.value})
         late_at = CLOCK.now()
         assert await waiting >= late_at + TIMING.wait
+
+    told(story)
+
+
+def test_a_second_renewal_is_a_sign_of_life() -> None:
+    async def story(here: World) -> None:
+        async def renewed_twice() -> None:
+            for _ in range(2):
+                await CLOCK.sleep(s(1))
+                record = await here.store.get(lease_key(DB))
+                assert record is not None
+                await here.store.commit(expect={}, put={record.key: record.value})
+
+        here.east.line.cut = True
+        await CLOCK.sleep(s(3))
+        here.tasks.create_task(renewed_twice())
+        with pytest.raises(Rejected, match="us-east-1 renews its lease"):
+            await here.west.keeper.expire(EAST, term=Term(2))
 
     told(story)
 
@@ -562,7 +831,7 @@ def test_nothing_is_claimed_without_a_watchdog_or_from_under_ones_hands() -> Non
 
 def test_a_lease_whose_holder_is_gone_is_begun_anew_where_the_placement_says() -> None:
     async def story(here: World) -> None:
-        await here.store.commit(expect={}, put={lease_key(DB): encode(Tenure(region=EUROPE, term=Term(1)))})
+        await here.write(EUROPE, 1)
         await CLOCK.sleep(TIMING.wait + 3 * TIMING.renew)
         assert await here.tenure() == Tenure(region=EAST, term=Term(1), waited=True)
 

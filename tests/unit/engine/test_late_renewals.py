@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from evac.core.estate import RegionId
 from evac.core.lease import Leader
 from evac.core.observation import Instant
-from evac.engine.codec import encode
+from evac.engine.codec import decode, encode
 from evac.engine.election import DRIFTED_MAX, LEADING, OF_LATE, SENT, Candidate, Sent
 from evac.ports import Change, Store
 from evac.sim import time
@@ -117,9 +118,13 @@ def test_a_time_of_no_version_that_was_heard_of_says_nothing() -> None:
                 one = Candidate(name=name, region=RegionId(name), store=line, clock=clock, chance=random.Random(name))
                 standing.append(tasks.create_task(one.stand(lead)))
                 await clock.sleep(timedelta(seconds=10))
-            await store.commit(
-                expect={}, put={SENT: encode(Sent(region=RegionId(FIRST), life="another", at=timedelta()))}
-            )
+            record = await store.get(SENT)
+            assert record is not None
+            known = decode(record.value, Sent)
+            for life in ("another", known.life):
+                for _ in range(20):
+                    await store.commit(expect={}, put={SENT: encode(replace(known, life=life, at=timedelta()))})
+                    await clock.sleep(timedelta(seconds=0.1))
             await clock.sleep(timedelta(seconds=10))
             for task in standing:
                 task.cancel()

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.decision import Move
+from evac.core.decision import Move, Tries
 from evac.core.detector import fold
-from evac.core.errors import UnsafePlan
+from evac.core.errors import StoreUnavailable, UnsafePlan
 from evac.core.estate import RegionId
+from evac.core.news import News
 from evac.core.plan import RunKind
 from evac.core.protection import NOBODY
-from evac.core.quiet import Window
+from evac.core.quiet import Pause, Window
 from evac.core.run import RunId
 from evac.core.snapshot import Reply, Request, Wish
 from evac.core.traffic import Shift
@@ -22,8 +23,11 @@ from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.engine.quiet import WINDOWS_MAX
 from evac.engine.requests import ANSWERED_WITHIN, attend, wished_act, wished_degrading, wished_rejoin
+from evac.lab.bench.large import estate_of, placements_of
+from evac.ports import Store
 from evac.sim import time
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
+from evac.sim.stores import FailingStore, Moment
 from evac.stores.memory import MemoryStore
 from fakes.estates import all_well, member, members, move, sweep
 from fakes.opening import open_run
@@ -202,10 +206,12 @@ async def test_a_primary_that_has_a_standby_or_is_elsewhere_may_not() -> None:
         wished_degrading(controller, a_degrading(WEST), controller.assess())
 
 
-async def done(controller: Controller, store: MemoryStore, wish: Wish, **more: object) -> Reply:
-    """Ask a controller that attends, and return its reply."""
+async def done(
+    controller: Controller, store: Store, wish: Wish, *, ahead: timedelta = timedelta(), **more: object
+) -> Reply:
+    """Ask a controller that attends, by a clock that is `ahead` of its own, and return its reply."""
     after = await store.revision()
-    request = Request(id="r2", wish=wish, by="alice", wall=CLOCK.wall(), **more)  # type: ignore[arg-type]
+    request = Request(id="r2", wish=wish, by="alice", wall=CLOCK.wall() + ahead, **more)  # type: ignore[arg-type]
     attending = asyncio.create_task(attend(controller, store=store, clock=CLOCK))
     await store.commit(expect={}, put={"requests/r2": encode(request)})
     try:
@@ -217,7 +223,7 @@ async def done(controller: Controller, store: MemoryStore, wish: Wish, **more: o
     raise AssertionError("a watch has no end")
 
 
-async def remembered(store: MemoryStore) -> Controller:
+async def remembered(store: Store) -> Controller:
     """Return a controller that has just recalled what a store remembers."""
     controller = Controller(estate=ESTATE, store=store, clock=CLOCK, announce=lambda news: None, name="c")
     await controller.known.recall(store, CLOCK, guard=ESTATE.guard)
@@ -283,3 +289,55 @@ async def test_maintenance_without_an_end_and_too_much_of_it_are_refused() -> No
     await store.commit(expect={}, put={}, delete=("replies/r2",))
     controller.known.windows["0"] = replace(controller.known.windows["0"], until=now - HOUR)
     assert not (await done(controller, store, Wish.MAINTAIN, lasting=HOUR)).refused
+    assert "0" not in controller.known.windows, "what is over is not remembered for ever"
+
+
+async def test_what_is_called_holds_from_then_on_whatever_the_clock_of_who_calls_it_says() -> None:
+    store = MemoryStore()
+    controller = await remembered(store)
+    assert not (await done(controller, store, Wish.MAINTAIN, ahead=HOUR, reason="racks", lasting=HOUR)).refused
+    assert controller.view(SEEN).quiet[GROUP].endswith("racks (by alice)")
+    await store.commit(expect={}, put={}, delete=("replies/r2",))
+    assert not (await done(controller, store, Wish.PAUSE, ahead=HOUR, lasting=HOUR)).refused
+    assert controller.known.pause is not None
+    assert controller.known.pause.since <= CLOCK.wall()
+
+
+@pytest.mark.parametrize("wish", [Wish.RESUME, Wish.RESOLVE])
+async def test_what_the_store_did_not_take_is_not_remembered_either(wish: Wish) -> None:
+    kept = MemoryStore()
+    await done(await remembered(kept), kept, Wish.PAUSE)
+    await kept.commit(expect={}, put={}, delete=("replies/r2",))
+
+    def second(number: int, moment: Moment) -> StoreUnavailable | None:
+        """The first commit brings the request, the second is what it asks for."""
+        return StoreUnavailable("away") if (number, moment) == (2, Moment.BEFORE) else None
+
+    failing = FailingStore(store=kept, trouble=second)
+    controller = await remembered(kept)
+    controller.known.stuck[GROUP] = RunId("7")
+    controller.known.tries[GROUP] = Tries(count=3, at=CLOCK.now())
+    reply = await done(controller, failing, wish)
+    assert "the store did not take it" in reply.refused[0]
+    assert controller.known.pause is not None
+    assert (controller.known.stuck, set(controller.known.tries)) == ({GROUP: RunId("7")}, {GROUP})
+
+
+async def test_what_a_person_says_while_one_group_is_acted_for_holds_for_the_next() -> None:
+    """To begin runs for many groups takes seconds; automation that was turned off meanwhile is off."""
+    estate = estate_of(3, 2, group_size=1)
+    told: list[News] = []
+
+    def tell(news: News) -> None:
+        told.append(news)
+        controller.known.pause = Pause(reason="wait", by="alice", since=CLOCK.wall())
+
+    controller = Controller(estate=estate, store=MemoryStore(), clock=CLOCK, announce=tell, name="c")
+    for group, placement in placements_of(estate).items():
+        controller.known.placements[group] = placement
+    for region in estate.regions:  # told already: what follows is about decisions
+        controller.known.verdicts[region] = controller.assess().verdicts[region]
+    await controller.evaluate()
+    assert len(controller.known.decisions) == 1
+    await controller.evaluate()
+    assert len(controller.known.decisions) == 2

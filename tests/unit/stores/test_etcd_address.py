@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evac.stores.etcd import EtcdAddress, parse_address
-from evac.stores.etcd.address import Tls
+from evac.stores.urls import Tls
 
 HERE = Path("/estate")
 

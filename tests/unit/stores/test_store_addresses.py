@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from evac.config.keeping import store_of_command_line
+from evac.core.errors import StoreUnavailable
 from evac.stores.consul import ConsulAddress
 from evac.stores.etcd import EtcdAddress
 from evac.stores.opening import StoreAddress, parse_address
+from evac.stores.trust import read_secret, trusting
 from evac.stores.urls import Tls
 from evac.stores.zookeeper import ZookeeperAddress
 
@@ -94,3 +97,23 @@ def test_what_is_none_is_refused_with_what_to_write(text: str, why: str) -> None
 def test_an_address_is_told_without_secrets() -> None:
     assert str(read("zookeeper://user@a,b?password-file=x")) == "ZooKeeper at a:2181, b:2181"
     assert str(read("consul://a?token-env=HUNTER2")) == "Consul at a:8500"
+
+
+@pytest.mark.parametrize("kind", ["etcds", "consuls", "zookeepers"])
+def test_a_file_that_is_missing_is_named_with_its_whole_path(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = store_of_command_line(f"{kind}://a?ca=keys/ca.pem", estate="shop")
+    assert address is not None
+    assert address.tls is not None
+    with pytest.raises(StoreUnavailable, match=re.escape(f"{tmp_path / 'keys/ca.pem'}: No such file")):
+        trusting(address.tls)
+
+
+def test_a_secret_that_is_missing_is_named_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = store_of_command_line("etcd://eva@a?password-file=keys/etcd", estate="shop")
+    assert isinstance(address, EtcdAddress)
+    with pytest.raises(StoreUnavailable, match=re.escape(f"{tmp_path / 'keys/etcd'}: No such file")):
+        read_secret(address.password_file, where=address, what="password")

@@ -7,6 +7,10 @@ of two readings of one clock, the server's; ours does not come into it.
 A sample is told once. The next look may find the same one, which is no second failure; of several series of one
 target, all must have been sampled anew before it counts as looked at again.
 
+A series that ends is not in the answer at all, and says nothing of why: its instance was taken away, or only what
+measured it. Where any of several must be well, it may have been the one that was: so the others do not take the target
+down by themselves, before they were all seen to fail with as many as there were, or for `ENDED_WAITS_S`.
+
 What this is not: a judgement. Whether a target is down takes several looks, from several places (`core`).
 """
 
@@ -17,13 +21,14 @@ import ipaddress
 import json
 import re
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 
 from evac.core.errors import Rejected, Unavailable
 from evac.core.estate import Observer, RegionId, ServiceId
@@ -36,10 +41,16 @@ AHEAD_MAX_S = 1.0
 """A sample from further in the server's future is of no known age."""
 IDLE_MAX_S = 60.0
 """How long a connection on which nothing is asked stays open."""
-MISSING_SHOWN_MAX = 5
+ENDED_WAITS_S = 300.0
+"""For so long a series that has ended may be the one that is well: as Prometheus itself holds on to a sample."""
+SHOWN_MAX = 5
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
+_log = structlog.get_logger(__name__)
+
 Target = tuple[ServiceId, RegionId]
+Samples = Sequence[tuple[float, float]]
+"""Of each series its age in seconds, and the time of its sample: below 0 if that is not well."""
 
 
 class PrometheusKind:
@@ -70,20 +81,39 @@ class PrometheusObserver:
         self._around = AsyncExitStack()
         self._told: dict[Target, float] = {}
         """The time of the newest sample that has been told, by the server's clock."""
+        self._well: dict[Target, tuple[int, float]] = {}
+        """How many series a target had when it was well last, and when that was, by the server's clock."""
+        self._waiting: set[Target] = set()
+        """The targets that are unknown since a series ended that may have been the well one."""
 
     async def ask(self) -> Sequence[Sighted]:
-        return self._new(await self._answer())
+        return self._new(await self._answer(self._question))
 
     async def check(self) -> tuple[Finding, ...]:
-        found = _by_target(await self._answer(), self._named, self._settings)
+        found = _by_target(await self._answer(self._question), self._named, self._settings)
         fresh = {t for t, samples in found.items() if _hold(samples, self._settings) is not None}
-        missing = sorted(f"{service} in {region}" for service, region in self._targets - fresh)
+        missing = self._targets - fresh
         what = f"{self._settings.url} tells of {len(fresh)} of {len(self._targets)} targets"
+        ended = await self._ended(fresh)
         if not missing:
-            return (Finding(ok=True, what=what),)
-        some = ", ".join(missing[:MISSING_SHOWN_MAX]) + (", …" if len(missing) > MISSING_SHOWN_MAX else "")
-        remedy = f"see that `{self._settings.query}` has a fresh sample, with its labels, of {some}"
-        return (Finding(ok=bool(fresh), what=what, remedy=remedy, warning=True),)
+            return (Finding(ok=True, what=what), *ended)
+        remedy = f"see that `{self._settings.query}` has a fresh sample, with its labels, of {_some(missing)}"
+        return (Finding(ok=bool(fresh), what=what, remedy=remedy, warning=True), *ended)
+
+    async def _ended(self, fresh: Collection[Target]) -> tuple[Finding, ...]:
+        """Say of which targets, though others tell of them, series have ended."""
+        try:
+            rows = await self._answer(self._settings.question_of_the_ended())
+        except Rejected as error:
+            return (Finding(ok=True, warning=True, what=f"which series have ended cannot be asked: {error}"),)
+        ended = {target: len(samples) for target, samples in _by_target(rows, self._named, self._settings).items()}
+        left = ended.keys() & fresh
+        if not left:
+            return ()
+        count = sum(ended[target] for target in left)
+        what = f"{count} series of {_some(left)} ended within the last hour: the others of the same target decide alone"
+        remedy = f"if that is not meant, see that each instance behind `{self._settings.query}` is scraped"
+        return (Finding(ok=True, warning=True, what=what, remedy=remedy),)
 
     async def close(self) -> None:
         self._http = None
@@ -93,7 +123,7 @@ class PrometheusObserver:
     def _new(self, rows: Iterable[Any]) -> list[Sighted]:
         sighted: list[Sighted] = []
         for target, samples in _by_target(rows, self._named, self._settings).items():
-            ok = _hold(samples, self._settings)
+            ok = self._without_the_ended(target, samples, _hold(samples, self._settings))
             fresh = [(age, abs(at)) for age, at in samples if _fresh(age, self._settings)]
             taken = [at for _, at in fresh]
             if ok is None or not self._is_new(target, taken):
@@ -108,12 +138,39 @@ class PrometheusObserver:
             )
         return sighted
 
+    def _without_the_ended(
+        self, target: Target, samples: Sequence[tuple[float, float]], ok: bool | None
+    ) -> bool | None:
+        """Return what is held of a target, None where a series is missing that may be the well one."""
+        if self._settings.instances != "any" or ok is None:
+            return ok
+        count, now = len(samples), max(age + abs(at) for age, at in samples)
+        before, well_at = self._well.get(target, (0, now))
+        if ok:
+            self._well[target] = count, now
+        elif count >= before:
+            self._well.pop(target, None)
+        elif 0 <= now - well_at <= ENDED_WAITS_S:
+            if target not in self._waiting:
+                self._waiting.add(target)
+                _log.warning(
+                    "series ended, those that are left fail: counts as unknown for a while",
+                    url=self._settings.url,
+                    service=target[0],
+                    at=target[1],
+                    ended=before - count,
+                    longest_s=ENDED_WAITS_S,
+                )
+            return None
+        self._waiting.discard(target)
+        return ok
+
     def _is_new(self, target: Target, taken: Sequence[float]) -> bool:
         """Whether all were sampled since the target was told of last, or the server's clock has been set back."""
         last = self._told.get(target)
         return last is None or min(taken) > last or max(taken) < last
 
-    async def _answer(self) -> list[Any]:
+    async def _answer(self, question: str) -> list[Any]:
         """Ask, and return the rows. Raises `Rejected` or `Unavailable`."""
         try:
             http = self._http or await self._open()
@@ -122,7 +179,7 @@ class PrometheusObserver:
             asking = http.stream(
                 "POST",
                 f"{urlsplit(self._settings.url).path}/api/v1/query",
-                data={"query": self._question},
+                data={"query": question},
                 headers=headers,
                 extensions={"sni_hostname": urlsplit(self._settings.url).hostname},
             )
@@ -194,6 +251,11 @@ class PrometheusObserver:
         return rows
 
 
+def _some(targets: Iterable[Target]) -> str:
+    names = sorted(f"{service} in {region}" for service, region in targets)
+    return ", ".join(names[:SHOWN_MAX]) + (", …" if len(names) > SHOWN_MAX else "")
+
+
 def _is_here(host: str) -> bool:
     """Whether an address is another machine's at each vantage point."""
     try:
@@ -246,7 +308,7 @@ def _fresh(age: float, settings: PrometheusSettings) -> bool:
     return -AHEAD_MAX_S <= age <= settings.age_max.total_seconds()
 
 
-def _hold(samples: Sequence[tuple[float, float]], settings: PrometheusSettings) -> bool | None:
+def _hold(samples: Samples, settings: PrometheusSettings) -> bool | None:
     """Whether a target is well by its series; None where it depends on one that is stale (Kleene's three values)."""
     known = [at > 0 if _fresh(age, settings) else None for age, at in samples]
     decides = settings.instances == "any"

@@ -114,3 +114,10 @@ class PrometheusSettings(Settings):
         if self.well_max is not None:
             well += f" * ({series} <= bool {self.well_max!r})"
         return f"timestamp({series}) * (2 * ({well}) - 1)"
+
+    def question_of_the_ended(self) -> str:
+        """Return the query that tells of series that were there within the last minute, ten minutes or an hour ago, and
+        are not there now. (Every moment of the last hour would be too many samples to ask for.)
+        """
+        series = self.query
+        return f"(last_over_time({series}[1m]) or {series} offset 10m or {series} offset 1h) unless {series}"

@@ -26,7 +26,7 @@ import httpx
 from evac.core.errors import StoreUnavailable
 from evac.stores.consul.address import ConsulAddress
 from evac.stores.logged.store import Patience
-from evac.stores.trust import KEEPALIVE, read_secret, say_failure, trusting
+from evac.stores.trust import FAILED, KEEPALIVE, read_secret, say_failure, trusting
 
 CONNECTIONS_MAX = 64
 """Consul takes 200 of one address, by default."""
@@ -118,7 +118,7 @@ class Agents:
         began = loop.time()
         try:
             answer = await self._ask_one(self.address.endpoints[current], method, path, where, content, extra)
-        except (httpx.HTTPError, OSError) as error:  # what TLS refuses after its handshake comes as it is
+        except FAILED as error:
             answer = f"{self.address.endpoints[current]} {say_failure(error)}"
         except asyncio.CancelledError:
             if loop.time() - began >= self.patience.suspicion.total_seconds() + extra:
@@ -187,7 +187,7 @@ class Agents:
         """Return how many agents answer, and know a leader."""
 
         async def answers(endpoint: str) -> bool:
-            with suppress(httpx.HTTPError, OSError, StoreUnavailable):
+            with suppress(*FAILED, StoreUnavailable):
                 answer = await self._ask_one(endpoint, "GET", "status/leader", {}, b"", 0)
                 return not isinstance(answer, str) and bool(answer.said)
             return False

@@ -11,22 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evac.stores.urls import MEMBERS_MAX, Form, Tls, need_password, read_url
+from evac.stores.urls import ByPassword, Form, need_password, read_url
 
 FORM = Form(scheme="etcd", port=2379, files=("password-file",))
 
-__all__ = ["FORM", "MEMBERS_MAX", "EtcdAddress", "Tls", "parse_address"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EtcdAddress:
-    """A cluster's members as `host:port`, the nearest first, and the prefix under which everything is kept."""
-
-    endpoints: tuple[str, ...]
-    namespace: str
-    user: str | None = None
-    password_file: Path | None = None
-    tls: Tls | None = None
+class EtcdAddress(ByPassword):
+    """A cluster's members, and the prefix under which everything is kept."""
 
     def __str__(self) -> str:
         return f"etcd at {', '.join(self.endpoints)}"
@@ -39,10 +31,4 @@ def parse_address(text: str, *, namespace: str, folder: Path) -> EtcdAddress:
     """
     named = read_url(text, FORM, folder=folder)
     need_password(named, FORM)
-    return EtcdAddress(
-        endpoints=named.endpoints,
-        namespace=named.namespace or namespace,
-        user=named.user,
-        password_file=named.files.get("password-file"),
-        tls=named.tls,
-    )
+    return EtcdAddress.of(named, namespace=named.namespace or namespace)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ import httpx
 from evac.core.errors import StoreUnavailable
 from evac.stores.etcd.address import EtcdAddress
 from evac.stores.etcd.wire import AUTHENTICATE, STATUS, Json, Remedy, Trouble, trouble
-from evac.stores.trust import KEEPALIVE, read_secret, say_failure, trusting
+from evac.stores.trust import FAILED, KEEPALIVE, read_secret, say_failure, trusting
 
 CONNECTIONS_MAX = 256
 PAUSE_MIN, PAUSE_MAX = timedelta(milliseconds=50), timedelta(milliseconds=250)
@@ -214,7 +214,7 @@ class Members:
             reply = await self._signed_in(member, path, content)
             self._strikes[member], self._struck_at[member] = 0, float("-inf")
             return reply
-        except httpx.HTTPError as error:
+        except FAILED as error:
             why = f"{member} {say_failure(error)}"
         except asyncio.CancelledError:
             if loop.time() - began >= self.patience.suspicion.total_seconds():
@@ -234,7 +234,7 @@ class Members:
         try:
             async with asyncio.timeout(self.patience.attempt.total_seconds()):
                 return await self._signed_in(member, path, json.dumps(body).encode())
-        except (TimeoutError, httpx.HTTPError, Trouble, StoreUnavailable):
+        except (*FAILED, Trouble, StoreUnavailable):
             return None
 
     def sign_in_anew(self) -> None:
@@ -245,11 +245,31 @@ class Members:
         """Ask this member from now on."""
         self._current = self.address.endpoints.index(member)
 
+    async def stay_near(self, well: Callable[[str], Awaitable[bool]], *, needed: Callable[[], bool]) -> None:
+        """Go back to the member named first when it is well again, as long as that is needed.
+
+        Soon at first: while the cluster chooses a leader every member fails, and the nearest is none the worse for it.
+        Then ever more seldom, also where it is well and fails again, until it has been stayed with for as long as
+        `Patience.back`.
+        """
+        patience, loop = self.patience, asyncio.get_running_loop()
+        nearest, pause, returned_at = self.address.endpoints[0], patience.back_soon, float("-inf")
+        while needed():
+            await asyncio.sleep(pause.total_seconds() * self.chance.uniform(0.8, 1.2))
+            if self.current == nearest:
+                if loop.time() - returned_at >= patience.back.total_seconds():
+                    pause = patience.back_soon
+                continue
+            if await well(nearest):
+                self.prefer(nearest)
+                returned_at = loop.time()
+            pause = min(2 * pause, patience.back)
+
     @asynccontextmanager
     async def stream(self, member: str, path: str, bodies: list[Json]) -> AsyncIterator[AsyncIterator[Json]]:
         """Give the messages of a stream as they come. The caller sets the limits.
 
-        Raises `httpx.HTTPError` when it breaks, and `Trouble` when the member refuses or ends it.
+        Raises what is in `FAILED` when it breaks, and `Trouble` when the member refuses or ends it.
         """
         used = await self._sign_in(member)
         headers = {**_bearing(used), "Grpc-Metadata-hasleader": "true"}

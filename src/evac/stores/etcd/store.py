@@ -37,7 +37,7 @@ from evac.stores.etcd.members import Answer, Members, Patience, Refused
 from evac.stores.etcd.slots import Slot, Slots, nonce
 from evac.stores.etcd.streams import Pulse, Stream
 from evac.stores.etcd.wire import RANGE, TXN, Found, Json, Trouble
-from evac.stores.rules import check_commit
+from evac.stores.rules import check_commit, check_life
 
 PAGE = 256
 """How many keys are read at once."""
@@ -105,11 +105,14 @@ class EtcdStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         check_commit(put=put, delete=delete)
         if not put and not delete:
             return await self._check(expect)
         born = await self._birth()
+        if life is not None:
+            check_life(life, await self._name(born))
         slot = self._slots.take()
         then = [wire.put_op(self._data + k, v) for k, v in put.items()]
         then += [wire.delete_op(self._data + k) for k in delete]
@@ -143,8 +146,7 @@ class EtcdStore:
         now = wire.found_one(reply)
         if self._life.born is not None and self._life.born.version != now.version:
             self._begin_anew(now)
-        born = await self._birth()
-        return f"{wire.seen(reply).cluster:x}.{born.value.decode(errors='replace')}"
+        return await self._name(await self._birth())
 
     async def health(self) -> StoreHealth:
         """Return how the cluster is (`ports.Inspectable`)."""
@@ -293,6 +295,12 @@ class EtcdStore:
                 self._life.unborn = False
             return self._life.born
 
+    async def _name(self, born: Found) -> str:
+        """Return the identity of a life: the cluster's, and its birth record's."""
+        if not self._life.seen.cluster:
+            await self.revision()  # a life that was only just heard of
+        return f"{self._life.seen.cluster:x}.{born.value.decode(errors='replace')}"
+
     async def _be_born(self, before: Found) -> Found:
         """Write a birth record in the place of another, unless somebody has just done so; return the one that holds."""
         key, value = f"{self.own}born", secrets.token_hex(8)
@@ -357,22 +365,12 @@ class EtcdStore:
                     self._pulse.version = wire.found_in(reply)[0].version
 
     async def _keep_near(self) -> None:
-        """Go back to the member named first when it is well again, as long as there are streams.
+        """Go back to the member named first when it is well again, as long as there are streams."""
 
-        Soon at first: while the cluster chooses a leader every member fails, and the nearest is none the worse for it.
-        """
-        members, patience, loop = self.members, self.members.patience, asyncio.get_running_loop()
-        nearest, pause, returned_at = members.address.endpoints[0], patience.back_soon, float("-inf")
-        while self._streams:
-            await asyncio.sleep(pause.total_seconds() * members.chance.uniform(0.8, 1.2))
-            if members.current == nearest:
-                if loop.time() - returned_at >= patience.back.total_seconds():
-                    pause = patience.back_soon
-                continue
-            if await members.ask_member(nearest, RANGE, wire.get(f"{self.own}born", keys_only=True)) is not None:
-                members.prefer(nearest)
-                returned_at = loop.time()
-            pause = min(2 * pause, patience.back)
+        async def well(member: str) -> bool:
+            return await self.members.ask_member(member, RANGE, wire.get(f"{self.own}born", keys_only=True)) is not None
+
+        await self.members.stay_near(well, needed=lambda: bool(self._streams))
 
     def _need_open(self) -> None:
         if self._closed:

@@ -26,6 +26,7 @@ from evac.core.errors import StoreUnavailable
 from evac.stores.etcd.members import Members
 from evac.stores.etcd.wire import WATCH, Json, Remedy, Trouble, after_prefix, b64, cancelled, change
 from evac.stores.feed import Feed, no_longer_kept
+from evac.stores.trust import FAILED
 
 _CHANGES, _PULSES = "1", "2"
 """The two watches of a stream, as they are numbered on the wire."""
@@ -82,7 +83,7 @@ class Stream:
             async with asyncio.timeout(patience.silence.total_seconds()) as limit:
                 await self._bring(member, limit)
             return
-        except (TimeoutError, httpx.HTTPError):
+        except FAILED:
             self._members.leave(member)
         except Trouble as trouble:
             match trouble.remedy:

@@ -30,7 +30,7 @@ from evac.stores.logged.ground import Entry, Gone, Ground, Sealed, parts_of
 from evac.stores.logged.replica import Outcome, Replica, Verdict
 from evac.stores.logged.witness import note, noted_in
 from evac.stores.logged.words import Words, write
-from evac.stores.rules import check_commit
+from evac.stores.rules import check_commit, check_life
 
 SEGMENT_ENTRIES = 256
 """So many entries a segment gets before the next one is begun."""
@@ -132,18 +132,19 @@ class LoggedStore:
         put: Mapping[str, bytes],
         delete: Collection[str] = (),
         lasting: bool = True,
+        life: str | None = None,
     ) -> int:
         check_commit(put=put, delete=delete)
-        life = self._lives
+        lives = self._lives
         if self._replica is None or not (put or delete) or self.replica.conflict(expect):
             await self.catch_up()
             if why := self.replica.conflict(expect):
                 raise Conflict(why)
             if not put and not delete:
                 return self.replica.revision
-        await self._birth()
+        check_life(life, await self._birth())
         for _ in range(ROUNDS_MAX):
-            outcome = await self._say(life=life, expect=expect, put=put, delete=delete)
+            outcome = await self._say(life=lives, expect=expect, put=put, delete=delete)
             match outcome.verdict:
                 case Verdict.DONE:
                     return outcome.revision

@@ -11,20 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evac.stores.urls import Form, Tls, need_password, read_url
+from evac.stores.urls import ByPassword, Form, need_password, read_url
 
 FORM = Form(scheme="zookeeper", port=2181, files=("password-file",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZookeeperAddress:
-    """An ensemble's servers as `host:port`, the nearest first, and the path under which everything is kept."""
-
-    endpoints: tuple[str, ...]
-    namespace: str
-    user: str | None = None
-    password_file: Path | None = None
-    tls: Tls | None = None
+class ZookeeperAddress(ByPassword):
+    """An ensemble's servers, and the path under which everything is kept."""
 
     def __str__(self) -> str:
         return f"ZooKeeper at {', '.join(self.endpoints)}"
@@ -42,10 +36,4 @@ def parse_address(text: str, *, namespace: str, folder: Path) -> ZookeeperAddres
     found = named.namespace or namespace
     if not all(part and part not in (".", "..", "zookeeper") for part in found.split("/")):
         raise ValueError("names a namespace that is no path in ZooKeeper; write letters, digits and single slashes")
-    return ZookeeperAddress(
-        endpoints=named.endpoints,
-        namespace=found,
-        user=named.user,
-        password_file=named.files.get("password-file"),
-        tls=named.tls,
-    )
+    return ZookeeperAddress.of(named, namespace=found)

@@ -1,0 +1,53 @@
+"""What waits for what across the chains of a plan."""
+
+from __future__ import annotations
+
+from evac.core.barriers import wanted_last, with_barrier
+from evac.core.estate import ComponentId, RegionId
+from evac.core.plan import Action, Phase, Step, StepId, Term, Verb
+
+
+def step(name: str, verb: Verb, phase: Phase, *needs: str, optional: bool = False) -> Step:
+    action = Action(component=ComponentId("db"), region=RegionId("a"), verb=verb, term=Term(2), args={})
+    needed = tuple(map(StepId, needs))
+    pivot = verb is Verb.PROMOTE
+    return Step(id=StepId(name), action=action, phase=phase, needs=needed, pivot=pivot, optional=optional)
+
+
+def needs(steps: list[Step]) -> dict[str, tuple[str, ...]]:
+    return {str(s.id): tuple(map(str, s.needs)) for s in steps}
+
+
+def test_nothing_is_stopped_before_all_is_prepared_and_nothing_promoted_before_all_is_stopped() -> None:
+    steps = [
+        step("prepare-1", Verb.PREPARE, Phase.PREPARE),
+        step("prepare-2", Verb.PREPARE, Phase.PREPARE),
+        step("stop-1", Verb.STOP, Phase.FENCE, "prepare-1"),
+        step("stop-2", Verb.STOP, Phase.FENCE, "prepare-2"),
+        step("promote-1", Verb.PROMOTE, Phase.PROMOTE, "stop-1"),
+        step("promote-2", Verb.PROMOTE, Phase.PROMOTE, "stop-2"),
+        step("follow", Verb.FOLLOW, Phase.PROMOTE, "promote-1"),
+    ]
+    assert needs(with_barrier(steps)) == {
+        "prepare-1": (),
+        "prepare-2": (),
+        "stop-1": ("prepare-1", "prepare-2"),
+        "stop-2": ("prepare-2", "prepare-1"),
+        "promote-1": ("stop-1", "stop-2"),
+        "promote-2": ("stop-2", "stop-1"),
+        "follow": ("promote-1",),
+    }
+
+
+def test_what_is_merely_wanted_is_promoted_after_the_fences_of_all_else_and_of_nothing_that_is_wanted_too() -> None:
+    steps = [
+        step("refuse", Verb.REFUSE, Phase.FENCE),
+        step("expire", Verb.EXPIRE, Phase.FENCE),
+        step("wanted-fence", Verb.EXPIRE, Phase.FENCE, optional=True),
+        step("wanted-too-fence", Verb.EXPIRE, Phase.FENCE, optional=True),
+        step("promote", Verb.PROMOTE, Phase.PROMOTE, "refuse"),
+        step("wanted", Verb.PROMOTE, Phase.PROMOTE, "wanted-fence", optional=True),
+    ]
+    found = needs(wanted_last(steps))
+    assert found["wanted"] == ("wanted-fence", "refuse", "expire")
+    assert found["promote"] == ("refuse",)
