@@ -20,6 +20,7 @@ from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
 from evac.core.detector import Detector, fold
+from evac.core.ease import at_ease, stale_at, stirs
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
@@ -49,7 +50,11 @@ from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
 
 EVALUATE_EVERY = timedelta(milliseconds=100)
-"""The longest that a verdict which only time brings about (a heartbeat going stale) stays unnoticed."""
+"""The longest that a verdict which only time brings about stays unnoticed where anything ails."""
+AT_EASE_EVERY = timedelta(seconds=1)
+"""And where nothing does, and nothing new is seen; a heartbeat going stale is noticed at its moment."""
+A_MOMENT = timedelta(milliseconds=1)
+"""Timers may be early by less than this."""
 
 PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
 """Verdicts that are often a station on the way to another one."""
@@ -85,6 +90,8 @@ class Controller:
         self._unfolded: list[tuple[bytes, Instant]] = []
         """Views that were heard and not yet folded, and when."""
         self._unfolded_max = unfolded_max
+        self._at_ease = False
+        """Whether the last evaluation found all as it should be."""
         self._store = store
         self._clock = clock
         self._announce = announce
@@ -133,7 +140,7 @@ class Controller:
         await self._recall()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._runs = tasks
+                self._runs, self._at_ease = tasks, False
                 self.recalled.set()
                 for group, run in self.known.active.items():
                     self._drive(group, run)
@@ -155,38 +162,50 @@ class Controller:
         async for change in self._store.watch(PREFIX, after=after):
             if change.record is not None:
                 self._unfolded.append((change.record.value, self._clock.now()))
-                if len(self._unfolded) > self._unfolded_max:
+                if self._runs is not None or len(self._unfolded) > self._unfolded_max:
                     self._fold()
-                self._changed.set()
 
     def _fold(self) -> None:
-        """Fold what has been heard. Raises `EvacError` for a view of another format."""
+        """Fold what has been heard, and note whether it is news. Raises `EvacError` for a view of another format."""
         heard, self._unfolded = self._unfolded, []
         seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
+        if not self._at_ease or stirs(self._known.detector, *seen):
+            self._changed.set()
         self._known.detector = fold(self._known.detector, *seen)
 
     async def _evaluate(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(EVALUATE_EVERY.total_seconds()):
+                async with asyncio.timeout(self._rest().total_seconds()):
                     await self._changed.wait()
             except TimeoutError:
                 pass
             self._changed.clear()
             await self.evaluate()
 
+    def _rest(self) -> timedelta:
+        """How long nothing need be evaluated as long as nothing new is seen."""
+        if not self._at_ease:
+            return EVALUATE_EVERY
+        now = self._clock.now()
+        stale = stale_at(self.known.detector, now=now)
+        return AT_EASE_EVERY if stale is None else min(AT_EASE_EVERY, stale - now + A_MOMENT)
+
     async def evaluate(self) -> None:
         """Assess and decide once, and act on it."""
+        self._at_ease = False  # until all of it is found to be so
         await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
         await place(self.known, self.estate, self._store)
-        said = self._said()
-        for decision in decide(self.view(assessment), now=assessment.at):
+        said, decisions = self._said(), decide(self.view(assessment), now=assessment.at)
+        for decision in decisions:
             if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
                 self._changed.set()
-                break
+                return
             await self._act(decision, assessment)
+        nothing_open = not (self.known.active or self.known.unplaced or self._unsure)
+        self._at_ease = nothing_open and at_ease(assessment, decisions)
 
     def _said(self) -> tuple[Pause | None, frozenset[str]]:
         """What people have said of automation: it holds for whatever has not begun yet."""
