@@ -130,9 +130,7 @@ def all_down(views: Views) -> bool:
     return bool(views)
 
 
-def _voiceless(
-    detector: Detector, vantage: RegionId, views: Mapping[Pair, Views], estate: Estate, now: Instant
-) -> str:
+def _voiceless(detector: Detector, vantage: RegionId, views: Mapping[Pair, Views], estate: Estate, now: Instant) -> str:
     """Why an observer has no vote; empty if it has one."""
     if not is_fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)

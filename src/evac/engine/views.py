@@ -32,6 +32,7 @@ FORMAT = 3
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = fields(MemberState)
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _make_probed = maker(Probed)
 _make_member = maker(MemberSeen)
 _make_state = maker(MemberState)
@@ -70,7 +71,7 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
         record["well"] = [[*same, services] for same, services in well.items()]
     if carried:
         record["carried"] = carried
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+    return _compact.encode(record).encode()
 
 
 def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Observation, ...]:

@@ -20,7 +20,7 @@ import itertools
 import selectors
 from asyncio import get_running_loop
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -269,12 +269,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                     self.call_exception_handler(what)
 
 
-async def sleep(seconds: float) -> None:
+def sleep(seconds: float) -> Awaitable[None]:
     """Sleep for so many seconds of the simulation."""
     if seconds <= 0:
-        return await asyncio.sleep(0)
+        return asyncio.sleep(0)
     loop = _loop()
-    return await _Sleep(loop, loop.time() + seconds)
+    return _Sleep(loop, loop._now + seconds)
 
 
 def seconds() -> float:
