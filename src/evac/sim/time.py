@@ -309,7 +309,7 @@ class VirtualClock:
         self._now: Instant = timedelta()
 
     def now(self) -> Instant:
-        at: float = get_running_loop()._now  # type: ignore[attr-defined]  # asked for all the time: no call for it
+        at = get_running_loop().time()
         if at != self._asked_at:
             self._asked_at, self._now = at, timedelta(seconds=at * self._rate)
         return self._now
