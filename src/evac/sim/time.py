@@ -124,24 +124,27 @@ class _Due(list[Any]):
 
 
 class _Sleep:
-    """What a task that sleeps waits for: a future that nobody sets, since it is done when its time has come.
+    """What a task that sleeps waits for: its own timer, which wakes it. Nothing is between the two.
 
     Takes the place of `asyncio.sleep`, which makes a future, a timer and a callback that sets the one when the other
-    is due; tasks wake in the same order.
+    is due, and wakes the task a turn of the loop later.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_due", "_loop", "_when", "ended", "wake")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_due", "_ended", "_loop", "_seconds", "_wake")
 
-    wake: Callable[[_Sleep], Any]
+    _wake: Callable[[_Sleep], Any]
     """Makes its task go on."""
     _due: _Due
 
-    def __init__(self, loop: VirtualLoop, when: float) -> None:
-        self.ended = False
-        """Whether its time has come, or it was cancelled."""
+    def __init__(self, loop: VirtualLoop, seconds: float) -> None:
         self._loop = loop
-        self._when = when
-        self._cancelled = False
+        self._seconds = seconds
+        self._ended = self._cancelled = False
+
+    def __call__(self) -> None:
+        """Its time has come."""
+        self._ended = True
+        self._wake(self)
 
     def __await__(self) -> Generator[_Sleep, None, None]:
         self._asyncio_future_blocking = True  # how a task knows that it is to wait
@@ -153,15 +156,15 @@ class _Sleep:
         return self._loop
 
     def add_done_callback(self, wake: Callable[[_Sleep], Any], *, context: Context) -> None:
-        self.wake = wake
-        self._due = self._loop.sleeps_until(self._when, self, context)
+        self._wake = wake
+        self._due = self._loop.call_later(self._seconds, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
-        if self.ended:
+        if self._ended:
             return False
-        self.ended = self._cancelled = True
+        self._ended = self._cancelled = True
+        self._loop.call_soon(self._wake, self, context=self._due[4])
         self._due.cancel()
-        self._loop.call_soon(self.wake, self, context=self._due[4])
         return True
 
     def result(self) -> None:
@@ -225,12 +228,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heappush(self._timers, due)
         return due
 
-    def sleeps_until(self, when: float, sleep: _Sleep, context: Context) -> _Due:
-        """Let a task sleep."""
-        due = _Due((when, next(self._numbers), sleep, (), context))
-        heappush(self._timers, due)
-        return due
-
     def _run_once(self) -> None:
         """Run all that is due, jumping to the next deadline whenever nothing is, until the loop is to stop. Takes the
         place of asyncio's own, which asks the operating system each time round.
@@ -253,12 +250,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 if frozen and (process := context.get(_PROCESS)) is not None and process.frozen:
                     process.parked.append(one)
                     continue
-                if callback.__class__ is _Sleep:
-                    callback.ended = True
-                    callback, args = callback.wake, (callback,)
-                    if due:  # others come first that were due at this moment
-                        due.append(_Due((0.0, 0, callback, args, context)))
-                        continue
                 try:
                     context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
@@ -273,8 +264,7 @@ def sleep(seconds: float) -> Awaitable[None]:
     """Sleep for so many seconds of the simulation."""
     if seconds <= 0:
         return asyncio.sleep(0)
-    loop = _loop()
-    return _Sleep(loop, loop._now + seconds)
+    return _Sleep(_loop(), seconds)
 
 
 def seconds() -> float:

@@ -30,7 +30,7 @@ from evac.sim.setting import Setup, setup
 from evac.sim.simulation import simulate
 from evac.sim.writers import Acknowledged
 
-SEEDS = int(os.environ.get("EVAC_SIM_SEEDS", "40"))
+SEEDS = int(os.environ.get("EVAC_SIM_SEEDS", "12"))
 TELL = """
 from evac.sim import campaign
 from evac.sim.setting import setup
