@@ -40,7 +40,9 @@ def stirs(detector: Detector, *observations: Observation) -> bool:
 
 
 def stale_at(detector: Detector, *, now: Instant) -> Instant | None:
-    """Return the moment after which the next heartbeat is stale unless another one comes; None if all are."""
+    """Return the moment after which the next of the heartbeats that are fresh `now` is stale unless another one comes;
+    None if none is.
+    """
     moments = [last + detector.policy.heartbeat_stale for last in detector.heartbeats.values()]
     return min([moment for moment in moments if moment >= now], default=None)
 

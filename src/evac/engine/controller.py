@@ -90,8 +90,8 @@ class Controller:
         self._unfolded: list[tuple[bytes, Instant]] = []
         """Views that were heard and not yet folded, and when."""
         self._unfolded_max = unfolded_max
-        self._at_ease = False
-        """Whether the last evaluation found all as it should be."""
+        self._at_ease: Instant | None = None
+        """When the last evaluation found all as it should be; None where it did not."""
         self._store = store
         self._clock = clock
         self._announce = announce
@@ -140,7 +140,7 @@ class Controller:
         await self._recall()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._runs, self._at_ease = tasks, False
+                self._runs, self._at_ease = tasks, None
                 self.recalled.set()
                 for group, run in self.known.active.items():
                     self._drive(group, run)
@@ -169,7 +169,7 @@ class Controller:
         """Fold what has been heard, and note whether it is news. Raises `EvacError` for a view of another format."""
         heard, self._unfolded = self._unfolded, []
         seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
-        if not self._at_ease or stirs(self._known.detector, *seen):
+        if self._at_ease is None or stirs(self._known.detector, *seen):
             self._changed.set()
         self._known.detector = fold(self._known.detector, *seen)
 
@@ -185,15 +185,14 @@ class Controller:
 
     def _rest(self) -> timedelta:
         """How long nothing need be evaluated as long as nothing new is seen."""
-        if not self._at_ease:
+        if self._at_ease is None:
             return EVALUATE_EVERY
-        now = self._clock.now()
-        stale = stale_at(self.known.detector, now=now)
-        return AT_EASE_EVERY if stale is None else min(AT_EASE_EVERY, stale - now + A_MOMENT)
+        stale = stale_at(self.known.detector, now=self._at_ease)
+        return AT_EASE_EVERY if stale is None else min(AT_EASE_EVERY, stale + A_MOMENT - self._clock.now())
 
     async def evaluate(self) -> None:
         """Assess and decide once, and act on it."""
-        self._at_ease = False  # until all of it is found to be so
+        self._at_ease = None  # until all of it is found to be so
         await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
@@ -205,7 +204,7 @@ class Controller:
                 return
             await self._act(decision, assessment)
         nothing_open = not (self.known.active or self.known.unplaced or self._unsure)
-        self._at_ease = nothing_open and at_ease(assessment, decisions)
+        self._at_ease = assessment.at if nothing_open and at_ease(assessment, decisions) else None
 
     def _said(self) -> tuple[Pause | None, frozenset[str]]:
         """What people have said of automation: it holds for whatever has not begun yet."""
