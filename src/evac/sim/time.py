@@ -261,10 +261,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def sleep(seconds: float) -> Awaitable[None]:
-    """Sleep for so many seconds of the simulation."""
-    if seconds <= 0:
-        return asyncio.sleep(0)
-    return _Sleep(_loop(), seconds)
+    """Sleep for so many seconds of the simulation; on another loop, of its own time."""
+    loop = get_running_loop()
+    if seconds <= 0 or not isinstance(loop, VirtualLoop):
+        return asyncio.sleep(max(seconds, 0.0))
+    return _Sleep(loop, seconds)
 
 
 def seconds() -> float:
