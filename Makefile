@@ -11,7 +11,7 @@ SEEDS ?= 1000
 FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy models sim bench bench-scale matrix soak docs lock clean
+.PHONY: help demo test coverage lab check lint types layers tidy models sim bench bench-idle bench-scale matrix soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ models: $(VENV)/dev ## search the models of lease and run to the end; needs Debi
 
 bench: $(VENV)/dev ## measure: make bench [CASE=pattern] [RUNS=n], writes build/bench.json
 	@$(BIN)/python -m evac.lab.bench --case '$(CASE)' --runs $(or $(RUNS),5) --out build/bench.json
+
+bench-idle: $(VENV)/dev ## measure what an idle evac costs its database, by pgbench with and without it: make bench-idle [RUNS=n]
+	@$(BIN)/python -m evac.lab.bench.idle --quads $(or $(RUNS),10) --out build/idle.json
 
 bench-scale: $(VENV)/dev ## measure what an estate costs as it grows to 9 x 10,000, writes build/scale.json
 	@$(BIN)/python -m evac.lab.bench.scale

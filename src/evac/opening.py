@@ -10,6 +10,7 @@ import getpass
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,14 @@ T = TypeVar("T")
 READY_WITHIN = timedelta(seconds=20)
 WELL_WITHIN = timedelta(seconds=8)
 """How much longer a controller that was just started may take to see every region well and every member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """How this host's agent stands, where the store cannot be reached from here, and why that is."""
+
+    here: Here
+    why: str
 
 
 def state_folder(estate: Path, state: Path | None = None) -> Path:
@@ -95,16 +104,16 @@ async def read_estate(
 
 async def ask_or_recall(
     path: str | Path,
-    ask: Callable[[OpenEstate, Here | None], Awaitable[T]],
+    ask: Callable[[OpenEstate, CutOff | None], Awaitable[T]],
     *,
     environment: str | None = None,
     state: Path | None = None,
     store: str | None = None,
-) -> tuple[T, Here | None]:
+) -> tuple[T, CutOff | None]:
     """Read something of an estate, as `read_estate`; where the store cannot be reached, of what this host's agent kept
     of it. How that agent stands is then given to `ask`, and returned.
 
-    Raises like `read_estate`, and `StoreUnavailable` when nothing was kept here either.
+    Raises like `read_estate`, and `StoreUnavailable` when nothing of this estate was kept here either.
     """
     try:
         async with read_estate(path, environment=environment, state=state, store=store) as estate:
@@ -121,8 +130,14 @@ async def ask_or_recall(
             ) from None
         kept = MemoryStore()
         await kept.commit(expect={}, put=records)
-        loaded = load(Path(path), environment=environment, store=store)
-        return await ask(OpenEstate(loaded=loaded, store=kept, by=getpass.getuser()), here), here
+        estate = OpenEstate(
+            loaded=load(Path(path), environment=environment, store=store), store=kept, by=getpass.getuser()
+        )
+        if (other := (await estate.last_known()).estate) != estate.loaded.estate.name:
+            what = f"what {folder} holds is of another estate, {other}: name this one's state folder with --state"
+            raise StoreUnavailable(f"{trouble}; {what}") from None
+        cut = CutOff(here=here, why=str(trouble))
+        return await ask(estate, cut), cut
 
 
 def _exists(path: Path) -> bool:

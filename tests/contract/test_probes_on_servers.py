@@ -110,6 +110,28 @@ async def test_sql_takes_room_on_the_disk_where_nobody_is_told_of_it_and_it_may(
         assert "temporary file:" not in (primary.folder / "postgresql.log").read_text()
 
 
+async def test_sql_takes_room_now_and_then_and_after_a_refusal(tmp_path: Path) -> None:
+    async with postgresql.cluster(tmp_path, regions=("us-east-1",), acks=0) as members:
+        (primary,) = members.values()
+        prober = await sql(primary)
+        assert [await prober.ask() for _ in range(5)] == [""] * 5, "the first and the fifth take room"
+        await configure(primary, "default_transaction_read_only = on")
+        await until(prober, refused=True)
+        await configure(primary, "default_transaction_read_only = off")
+        await until(prober, refused=False)
+        await prober.close()
+        async with asyncio.timeout(20):
+            while not (taken := await temporary_files(primary)):
+                await asyncio.sleep(0.05)
+        assert taken == 3
+
+
+async def until(prober: Prober, *, refused: bool) -> None:
+    async with asyncio.timeout(20):
+        while bool(await prober.ask()) is not refused:
+            await asyncio.sleep(0.05)
+
+
 async def configure(member: postgresql.Member, setting: str) -> None:
     async with await postgresql.connect(member) as connection:
         await connection.set_autocommit(True)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from evac.cli.opening import Chosen
+from evac.cli.standing import asking_the_store, note_cut, plain_cut
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -20,7 +21,6 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     console,
-    note,
     print_json,
 )
 from evac.core.decision import CallPerson, Decision
@@ -33,9 +33,9 @@ from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Verdict
-from evac.engine.last_known import Here
+from evac.engine.codec import to_plain
 from evac.opened import OpenEstate
-from evac.opening import ask_or_recall
+from evac.opening import CutOff, ask_or_recall
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.words import span
@@ -76,9 +76,11 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Show what is known of a region, and why evac acts or not."""
         Chosen(estate=estate, environment=environment, state=state, store=store).named(region)
-        snapshot, found = asyncio.run(_read(region, estate, environment, state, store))
+        with asking_the_store():
+            (snapshot, found), cut = asyncio.run(_read(region, estate, environment, state, store))
+        note_cut(cut)
         if as_json:
-            print_json(found)
+            print_json({**to_plain(found), "cut_off": plain_cut(cut)})
             return
         out = console()
         for line in lines(found, snapshot):
@@ -87,18 +89,18 @@ def add_to(app: typer.Typer) -> None:
 
 async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
-) -> tuple[Snapshot, Explained]:
-    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Snapshot, Explained]:
+) -> tuple[tuple[Snapshot, Explained], CutOff | None]:
+    async def ask(opened: OpenEstate, _: CutOff | None) -> tuple[Snapshot, Explained]:
         snapshot = await opened.last_known()
         return snapshot, await _explain(RegionId(region), snapshot, opened)
 
-    found, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
-    if here is not None:
-        note(f"the store cannot be reached from here: this is what {here.region}'s agent kept of it")
-    return found
+    return await ask_or_recall(path, ask, environment=environment, state=state, store=store)
 
 
 async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> Explained:
+    verdict = next((v for v in snapshot.verdicts if v.region == region), None)
+    if verdict is None:
+        raise EvacError(f"who leads does not know {region} yet: restart evac, everywhere, with the estate as it is now")
     primaries = {p.group for p in snapshot.placements if p.primary == region}
     forecasts = await opened.objectives()
     ready: dict[str, Readiness] = {}
@@ -107,7 +109,7 @@ async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> 
             ready |= {str(group): each for each in await opened.readiness(group) if each.region == region}
     return Explained(
         region=region,
-        verdict=next(v for v in snapshot.verdicts if v.region == region),
+        verdict=verdict,
         decisions=snapshot.decisions,
         if_lost={str(g): forecast for g, forecast in forecasts.items() if g in primaries},
         readiness=ready,

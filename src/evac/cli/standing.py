@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from evac.cli.terminal import busy, note
 from evac.core.estate import ComponentId
 from evac.core.snapshot import Snapshot
-from evac.engine.last_known import EVERY, Guarded, Here
+from evac.engine.codec import to_plain
+from evac.engine.last_known import EVERY, Guarded
+from evac.opening import CutOff
 from evac.ports import StoreHealth
 from evac.report.words import listed, size, span
+
+
+@contextmanager
+def asking_the_store() -> Iterator[None]:
+    """Show, where that is a terminal, what a command waits for: in a region that is cut off it takes its time."""
+    with busy("asks the store; where it stays silent, what this host's agent kept is shown"):
+        yield
+
+
+def note_cut(cut: CutOff | None) -> None:
+    """Say where what is shown comes from, if not from the store."""
+    if cut is not None:
+        note(f"{cut.why}; this is what {cut.here.region}'s agent kept of it")
+
+
+def plain_cut(cut: CutOff | None) -> dict[str, object] | None:
+    """Return how this host's agent stands and why the store is not reached, for machines; None where it is."""
+    return None if cut is None else {**to_plain(cut.here), "why": cut.why}
 
 
 def store_line(store: StoreHealth, *, commit: timedelta | None) -> str:
@@ -30,16 +52,26 @@ def store_line(store: StoreHealth, *, commit: timedelta | None) -> str:
     return ", ".join([*said, *([f"it says: {store.trouble}"] if store.trouble else [])])
 
 
-def cut_off(here: Here, snapshot: Snapshot, hosted: Sequence[ComponentId], *, wall: datetime) -> Iterator[str]:
+def cut_off(cut: CutOff, snapshot: Snapshot, hosted: Sequence[ComponentId], *, wall: datetime) -> Iterator[str]:
     """Yield what is known where the store cannot be reached: how old it is, and what becomes of the primaries here.
 
     `hosted` are the components that hold state and, as far as is known, have their primaries here.
     """
+    here = cut.here
+    told = max(wall - here.wall, timedelta())
+    if here.reaches_the_store(wall):
+        needed = "see that this command is given the same --store, and may read the files that it names"
+        reaches = f"{here.region}'s agent reaches the store, this command does not"
+        yield f"{snapshot.estate}: {reaches}. Needed from you: {needed}"
+        yield f"  {cut.why}"
+        yield from (f"  {_held(each, told=told)}" for each in here.guarded)
+        yield f"  what follows is {span(max(wall - snapshot.wall, timedelta()))} old"
+        return
     silent = here.silent_for(wall)
     since = f"for {span(silent)}" if silent is not None else "since its agent started"
     needed = f"look from another region, and mend the way from {here.region} to the store"
     yield f"{snapshot.estate}: the store cannot be reached from {here.region}, {since}. Needed from you: {needed}"
-    told = max(wall - here.wall, timedelta())
+    yield f"  {cut.why}"
     if told > 3 * EVERY:
         yield f"  {here.region}'s agent on this host has not told anything for {span(told)}: see that it runs"
     yield f"  {here.region}'s agent decides nothing and is ordered nothing meanwhile; the others go on if they can"
@@ -56,10 +88,14 @@ def cut_off(here: Here, snapshot: Snapshot, hosted: Sequence[ComponentId], *, wa
     yield f"  what follows is {span(max(wall - snapshot.wall, timedelta()))} old"
 
 
+def _held(held: Guarded, *, told: timedelta) -> str:
+    """Since when a primary here is held: `told` ago its agent said so."""
+    return f"{held.component}: held under a lease that was renewed {span(held.age + told)} ago"
+
+
 def _guarded(held: Guarded, *, told: timedelta) -> str:
     """How a primary here is fenced: `told` ago its agent said so."""
-    age = held.age + told
-    renewed = f"{held.component}: held under a lease that was renewed {span(age)} ago"
+    age, renewed = held.age + told, _held(held, told=told)
     by = "its watchdog" if held.armed else "its agent"
     if age >= held.kills_at:
         return f"{renewed}: fenced, {by} kills it at {span(held.kills_at)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from evac.cli.standing import cut_off, store_line
+from evac.cli.standing import asking_the_store, cut_off, plain_cut, store_line
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -33,10 +33,9 @@ from evac.core.snapshot import Snapshot
 from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
 from evac.core.verdict import Diagnosis
-from evac.engine.last_known import Here
 from evac.engine.outlook import Thought
 from evac.opened import SNAPSHOT_FRESH, OpenEstate
-from evac.opening import ask_or_recall, state_folder
+from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.ports import StoreHealth
 from evac.report.plans import rpo
 from evac.report.words import count, span
@@ -60,7 +59,8 @@ def add_to(app: typer.Typer) -> None:
         Where the store cannot be reached it says what this host's agent last knew of it, how that agent stands, and
         exits with 4.
         """
-        known, led = asyncio.run(_read(estate, environment, state, store))
+        with asking_the_store():
+            known, led = asyncio.run(_read(estate, environment, state, store))
         fine = led and _fine(known.snapshot)
         if as_json:
             print_json({"fine": fine, "led": led, **known.plain()})
@@ -68,7 +68,7 @@ def add_to(app: typer.Typer) -> None:
             out = console()
             for line in lines(known, led=led, wall=datetime.now(UTC)):
                 out.print(line, markup=False)
-        if known.here is not None:
+        if known.cut is not None:
             raise typer.Exit(4)
         if not fine:
             raise typer.Exit(1)
@@ -88,7 +88,7 @@ class Known:
     """By region, the components that hold state and have their primaries there."""
     store: StoreHealth | None = None
     """How the store is, seen from here."""
-    here: Here | None = None
+    cut: CutOff | None = None
     """How this host's agent stands, where the store cannot be reached: all else is what that agent kept."""
 
     def rto_trend(self, group: GroupId) -> Trend:
@@ -116,7 +116,7 @@ class Known:
             },
             "blocked_if_lost": self.blocked,
             "store": self.store,
-            "cut_off": self.here,
+            "cut_off": plain_cut(self.cut),
         }
 
 
@@ -128,10 +128,10 @@ def blocked(thoughts: Sequence[Thought]) -> dict[GroupId, tuple[str, ...]]:
 async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> tuple[Known, bool]:
     """Return what is known, and whether somebody watches."""
 
-    async def ask(opened: OpenEstate, here: Here | None) -> tuple[Known, bool]:
+    async def ask(opened: OpenEstate, cut: CutOff | None) -> tuple[Known, bool]:
         snapshot = await opened.last_known()
         known = Known(
-            here=here,
+            cut=cut,
             snapshot=snapshot,
             hosted=_hosted(snapshot, opened.loaded.estate),
             forecasts=await opened.objectives(),
@@ -140,7 +140,7 @@ async def _read(path: Path, environment: str | None, state: Path | None, store: 
             blocked=blocked(await opened.what_ifs()),
             store=await opened.store_health(),
         )
-        return known, here is None and await opened.is_watched(state_folder(path, state))
+        return known, cut is None and await opened.is_watched(state_folder(path, state))
 
     (known, led), _ = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
     return known, led
@@ -167,8 +167,8 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     """Return what a person reads, the three answers first."""
     snapshot = known.snapshot
     age = max(wall - snapshot.wall, timedelta())
-    if known.here is not None:
-        said = [*cut_off(known.here, snapshot, known.hosted.get(known.here.region, ()), wall=wall)]
+    if known.cut is not None:
+        said = [*cut_off(known.cut, snapshot, known.hosted.get(known.cut.here.region, ()), wall=wall)]
     else:
         said = [_first(snapshot, led=led, age=age)]
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from evac.cli.opening import Chosen
+from evac.cli.standing import asking_the_store, note_cut, plain_cut
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -19,17 +20,15 @@ from evac.cli.terminal import (
     StateOption,
     StoreOption,
     console,
-    note,
     print_json,
 )
 from evac.core.errors import EvacError
 from evac.core.forcing import lost_of
 from evac.core.news import DecisionNews
 from evac.core.what_if import WhatIf
-from evac.engine.last_known import Here
 from evac.engine.outlook import Thought
 from evac.opened import OpenEstate
-from evac.opening import ask_or_recall
+from evac.opening import CutOff, ask_or_recall
 from evac.report.lines import decision_line
 from evac.report.plans import plan_lines
 from evac.report.words import span
@@ -55,9 +54,11 @@ def add_to(app: typer.Typer) -> None:
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
         if region is not None:
             chosen.named(region)
-        thoughts = asyncio.run(_read(region, estate, environment, state, store))
+        with asking_the_store():
+            thoughts, cut = asyncio.run(_read(region, estate, environment, state, store))
+        note_cut(cut)
         if as_json:
-            print_json({"regions": thoughts})
+            print_json({"regions": thoughts, "cut_off": plain_cut(cut)})
         else:
             out = console()
             for line in lines(thoughts, wall=datetime.now(UTC), whole=region is not None):
@@ -68,18 +69,16 @@ def add_to(app: typer.Typer) -> None:
 
 async def _read(
     region: str | None, path: Path, environment: str | None, state: Path | None, store: str | None
-) -> tuple[Thought, ...]:
-    async def ask(opened: OpenEstate, _: Here | None) -> tuple[Thought, ...]:
+) -> tuple[tuple[Thought, ...], CutOff | None]:
+    async def ask(opened: OpenEstate, _: CutOff | None) -> tuple[Thought, ...]:
         return tuple(t for t in await opened.what_ifs() if region in (None, t.region))
 
-    thoughts, here = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
-    if here is not None:
-        note(f"the store cannot be reached from here: this is what {here.region}'s agent kept of it")
+    thoughts, cut = await ask_or_recall(path, ask, environment=environment, state=state, store=store)
     if not thoughts:
         raise EvacError(
             "nothing has been thought through yet: it is, some seconds after evac serve (or most of the agents) started"
         )
-    return thoughts
+    return thoughts, cut
 
 
 def lines(thoughts: Sequence[Thought], *, wall: datetime, whole: bool) -> list[str]:

@@ -30,7 +30,7 @@ from math import inf
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import as_cell, carried_fail, clients_fail, lately, one_outage
+from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage
 from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
@@ -213,17 +213,18 @@ def _diagnose(
 
 def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
     """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
-    own, or for all probes.
+    own, or for all probes. What clients met while the region was silent was an outage, which other rows judge.
     """
-    policy = scene.detector.policy
+    policy, heard_since = scene.detector.policy, scene.detector.fresh_since.get(region)
     sick: dict[ServiceId, dict[RegionId, list[Cell]]] = {}
     for (vantage, target), cells in scene.failing.items():
         if target != region or vantage == region or vantage in scene.voiceless:
             continue
         lossy = _lossy(scene, vantage, region)
         for sight, cell in cells.items():
-            if lossy or (sight.as_client and clients_fail(cell, policy)):
-                sick.setdefault(sight.service, {}).setdefault(vantage, []).append(cell)
+            met = met_since(cell, heard_since) if sight.as_client and not lossy else cell
+            if lossy or (sight.as_client and clients_fail(met, policy)):
+                sick.setdefault(sight.service, {}).setdefault(vantage, []).append(met)
     for service, by_vantage in scene.turned_away.get(region, {}).items():
         for vantage, counts in by_vantage.items():
             sick.setdefault(service, {}).setdefault(vantage, []).append(as_cell(counts, policy))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from evac.core.fence import FROM_AFAR
 from evac.core.plan import Phase, Step, Verb
 
 
@@ -25,9 +26,17 @@ def with_barrier(steps: Sequence[Step]) -> list[Step]:
     return ordered
 
 
-def wanted_last(steps: Sequence[Step]) -> list[Step]:
-    """Nothing that is merely wanted is promoted before the old primaries of all else are fenced: until then the move
-    can turn back, when a lease is renewed after all, say.
+def with_way_back(steps: Sequence[Step]) -> list[Step]:
+    """Nothing is promoted before what may still be refused is over, and nothing merely wanted before all is fenced.
+
+    A fence from afar takes long, and is refused by a lease that is renewed after all: until then the move can turn
+    back. It costs no time, as traffic is shifted once all that it cannot do without is promoted.
     """
-    fences = tuple(s.id for s in steps if s.phase is Phase.FENCE and not s.optional)
-    return [replace(s, needs=(*s.needs, *fences)) if s.pivot and s.optional else s for s in steps]
+    fences = [s for s in steps if s.phase is Phase.FENCE and not s.optional]
+    from_afar = tuple(s.id for s in fences if s.action.verb in FROM_AFAR)
+    every = tuple(s.id for s in fences)
+    ordered: list[Step] = []
+    for step in steps:
+        extra = (every if step.optional else from_afar) if step.pivot else ()
+        ordered.append(replace(step, needs=tuple(dict.fromkeys((*step.needs, *extra)))))
+    return ordered

@@ -21,6 +21,8 @@ from evac.core.plan import Plan, Step, StepId, Verb
 
 OUT = frozenset({"stopped", "expired", "device"})
 """Receipts of the old primary itself, each enough alone against a second writer."""
+FROM_AFAR = frozenset({Verb.SWITCH_OFF, Verb.EXPIRE})
+"""The fences that need nothing of the old primary's region. They take long, and may yet be refused."""
 WORD = "word"
 """The argument of a promotion that rests on a person's word, and who that is."""
 FORCED = "forced"
@@ -64,5 +66,4 @@ def rests_on_word(args: Mapping[str, Json]) -> str:
 
 def _of(step: Step) -> RegionId:
     """The region whose member a fence's receipt is about: not the one that waited for a lease, or asked a device."""
-    from_afar = step.action.verb in (Verb.EXPIRE, Verb.SWITCH_OFF)
-    return RegionId(str(step.action.args["old"])) if from_afar else step.action.region
+    return RegionId(str(step.action.args["old"])) if step.action.verb in FROM_AFAR else step.action.region

@@ -6,6 +6,8 @@ What this is not: a verdict. Which vantage points count, and how many must agree
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from evac.core.detector import Cell
 from evac.core.observation import Carried, Instant
@@ -36,6 +38,28 @@ def _all_in_vain(cell: Cell, policy: Detection) -> bool:
     if cell.first_failure is None or cell.failures < CLIENT_ROW_MIN:
         return False
     return cell.last - cell.first_failure >= CLIENT_ROW_LASTING * policy.gray_window
+
+
+def met_since(cell: Cell, moment: Instant | None) -> Cell:
+    """Return a cell without what it met up to a moment, such as that at which a silent region was heard of again: an
+    outage that is over is no sign that anything works only now and then.
+    """
+    if moment is None or not cell.recent or cell.recent[0][0] > moment:
+        return cell
+    recent = tuple(answer for answer in cell.recent if answer[0] > moment)
+    row = [at for at, _ in takewhile(lambda answer: not answer[1], reversed(recent))]
+    return replace(
+        cell,
+        recent=recent,
+        failed=sum(not ok for _, ok in recent),
+        failures=len(row),
+        first_failure=row[-1] if row else None,
+    )
+
+
+def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:
+    """Return those of the windows that began at a moment or later, for the same reason."""
+    return counts if moment is None else [c for c in counts if c.at - c.window >= moment]
 
 
 def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:

@@ -4,7 +4,7 @@ Intuition: every state component of the group goes through the same small chain 
 traffic is shifted once those it cannot do without are promoted, and a client's write at the end proves it. What
 differs is the fence: a planned move stops the old primary and knows what it wrote last; an unplanned one takes the
 standbys away from it. A planned move promotes nothing before everything is fenced, so that it can still turn back;
-an unplanned one has nothing to turn back to, and lets each component go as fast as it can.
+an unplanned one waits so for fences that may yet be refused only, and else lets each component go as fast as it can.
 
 What this is not: whether and where to move (`deciding`, `targets`).
 """
@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evac.core.afar import fence_from_afar, uncovered
-from evac.core.barriers import wanted_last, with_barrier
+from evac.core.barriers import with_barrier, with_way_back
 from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Purpose, RegionId, ReplicationMode
-from evac.core.fence import QUORUM, WORD
+from evac.core.fence import FROM_AFAR, QUORUM, WORD
 from evac.core.fencing import from_afar, keeps_all, unstarvable
 from evac.core.observation import Json
 from evac.core.plan import Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
@@ -43,7 +43,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
         s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
     )
     shifts, notes = shifts_of(move, situation, term=term, needs=gate)
-    steps = with_barrier([*map(_readiness, shifts), *steps]) if planned else wanted_last(steps)
+    steps = with_barrier([*map(_readiness, shifts), *steps]) if planned else with_way_back(steps)
     steps += shifts
     steps += _verifications(move, situation, chains, shifts, term=term)
     if planned:
@@ -102,7 +102,7 @@ def _chains(move: Move, situation: Situation, *, term: Term, planned: bool) -> t
                 notes.append(f"{component.id} stays where it is: {refusal}")
                 continue
             chains.append(tuple(replace(step, optional=True) for step in chain))
-        notes += [uncovered(component, s) for s in chains[-1] if s.action.verb in (Verb.SWITCH_OFF, Verb.EXPIRE)]
+        notes += [uncovered(component, s) for s in chains[-1] if s.action.verb in FROM_AFAR]
         if _unguarded(component, _followers(component, move, situation)):
             notes.append(
                 f"{component.id}: no standby is left to acknowledge; the new primary writes alone until one is"

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from evac.core.detector import Cell, Detector, Sight
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import carried_fail
+from evac.core.gray import carried_fail, carried_since
 from evac.core.observation import Carried, Instant
 
 Pair = tuple[RegionId, RegionId]
@@ -113,10 +113,11 @@ def _turned_away(
     detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
 ) -> Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]:
     """What fails of real clients too often, by the region and the service they were sent to, and the voter they were
-    sent by.
+    sent by; not what failed while the region was silent.
     """
     found: dict[RegionId, dict[ServiceId, dict[RegionId, Sequence[Carried]]]] = {}
-    for (vantage, service, region), counts in detector.carried.items():
+    for (vantage, service, region), all_counts in detector.carried.items():
+        counts = carried_since(all_counts, detector.fresh_since.get(region))
         if vantage != region and vantage not in voiceless and carried_fail(counts, detector.policy, now):
             found.setdefault(region, {}).setdefault(service, {})[vantage] = counts
     return found

@@ -61,6 +61,11 @@ class Here:
     answered: datetime | None
     guarded: tuple[Guarded, ...] = ()
 
+    def reaches_the_store(self, wall: datetime) -> bool:
+        """Return whether it was answered when it last looked, and that was just now."""
+        looked = self.answered is not None and self.wall - self.answered < EVERY
+        return looked and wall - self.wall <= 3 * EVERY
+
     def silent_for(self, wall: datetime) -> timedelta | None:
         """Return for how long the store has not answered at a moment; None if it never has."""
         return None if self.answered is None else max(wall - self.answered, timedelta())

@@ -141,7 +141,10 @@ class WatchdogLine:
 
     def _device(self) -> tuple[str, ...]:
         device = self._holding.device
-        return ("--device", device) if device and Path(device).is_char_device() else ()
+        if device and not Path(device).is_char_device():
+            _log.warning("no hardware watchdog on this host: it is held without", of=self._name, device=device)
+            return ()
+        return ("--device", device) if device else ()
 
     def _kill(self) -> None:
         """SIGKILL the process behind the socket, frozen or not: the kernel itself says who that is."""

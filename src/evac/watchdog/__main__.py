@@ -18,6 +18,8 @@ from contextlib import suppress
 from datetime import timedelta
 
 from evac.core.watchdog import Watched
+from evac.watchdog import device
+from evac.watchdog.device import Unfit
 from evac.watchdog.serving import Watchdog
 
 ANOTHER = 3
@@ -46,7 +48,11 @@ def main(argv: Sequence[str]) -> int:
     listening.bind(name)
     os.chmod(name, 0o600)
     listening.listen()
-    watchdog = _watchdog(options, listening)
+    try:
+        watchdog = _watchdog(options, listening)
+    except (Unfit, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     _stand_apart()
     os.write(tell, b"!")
     os.close(tell)
@@ -62,12 +68,13 @@ def _watchdog(options: argparse.Namespace, listening: socket.socket) -> Watchdog
         leave=tuple(options.leave),
         lock=tuple(options.lock),
     )
+    reset = timedelta(seconds=options.reset)
     return Watchdog(
         watched,
         within=timedelta(seconds=options.within),
-        reset=timedelta(seconds=options.reset),
+        reset=reset,
         listening=listening,
-        device=os.open(options.device, os.O_WRONLY | os.O_CLOEXEC) if options.device else None,
+        device=device.opened(options.device, reset=reset) if options.device else None,
     )
 
 

@@ -9,7 +9,6 @@ suspension ends late by at most one tick after the machine is back, and then see
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import time
@@ -18,6 +17,7 @@ from datetime import timedelta
 
 from evac.core.observation import Instant
 from evac.core.watchdog import Arm, Guard, Look, Order, Release, Stance, Watched, read_order
+from evac.watchdog.device import Device
 from evac.watchdog.killing import find, kill
 from evac.watchdog.marking import Errand, leave, mark
 
@@ -36,10 +36,11 @@ def boot_time() -> Instant:
 
 
 class Watchdog:
-    """One server's watchdog. `reset` is how long a kill may take before a hardware watchdog (`device`) is let go."""
+    """One server's watchdog. `reset` is how long a kill may take before a hardware watchdog (`device`) has reset the
+    machine."""
 
     def __init__(
-        self, watched: Watched, *, within: timedelta, reset: timedelta, listening: socket.socket, device: int | None
+        self, watched: Watched, *, within: timedelta, reset: timedelta, listening: socket.socket, device: Device | None
     ) -> None:
         self._watched = watched
         self._guard = Guard(within=within)
@@ -69,7 +70,7 @@ class Watchdog:
             except (OSError, MemoryError):
                 time.sleep(TICK_S)
         if self._device is not None:
-            os.write(self._device, b"V")  # "magic close": the hardware watchdog is off
+            self._device.off()
 
     @property
     def _over(self) -> bool:
@@ -98,8 +99,7 @@ class Watchdog:
         if self._guard.stance is Stance.DOWN and now >= self._patrol_at:
             dead = kill(self._watched.folder, self._watched.names)
             self._patrol_at = boot_time() + PATROL_SHARE * (boot_time() - now)
-            if dead:
-                self._due_at = None
+            self._due_at = None if dead else self._due_at or now
 
     def _run_errands(self) -> None:
         """Write what was to be written, one after the other; an order to arm is answered when its marker is durable."""
@@ -117,11 +117,12 @@ class Watchdog:
             self._to_leave = False
 
     def _pet(self, now: Instant) -> None:
-        """Keep the hardware watchdog quiet, but not when a kill does not come to its end."""
-        if self._device is None or (self._due_at is not None and now - self._due_at > self._reset):
+        """Keep the hardware watchdog quiet, but not when a kill does not come to its end: what is written last then
+        still counts for its time-out."""
+        if self._device is None:
             return
-        with suppress(OSError):
-            os.write(self._device, b"\0")
+        if self._due_at is None or now - self._due_at <= self._reset - self._device.timeout:
+            self._device.pet()
 
     def _accept(self) -> None:
         with suppress(OSError):

@@ -19,6 +19,7 @@ from evac.core.estate import RegionId
 from evac.core.snapshot import Snapshot
 from evac.engine.codec import encode
 from evac.engine.last_known import Guarded, Here
+from evac.opening import CutOff
 from evac.ports import StoreHealth, StoreMember
 from evac.sim.estates import CARTS_CACHE, EAST, ORDERS_DB, placed, shop
 from fakes.estates import judged
@@ -27,6 +28,7 @@ WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
 NOWHERE = "etcd://127.0.0.1:1"
 """Nothing listens there: the question is refused at once, and asked again for as long as a store is given."""
+SILENT = "etcd at a:2379 did not answer in 6 s"
 
 
 def snapshot(**changes: object) -> Snapshot:
@@ -53,13 +55,14 @@ def held(age: float, *, armed: bool = True) -> Guarded:
 def told(*guarded: Guarded, after_s: float = 0.0, answered: bool = True, **changes: object) -> list[str]:
     since = WALL - timedelta(seconds=12) if answered else None
     here = Here(region=EAST, wall=WALL - timedelta(seconds=after_s), answered=since, guarded=guarded)
-    return [*cut_off(here, snapshot(**changes), (ORDERS_DB, CARTS_CACHE), wall=WALL)]
+    return [*cut_off(CutOff(here=here, why=SILENT), snapshot(**changes), (ORDERS_DB, CARTS_CACHE), wall=WALL)]
 
 
 def test_it_says_since_when_what_it_last_knew_and_what_becomes_of_the_primaries_here() -> None:
     assert told(held(4), wall=WALL - timedelta(seconds=13)) == [
         "shop: the store cannot be reached from us-east-1, for 12 s. Needed from you: look from another region,"
         " and mend the way from us-east-1 to the store",
+        f"  {SILENT}",
         "  us-east-1's agent decides nothing and is ordered nothing meanwhile; the others go on if they can",
         "  orders-db: held under a lease that was renewed 4 s ago: being fenced, its watchdog kills it in 2 s",
         "  carts-cache: acknowledges nothing once enough of its standbys have left or refuse it",
@@ -88,7 +91,7 @@ def test_what_nothing_fences_here_is_said() -> None:
 def test_an_agent_that_fell_silent_too_is_said_and_one_that_never_heard_of_the_store() -> None:
     lines = told(after_s=40, answered=False)
     assert "from us-east-1, since its agent started" in lines[0]
-    assert lines[1] == "  us-east-1's agent on this host has not told anything for 40 s: see that it runs"
+    assert lines[2] == "  us-east-1's agent on this host has not told anything for 40 s: see that it runs"
 
 
 def test_how_a_cluster_is() -> None:
@@ -149,9 +152,42 @@ def test_a_host_that_is_cut_off_says_what_its_agent_kept(estate: Path) -> None:
     assert "\n  what follows is " in done.stdout
     found = json.loads(CliRunner().invoke(app, ["status", *words, "--json"]).stdout)
     assert (found["fine"], found["led"], found["cut_off"]["region"]) == (False, False, region)
-    done = CliRunner().invoke(app, ["explain", region, *words])
+    assert "did not answer" in found["cut_off"]["why"]
+    done = CliRunner().invoke(app, ["explain", region, *words, "--json"])
     assert done.exit_code == 0
     assert f"this is what {region}'s agent kept of it" in done.stderr
+    assert json.loads(done.stdout)["cut_off"]["region"] == region
+    fewer = replace(kept, verdicts=kept.verdicts[1:])
+    (state / f"known-{region}.json").write_bytes(encode({"status": encode(fewer).decode()}))
+    unknown = CliRunner().invoke(app, ["explain", region, *words])
+    assert f"who leads does not know {region} yet" in str(unknown.exception)
+
+
+def test_what_was_kept_of_another_estate_is_not_shown(estate: Path) -> None:
+    state = estate.parent / ".evac"
+    state.mkdir()
+    now = datetime.now(UTC)
+    here = Here(region=EAST, wall=now, answered=now - timedelta(seconds=30))
+    (state / f"agent-{EAST}.json").write_bytes(encode(here))
+    (state / f"known-{EAST}.json").write_bytes(encode({"status": encode(snapshot(estate="other")).decode()}))
+    done = CliRunner().invoke(app, ["status", "--estate", str(estate), "--store", NOWHERE])
+    assert isinstance(done.exception, StoreUnavailable)
+    assert "is of another estate, other: name this one's state folder with --state" in str(done.exception)
+    assert "other" not in done.stdout
+
+
+def test_a_command_that_alone_does_not_reach_the_store_fences_nothing_by_its_words() -> None:
+    """Its agent renews all the while: what a person has to mend is how the command is called."""
+    here = Here(region=EAST, wall=WALL, answered=WALL - timedelta(seconds=0.1), guarded=(held(1),))
+    cut = CutOff(here=here, why="the store's certificate agent.pem: Permission denied")
+    assert [*cut_off(cut, snapshot(), (ORDERS_DB,), wall=WALL + timedelta(seconds=2))] == [
+        "shop: us-east-1's agent reaches the store, this command does not. Needed from you: see that this command is"
+        " given the same --store, and may read the files that it names",
+        "  the store's certificate agent.pem: Permission denied",
+        "  orders-db: held under a lease that was renewed 3 s ago",
+        "  what follows is 2 s old",
+    ]
+    assert not here.reaches_the_store(WALL + timedelta(seconds=7)), "its word is old"
 
 
 def test_a_host_without_an_agent_says_that_the_store_cannot_be_reached(estate: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from evac.core.assessment import answers, assess, calm, quorum
 from evac.core.detector import Detector, fold
 from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.gray import CLIENT_ROW_LASTING
 from evac.core.observation import Observation
 from evac.core.policy import Detection
 from evac.core.verdict import Diagnosis, Status
@@ -254,6 +255,36 @@ def test_of_a_region_that_is_just_back_nothing_has_been_so_for_longer() -> None:
     detector = fold(detector, *sweep(ESTATE, 20.0, down=outside))
     verdict = assess(detector, now=seconds(20.1), estate=ESTATE).verdicts[EAST]
     assert (verdict.diagnosis, verdict.since) == (Diagnosis.INGRESS_FAILED, seconds(20.0))
+
+
+def after_silence(*, then: float) -> tuple[Detector, float]:
+    """All is well for 5 s; EAST is silent for 20 s, to clients too; for `then` seconds it is heard of again, and looked
+    at by nobody but clients, in vain.
+    """
+    detector, half = Detector(policy=ESTATE.detection), range(int(2 * (25 + then)))
+    for now in (count / 2 for count in half):
+        silent, back = 5 <= now < 25, now >= 25
+        seen: list[Observation] = [*beat(now, *(r for r in THREE if not (silent and r == EAST)))]
+        for v in THREE:
+            seen += [probed(now, v, EAST, s, ok=not silent) for s in ALL if not back and not (silent and v == EAST)]
+            if v != EAST:
+                seen.append(probed(now, v, EAST, SHOP, ok=now < 5, as_client=True))
+        detector = fold(detector, *seen)
+    return detector, half[-1] / 2
+
+
+def test_what_clients_met_of_a_region_that_was_silent_makes_it_not_gray_when_it_is_heard_of_again() -> None:
+    silent, now = after_silence(then=0.0)
+    assert diagnosis(silent, now) is Diagnosis.UNREACHABLE
+    back, now = after_silence(then=1.0)
+    assert diagnosis(back, now) is Diagnosis.UNKNOWN
+
+
+def test_what_clients_meet_from_then_on_does() -> None:
+    lasting = CLIENT_ROW_LASTING * ESTATE.detection.gray_window.total_seconds()
+    detector, now = after_silence(then=lasting + 1)
+    verdict = assess(detector, now=seconds(now), estate=ESTATE).verdicts[EAST]
+    assert (verdict.diagnosis, verdict.symptom_at) == (Diagnosis.GRAY, seconds(25.5))
 
 
 def test_calm_as_long_as_no_quorum_fails() -> None:

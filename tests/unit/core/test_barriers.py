@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evac.core.barriers import wanted_last, with_barrier
+from evac.core.barriers import with_barrier, with_way_back
 from evac.core.estate import ComponentId, RegionId
 from evac.core.plan import Action, Phase, Step, StepId, Term, Verb
 
@@ -48,6 +48,22 @@ def test_what_is_merely_wanted_is_promoted_after_the_fences_of_all_else_and_of_n
         step("promote", Verb.PROMOTE, Phase.PROMOTE, "refuse"),
         step("wanted", Verb.PROMOTE, Phase.PROMOTE, "wanted-fence", optional=True),
     ]
-    found = needs(wanted_last(steps))
+    found = needs(with_way_back(steps))
     assert found["wanted"] == ("wanted-fence", "refuse", "expire")
-    assert found["promote"] == ("refuse",)
+    assert found["promote"] == ("refuse", "expire")
+
+
+def test_nothing_is_promoted_before_every_lease_is_over_and_every_machine_off() -> None:
+    steps = [
+        step("refuse-1", Verb.REFUSE, Phase.FENCE),
+        step("expire-2", Verb.EXPIRE, Phase.FENCE),
+        step("switch-off-3", Verb.SWITCH_OFF, Phase.FENCE),
+        step("promote-1", Verb.PROMOTE, Phase.PROMOTE, "refuse-1"),
+        step("promote-2", Verb.PROMOTE, Phase.PROMOTE, "expire-2"),
+        step("follow", Verb.FOLLOW, Phase.PROMOTE, "promote-1"),
+    ]
+    found = needs(with_way_back(steps))
+    assert found["promote-1"] == ("refuse-1", "expire-2", "switch-off-3")
+    assert found["promote-2"] == ("expire-2", "switch-off-3")
+    assert found["follow"] == ("promote-1",)
+    assert found["expire-2"] == ()

@@ -97,7 +97,7 @@ class Observer:
         """Ask once. Raises the session's errors."""
         query = _LOOK.format(replayed=_REPLAYED, beat=_BEAT if self._beats else "NULL::float8")
         try:
-            [[row]] = await self._session.look(query, within=self._within)
+            [[row]] = await self._session.look(query, within=self._within, planned=True)
         except Exception:
             self._beats = False
             raise

@@ -51,6 +51,9 @@ _OPTIONS = (
 )
 """Nothing evac sends waits for a standby, and no statement (it may hold a password) reaches the server's log."""
 
+_NEVER_BY_ITSELF = 2**31
+"""psycopg prepares a statement that was run so often; evac says which it wants prepared."""
+
 
 class Session:
     """One member's connection, opened when first needed, opened again when it was lost."""
@@ -65,21 +68,24 @@ class Session:
         self._turn = asyncio.Lock()
         self._refusals: list[str] = []
 
-    async def look(self, *statements: Statement, within: timedelta) -> list[Rows]:
-        """Run statements that change nothing; return each one's rows. A connection found dead is opened again once."""
+    async def look(self, *statements: Statement, within: timedelta, planned: bool = False) -> list[Rows]:
+        """Run statements that change nothing; return each one's rows. A connection found dead is opened again once.
+
+        What is asked again and again is `planned`: the server keeps its plan, which may cost more than the answer.
+        """
         async with self._turn:
             reused = self._connection is not None
             try:
-                return await self._batch(statements, within=within, changing=False)
+                return await self._batch(statements, within=within, changing=False, planned=planned)
             except Unavailable:
                 if not reused or self._connection is not None:
                     raise
-                return await self._batch(statements, within=within, changing=False)
+                return await self._batch(statements, within=within, changing=False, planned=planned)
 
-    async def change(self, *statements: Statement, within: timedelta) -> list[Rows]:
-        """Run statements that change something, in one round trip, each committed by itself."""
+    async def change(self, *statements: Statement, within: timedelta, planned: bool = False) -> list[Rows]:
+        """Run statements that change something, in one round trip, each committed by itself; `planned` as in `look`."""
         async with self._turn:
-            return await self._batch(statements, within=within, changing=True)
+            return await self._batch(statements, within=within, changing=True, planned=planned)
 
     async def ready(self) -> None:
         """Open the connection if it is not open, so that a later batch need not wait for it."""
@@ -94,10 +100,12 @@ class Session:
                 await connection.close()
         await around.aclose()
 
-    async def _batch(self, statements: Sequence[Statement], *, within: timedelta, changing: bool) -> list[Rows]:
+    async def _batch(
+        self, statements: Sequence[Statement], *, within: timedelta, changing: bool, planned: bool
+    ) -> list[Rows]:
         connection = await self._opened()
         self._refusals.clear()
-        sending = asyncio.ensure_future(_send(connection, statements))
+        sending = asyncio.ensure_future(_send(connection, statements, planned=planned))
         try:
             done, _ = await asyncio.wait({sending}, timeout=within.total_seconds())
         except asyncio.CancelledError:
@@ -154,7 +162,7 @@ class Session:
             tcp_user_timeout=8000,
             **settings.tls,
         )
-        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=_NEVER_BY_ITSELF)
 
     async def _give_up(self, connection: Connection, sending: asyncio.Future[list[Rows]]) -> None:
         """Cut the socket under a batch: asking the server to cancel would wait for a server that may be frozen."""
@@ -199,12 +207,12 @@ class Session:
         return Unavailable(said) if state.startswith(_PASSING) else Rejected(said)
 
 
-async def _send(connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
+async def _send(connection: Connection, statements: Sequence[Statement], *, planned: bool) -> list[Rows]:
     async with connection.pipeline() as pipeline:
         cursors = []
         for statement in statements:
             query = statement.encode() if isinstance(statement, str) else statement.as_bytes(connection)
-            cursors.append(await connection.execute(query))
+            cursors.append(await connection.execute(query, prepare=planned))
             # `pipeline.sync()` would wait for the answers so far: a round trip for each statement. This only sends the
             # message that ends the statement's transaction; all answers are awaited once, when the pipeline is left.
             pipeline._enqueue_sync()

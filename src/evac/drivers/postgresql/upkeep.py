@@ -85,9 +85,10 @@ class Upkeep:
         within = self._member.settings.answer_timeout + timedelta(milliseconds=STALE_MAX_MS)
         try:
             if _due(self._beat_at, now, BEAT_EACH):
-                create = TABLE if self._beat_at is None else ()
+                if self._beat_at is None:
+                    await self.session.change(*TABLE, within=within)
                 self._beat_at = now
-                await self.session.change(*create, _BEAT, within=within)
+                await self.session.change(_BEAT, within=within, planned=True)
             if self._member.settings.orphan_slot and _due(self._advanced_at, now, ADVANCE_EACH):
                 self._advanced_at = now
                 await self.session.change(_LIMIT, *self._chores(), within=within)

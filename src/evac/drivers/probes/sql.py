@@ -3,8 +3,9 @@
 Intuition: a primary whose disk is full, or whose synchronous standbys are all silent, still answers `select 1`. Only a
 write that is acknowledged proves that it does its job. With `write`, one small row in `evac.canary` (64 rows at most,
 one of them by backend, so that several vantage points do not wait for one another's locks) is written and read in one
-message. A row that is written over its own old place needs no room, so the same message takes some: a temporary file
-beside the database, gone at once. What the server is, it says itself: a server in recovery is asked for a reading only.
+message. A row that is written over its own old place needs no room, so now and then, and always once one was refused,
+the same message takes some: a temporary file beside the database, gone at once. What the server is, it says itself: a
+server in recovery is asked for a reading only.
 
 Spoken with libpq's asynchronous calls (`psycopg.pq`): cancelling a psycopg connection waits for the server's answer,
 which a cut-off server never gives, and a reply that is given up must stay owed (`kept`).
@@ -39,6 +40,9 @@ select count(*) from generate_series(1, 4000)
     where pg_size_bytes(current_setting('log_temp_files')) not between 0 and 131072
 """
 """What needs some 60 kB of disk for a moment; not where the server's log would tell of each such file."""
+_ROOM_EACH = 4
+"""Of so many questions that go well one takes room, which costs the server as much as all else of it. One that is
+refused is followed by others that take some, so that failures stand in a row."""
 _CREATE = b"""
 create schema if not exists evac;
 create table if not exists evac.canary (id integer primary key, written_at timestamptz not null)
@@ -86,7 +90,9 @@ class SqlLine:
         self._connection = connection
         self._write = write
         self._standby = False
-        self._canary = _WRITE + _ROOM
+        self._room = _ROOM
+        self._room_in = 0
+        """How many questions come before one that takes room."""
 
     async def ask(self) -> str:
         if self._standby or not self._write:
@@ -123,11 +129,13 @@ class SqlLine:
         return refusal
 
     async def _write_row(self) -> _Refusal | None:
-        refusal = _refusal(await self._query(self._canary))
-        if refusal is None or refusal.code != _LIMITED:
-            return refusal
-        self._canary = _WRITE
-        return _refusal(await self._query(self._canary))
+        room = b"" if self._room_in else self._room
+        refusal = _refusal(await self._query(_WRITE + room))
+        if room and refusal is not None and refusal.code == _LIMITED:
+            self._room = b""
+            refusal = _refusal(await self._query(_WRITE))
+        self._room_in = 0 if refusal else (self._room_in or _ROOM_EACH) - 1
+        return refusal
 
     async def _query(self, text: bytes) -> list[pq.abc.PGresult]:
         try:
