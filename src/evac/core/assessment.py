@@ -107,17 +107,13 @@ def _hear(scene: Scene, region: RegionId) -> _Bench:
     evidence: list[Evidence] = []
     cells: list[Cell] = []
     by_service: dict[ServiceId, list[RegionId]] = {}
-    for vantage in scene.vantages:
-        if vantage == region:
-            continue
+    for vantage in sorted(v for v in scene.estate.regions if v != region):
         views = scene.views[vantage, region]
         failing = {s: c for s, c in views.items() if not c.up}
         view = (
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
-        why = scene.voiceless.get(vantage) or _say(views, failing)
-        if region in scene.turned_away and vantage not in scene.voiceless:
-            why += _say_of_clients(scene, vantage, region)
+        why = scene.voiceless.get(vantage) or _say(views, failing) + _say_of_clients(scene, vantage, region)
         evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
@@ -146,7 +142,7 @@ def _say(views: Views, failing: Views) -> str:
 
 def _say_of_clients(scene: Scene, vantage: RegionId, region: RegionId) -> str:
     """What load balancers there count of clients whom they send to a region, where too much of it fails."""
-    counted = [c for by in scene.turned_away[region].values() for c in by.get(vantage, ())]
+    counted = [c for by in scene.turned_away.get(region, {}).values() for c in by.get(vantage, ())]
     failed, requests = sum(c.failed for c in counted), sum(c.requests for c in counted)
     return f"; {failed} of {requests} requests of real clients fail" if failed else ""
 
@@ -160,7 +156,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     fresh = is_fresh(scene.detector, region, scene.now)
     diagnosis = _diagnose(bench, scene.views[region, region], agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
-    availability = sum([bool(c.up) for c in bench.cells]) / len(bench.cells) if bench.cells else None
+    availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
@@ -193,7 +189,7 @@ def _diagnose(
 ) -> Diagnosis:
     """The table, row by row; the first that fits. Inside is well only where it was looked at since outside turned."""
     bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
-    turned = max([c.since for c in bench.cells if not c.up], default=None)
+    turned = max((c.since for c in bench.cells if not c.up), default=None)
     well_inside = turned is not None and all((c := inside.get(s)) and c.up and c.last >= turned for s in agreed)
     outside_down = len(bench.down) >= need and not bench.up
     if outside_down and not fresh:
@@ -298,7 +294,7 @@ def _since(scene: Scene, bench: _Bench, region: RegionId, diagnosis: Diagnosis, 
     """
     match diagnosis:
         case Diagnosis.WELL | Diagnosis.LINK_CUT:
-            return max([c.since for c in bench.cells], default=scene.now)
+            return max((c.since for c in bench.cells), default=scene.now)
         case Diagnosis.UNKNOWN:
             return scene.now
         case Diagnosis.GRAY:

@@ -157,7 +157,7 @@ def _hear(
         regions = hosts.get(component) or detector.hosts.get(component, ())
         if region not in regions:
             regions = hosts[component] = (*regions, region)
-        newest = _newest([members.get((component, r)) or detector.members.get((component, r)) for r in regions])
+        newest = _newest(members.get((component, r)) or detector.members.get((component, r)) for r in regions)
         streams[where] = _flow(streams.get(where) or detector.streams.get(where), seen, newest=newest)
     return members, streams, hosts
 
@@ -171,8 +171,8 @@ def _counted(before: tuple[Carried, ...], seen: Carried, policy: Detection) -> t
 
 def _newest(members: Iterable[MemberSeen | None]) -> int:
     """The newest timeline that a primary among a component's members is on; 0 where they do not say."""
-    states = [seen.state for seen in members if seen is not None]
-    return max([s.timeline or 0 for s in states if s is not None and s.role is MemberRole.PRIMARY], default=0)
+    states = (seen.state for seen in members if seen is not None)
+    return max((s.timeline or 0 for s in states if s is not None and s.role is MemberRole.PRIMARY), default=0)
 
 
 def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:

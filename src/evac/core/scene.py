@@ -36,14 +36,13 @@ class Scene:
     doors: Mapping[RegionId, Mapping[ServiceId, list[Cell]]]
     turned_away: Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]
     voiceless: Mapping[RegionId, str]
-    vantages: Sequence[RegionId]
-    """All that look, in the order in which evidence is told."""
 
 
 def lay_out(detector: Detector, *, now: Instant, estate: Estate) -> Scene:
     """Return what the detector holds at `now`, as it is judged."""
     views = _views(detector, estate, now)
-    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, views, estate, now))}
+    looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
+    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
     return Scene(
         detector=detector,
         estate=estate,
@@ -53,7 +52,6 @@ def lay_out(detector: Detector, *, now: Instant, estate: Estate) -> Scene:
         doors=_doors(detector, voiceless, now),
         turned_away=_turned_away(detector, voiceless, now),
         voiceless=voiceless,
-        vantages=sorted(estate.regions),
     )
 
 
@@ -78,9 +76,10 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
     """The known, fresh cells, by vantage point and region."""
     oldest = now - _stale_after(detector)
     views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
-    for (vantage, service, region, as_client), cell in detector.cells.items():
-        if not as_client and cell.up is not None and cell.last >= oldest and (vantage, region) in views:
-            views[vantage, region][service] = cell
+    for sight, cell in detector.cells.items():
+        pair = sight.vantage, sight.region
+        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
+            views[pair][sight.service] = cell
     return views
 
 
@@ -125,19 +124,15 @@ def _turned_away(
 
 def all_down(views: Views) -> bool:
     """Return whether a vantage point sees a region's services, and none of them up."""
-    for cell in views.values():
-        if cell.up:
-            return False
-    return bool(views)
+    return bool(views) and not any(cell.up for cell in views.values())
 
 
-def _voiceless(detector: Detector, vantage: RegionId, views: Mapping[Pair, Views], estate: Estate, now: Instant) -> str:
+def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], now: Instant) -> str:
     """Why an observer has no vote; empty if it has one."""
     if not is_fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)
         return "never heard of" if age is None else f"silent for {age.total_seconds():.1f} s"
-    others = [r for r in estate.regions if r != vantage]
-    down = [r for r in others if all_down(views[vantage, r])]
-    if 2 * len(down) > len(others) + 1:
-        return f"sees {len(down)} of {len(others)} other regions down: the fault is its own"
+    down = [r for r, views in looks.items() if all_down(views)]
+    if 2 * len(down) > len(looks) + 1:
+        return f"sees {len(down)} of {len(looks)} other regions down: the fault is its own"
     return ""

@@ -118,7 +118,7 @@ class _Patience:
         return self._broken is not None or self.misses > self._rhythm.patience
 
     def _wait(self, how_long: timedelta) -> None:
-        self._timer = self._task.get_loop().call_later(max(how_long.total_seconds(), 0.0), self._missed)
+        self._timer = asyncio.get_running_loop().call_later(max(how_long.total_seconds(), 0.0), self._missed)
 
     def _missed(self) -> None:
         """Tell one more miss, and go on counting, whatever becomes of the question."""

@@ -25,7 +25,6 @@ from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
-from evac.core.making import maker
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan
@@ -65,7 +64,6 @@ LASTING = timedelta(seconds=1)
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
-_make_view = maker(View)
 
 
 class Controller:
@@ -217,7 +215,7 @@ class Controller:
     def view(self, assessment: Assessment) -> View:
         """Return all a decision rests on now."""
         known, wall = self.known, self._clock.wall()
-        return _make_view(
+        return View(
             estate=self.estate,
             assessment=assessment,
             members=known.detector.members,
