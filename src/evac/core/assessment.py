@@ -233,7 +233,7 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
     """
     policy = scene.detector.policy
-    here = scene.failing[vantage, region].values()
+    here = tuple(scene.failing[vantage, region].values())
     clients = [c.failed for s, c in scene.failing[vantage, region].items() if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
         return False

@@ -62,15 +62,28 @@ def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence
     return counts if moment is None else [c for c in counts if c.at - c.window >= moment]
 
 
-def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
-    """Return whether hardly anything passed from the first failure to the last (it is down, or was), or all is past."""
-    answers = [answer for cell in cells for answer in cell.recent if answer[0] > now - policy.lossy_window]
-    failures = [at for at, ok in answers if not ok]
+def one_outage(cells: Sequence[Cell], policy: Detection, now: Instant) -> bool:
+    """Return whether hardly anything passed from the first failure to the last (it is down, or was), or all is past.
+
+    When a region comes back its services do so one after the other: then that is so of each by itself, in a row that
+    took it down.
+    """
+    begin = now - policy.lossy_window
+    each = [[answer for answer in cell.recent if answer[0] > begin] for cell in cells]
+    together = [answer for answers in each for answer in answers]
+    failures = [at for at, ok in together if not ok]
     if not failures or max(failures) < now - policy.lossy_window / 3:
         return True
+    hit = [answers for answers in each if not all(ok for _, ok in answers)]
+    return _in_a_row(together) >= 1 or all(_in_a_row(answers) >= policy.failures for answers in hit)
+
+
+def _in_a_row(answers: Sequence[tuple[Instant, bool]]) -> int:
+    """Return how many answers failed, where nearly all did from the first failure to the last; else 0."""
+    failures = [at for at, ok in answers if not ok]
     first, last = min(failures), max(failures)
-    between = [ok for at, ok in answers if first <= at <= last]
-    return between.count(False) > OUTAGE_FAILING * len(between)
+    between = sum(first <= at <= last for at, _ in answers)
+    return len(failures) if len(failures) > OUTAGE_FAILING * between else 0
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:

@@ -233,6 +233,30 @@ def test_a_short_outage_is_not_lossy() -> None:
     assert diagnosis(fold(detector, *beat(now + 0.5, *THREE), *seen), now + 0.5) is Diagnosis.WELL
 
 
+def coming_back(*, again_at: tuple[float, ...], relapse: float | None = None) -> tuple[Detector, float]:
+    """All of EAST fails for 10 s, heard of all the while; then its services answer again, each from its own moment on;
+    the first one fails once more, at `relapse`.
+    """
+    detector, now = grayed(kept=(False,), rounds=20)
+    for count in range(1, 7):
+        at = now + count / 2
+        seen = [
+            probed(at, v, EAST, s, ok=count / 2 >= again and not (s == ALL[0] and relapse == count / 2))
+            for v in (WEST, EUROPE)
+            for s, again in zip(ALL, again_at, strict=True)
+        ]
+        detector = fold(detector, *beat(at, *THREE), *seen)
+    return detector, now + 3
+
+
+def test_services_that_come_back_one_after_the_other_are_not_lossy() -> None:
+    assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5))) is not Diagnosis.GRAY
+
+
+def test_one_that_fails_again_then_is() -> None:
+    assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5), relapse=2.0)) is Diagnosis.GRAY
+
+
 def test_few_answers_do_not_show_loss() -> None:
     detector = fold(Detector(policy=ESTATE.detection), *beat(9.5, *THREE))
     for at, ok in ((7, True), (8, False), (8.5, True), (9, False), (9.5, False)):
