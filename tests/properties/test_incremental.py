@@ -5,13 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evac.core.assessment import assess
 from evac.core.detector import Detector, fold
+from evac.core.ease import at_ease, stirs
 from evac.core.estate import ComponentId
 from evac.core.layered import Layered, updated
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation
 from evac.core.policy import Detection
-from evac.sim.estates import CARTS, FIVE, ORDERS
-from fakes.estates import probed, seconds
+from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, FIVE, ORDERS, ORDERS_DB, THREE, WEST, shop
+from fakes.estates import member, probed, seconds, watched
 
 properties = settings(deadline=None, max_examples=100)
 
@@ -26,6 +28,16 @@ STATES = st.none() | st.builds(
     upstream=st.none() | REGIONS,
     streaming=st.booleans(),
 )
+ESTATE = shop()
+SOON = st.floats(4.0, 5.5)
+LATER = st.one_of(
+    st.builds(lambda at, region: Heartbeat(at=seconds(at), region=region), SOON, st.sampled_from(THREE)),
+    st.builds(MemberSeen, at=SOON.map(seconds), component=COMPONENTS, region=st.sampled_from(THREE), state=STATES),
+    st.builds(
+        probed, SOON, st.sampled_from((WEST, EUROPE)), st.just(EAST), st.just(ORDERS), ok=st.booleans(), took=st.just(0)
+    ),
+)
+"""What may be seen of the shop in the moments after it was `watched`."""
 OBSERVATIONS = st.one_of(
     st.builds(Heartbeat, at=TIMES.map(seconds), region=REGIONS),
     st.builds(MemberSeen, at=TIMES.map(seconds), component=COMPONENTS, region=REGIONS, state=STATES),
@@ -87,3 +99,13 @@ def test_a_layered_map_is_a_dictionary_that_was_updated(story: list[tuple[dict[i
         assert list(kept) == list(kept.keys()) == list(then)
         assert list(kept.values()) == list(then.values())
         assert (len(kept), repr(kept), kept.get(-9, "none")) == (len(then), repr(then), "none")
+
+
+@properties
+@given(st.lists(LATER, max_size=30))
+def test_what_stirs_nothing_takes_nobodys_ease(seen: list[Observation]) -> None:
+    detector, now = watched(ESTATE)
+    for component in ORDERS_DB, CARTS_CACHE:
+        detector = fold(detector, *(member(component, r, primary=EAST, at=now) for r in ESTATE.regions))
+    said = sorted((each for each in seen if not stirs(detector, each)), key=lambda each: each.at)
+    assert at_ease(assess(fold(detector, *said), now=seconds(now + 1.5), estate=ESTATE), ())

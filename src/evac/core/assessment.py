@@ -31,6 +31,7 @@ from math import inf
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage
+from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
@@ -96,6 +97,9 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
+_make_bench, _make_evidence, _make_verdict = maker(_Bench), maker(Evidence), maker(Verdict)
+
+
 def _hear(scene: Scene, region: RegionId) -> _Bench:
     """Take the outside vantage points' votes on a region."""
     down: list[RegionId] = []
@@ -110,14 +114,14 @@ def _hear(scene: Scene, region: RegionId) -> _Bench:
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
         why = scene.voiceless.get(vantage) or _say(views, failing) + _say_of_clients(scene, vantage, region)
-        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
+        evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
         cells += views.values()
         (down if view == "down" else up).append(vantage)
         for service in failing:
             by_service.setdefault(service, []).append(vantage)
-    return _Bench(
+    return _make_bench(
         down=tuple(down),
         up=tuple(up),
         service_down={s: tuple(v) for s, v in by_service.items()},
@@ -156,7 +160,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
-    return Verdict(
+    return _make_verdict(
         region=region,
         diagnosis=diagnosis,
         status=status_of(availability),

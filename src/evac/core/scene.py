@@ -87,6 +87,8 @@ def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, C
     """All fresh cells, client probes too, of the pairs where anything failed within the window."""
     oldest = now - _stale_after(detector)
     pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
+    if not pairs:
+        return {}
     failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
     for sight, cell in detector.cells.items():
         if cell.last >= oldest and (sight.vantage, sight.region) in pairs:

@@ -22,6 +22,7 @@ from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, Vi
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
 from evac.core.estate import GroupId, RegionId
+from evac.core.making import maker
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
 from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.core.plan import Plan, RunKind
@@ -31,6 +32,8 @@ from evac.core.targets import choose
 from evac.core.traffic import Shift
 
 SILENT = "lost, in thought"
+
+_make_probed = maker(Probed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ def _death(region: RegionId, detector: Detector, *, now: Instant, until: Instant
             dead = sight.region == region
             if sight.vantage == region or not (dead or cell.up is not None):
                 continue
-            yield Probed(
+            yield _make_probed(
                 at=at,
                 vantage=sight.vantage,
                 service=sight.service,

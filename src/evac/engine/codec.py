@@ -34,6 +34,8 @@ TAG = "is"
 
 MICROSECOND = timedelta(microseconds=1)
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def encode(value: object) -> bytes:
     """Return a value's canonical JSON. A value of a union (an event, a decision) carries its class."""
@@ -42,7 +44,7 @@ def encode(value: object) -> bytes:
 
 def encode_plain(plain: Any) -> bytes:
     """Return plain data as canonical JSON."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _canonical.encode(plain).encode()
 
 
 @overload

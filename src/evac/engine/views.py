@@ -32,8 +32,10 @@ FORMAT = 3
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = fields(MemberState)
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _make_probed = maker(Probed)
 _make_member = maker(MemberSeen)
+_make_state = maker(MemberState)
 
 
 def view_key(region: RegionId) -> str:
@@ -69,7 +71,7 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
         record["well"] = [[*same, services] for same, services in well.items()]
     if carried:
         record["carried"] = carried
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+    return _compact.encode(record).encode()
 
 
 def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Observation, ...]:
@@ -156,7 +158,8 @@ def _state(plain: Mapping[str, Any]) -> MemberState:
             given[name] = _span(given[name])
     if "sync_standbys" in given:
         given["sync_standbys"] = tuple(given["sync_standbys"])
-    return MemberState(**given)
+    given.setdefault("detail", {})
+    return _make_state(**given)
 
 
 def _us(span: timedelta) -> int:
