@@ -41,7 +41,7 @@ coverage: $(VENV)/dev ## the tests without a lab; fails below 100 % of the branc
 lab: $(VENV)/dev
 	@$(BIN)/pytest -q -rfEs -m lab --ignore tests/models
 
-check: lint types layers models test ## what CI runs
+check: lint types layers models sim test ## what CI runs
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff format --check .
@@ -74,7 +74,7 @@ matrix: $(VENV)/dev ## real faults in every mode: make matrix [ONLY=pattern] [RU
 soak: $(VENV)/dev ## 30 simulated days of 10 % packet loss, and 10 real minutes in the lab: no failover may happen
 	@$(BIN)/python -m evac.lab.bench.soak
 
-sim: $(VENV)/dev ## simulate: make sim [SEEDS=n] [FROM=m], regions through faults, every promise checked
+sim: $(VENV)/dev ## simulate: make sim [SEEDS=1000] [FROM=0] [JOBS=2], regions through faults, every promise checked
 	@$(BIN)/evac sim --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)
 
 docs: $(VENV)/dev ## regenerate the reference pages from the code

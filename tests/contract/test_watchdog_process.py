@@ -199,16 +199,18 @@ async def test_the_marker_keeps_the_highest_term_and_the_supervisor_is_locked(
     assert locked.exists()
 
 
-async def test_a_hardware_watchdog_is_kept_quiet_and_left_off(server: postgresql.Member, tmp_path: Path) -> None:
+async def test_what_is_no_hardware_watchdog_is_refused_and_nothing_is_held(
+    server: postgresql.Member, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is one is tried on the kernel's words (tests/unit/watchdog): there is none where these tests run."""
     device = tmp_path / "device"
     device.touch()
-    async with watched(server, tmp_path, extra=("--device", str(device))) as watchdog:
-        await arm(watchdog)
-        await watchdog.tell(Release(sent_at=boot_time()))
-        async with asyncio.timeout(20):
-            while not device.read_bytes().endswith(b"V"):
-                await asyncio.sleep(0.02)
-    assert device.read_bytes()[:-1].strip(b"\0") == b""
+    extra = ("--device", str(device))
+    watchdog = WatchdogProcess(member=server, path=tmp_path / "w.sock", within_s=WITHIN_S, extra=extra)
+    assert await watchdog.start() == 1
+    assert watchdog.pid is None
+    assert f"{device} is no hardware watchdog that says its time-out" in capfd.readouterr().err
+    assert not server.stopped_marker.exists()
 
 
 async def test_a_control_group_of_its_own_is_found_and_nobody_elses(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evac.core.assessment import assess
 from evac.core.detector import Again, Cell, Detector, fold, go_on
+from evac.core.ease import at_ease, stirs
 from evac.core.estate import ComponentId, RegionId
 from evac.core.layered import Layered, updated
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
 from evac.core.sights import Line, Sights
-from evac.sim.estates import CARTS, FIVE, ORDERS
-from fakes.estates import probed, seconds
+from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, FIVE, ORDERS, ORDERS_DB, THREE, WEST, shop
+from fakes.estates import member, probed, seconds, watched
 
 properties = settings(deadline=None, max_examples=100)
 
@@ -28,6 +30,16 @@ STATES = st.none() | st.builds(
     streaming=st.booleans(),
 )
 LOOKS = st.builds(probed, TIMES, REGIONS, REGIONS, st.sampled_from((ORDERS, CARTS)), ok=st.booleans())
+ESTATE = shop()
+SOON = st.floats(4.0, 5.5)
+LATER = st.one_of(
+    st.builds(lambda at, region: Heartbeat(at=seconds(at), region=region), SOON, st.sampled_from(THREE)),
+    st.builds(MemberSeen, at=SOON.map(seconds), component=COMPONENTS, region=st.sampled_from(THREE), state=STATES),
+    st.builds(
+        probed, SOON, st.sampled_from((WEST, EUROPE)), st.just(EAST), st.just(ORDERS), ok=st.booleans(), took=st.just(0)
+    ),
+)
+"""What may be seen of the shop in the moments after it was `watched`."""
 OBSERVATIONS = st.one_of(
     st.builds(Heartbeat, at=TIMES.map(seconds), region=REGIONS),
     st.builds(MemberSeen, at=TIMES.map(seconds), component=COMPONENTS, region=REGIONS, state=STATES),
@@ -125,3 +137,13 @@ def test_looks_that_find_the_same_go_on_as_if_each_was_folded(
         {line: go_on(line, known, finding=finding, at=moments, policy=detector.policy) for line, known in lines}
     )
     assert list(gone_on.items()) == list(fold(detector, *looks).cells.items())
+
+
+@properties
+@given(st.lists(LATER, max_size=30))
+def test_what_stirs_nothing_takes_nobodys_ease(seen: list[Observation]) -> None:
+    detector, now = watched(ESTATE)
+    for component in ORDERS_DB, CARTS_CACHE:
+        detector = fold(detector, *(member(component, r, primary=EAST, at=now) for r in ESTATE.regions))
+    said = sorted((each for each in seen if not stirs(detector, each)), key=lambda each: each.at)
+    assert at_ease(assess(fold(detector, *said), now=seconds(now + 1.5), estate=ESTATE), ())

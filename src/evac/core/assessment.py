@@ -30,7 +30,8 @@ from math import inf
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import as_cell, carried_fail, clients_fail, lately, one_outage
+from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage
+from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict, status_of
@@ -97,6 +98,9 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
+_make_bench, _make_evidence, _make_verdict = maker(_Bench), maker(Evidence), maker(Verdict)
+
+
 def _hear(scene: Scene, region: RegionId) -> _Bench:
     """Take the outside vantage points' votes on a region."""
     down: list[RegionId] = []
@@ -111,14 +115,14 @@ def _hear(scene: Scene, region: RegionId) -> _Bench:
             "unknown" if not views else "down" if len(failing) == len(views) else "up" if not failing else "partly down"
         )
         why = scene.voiceless.get(vantage) or _say(views, failing) + _say_of_clients(scene, vantage, region)
-        evidence.append(Evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
+        evidence.append(_make_evidence(vantage=vantage, view=view, votes=vantage not in scene.voiceless, why=why))
         if vantage in scene.voiceless or not views:
             continue
         cells += views.values()
         (down if view == "down" else up).append(vantage)
         for service in failing:
             by_service.setdefault(service, []).append(vantage)
-    return _Bench(
+    return _make_bench(
         down=tuple(down),
         up=tuple(up),
         service_down={s: tuple(v) for s, v in by_service.items()},
@@ -157,7 +161,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     symptom_at = _symptom(bench, sick, scene.now)
     open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
-    return Verdict(
+    return _make_verdict(
         region=region,
         diagnosis=diagnosis,
         status=status_of(availability),
@@ -206,17 +210,18 @@ def _diagnose(
 
 def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
     """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
-    own, or for all probes.
+    own, or for all probes. What clients met while the region was silent was an outage, which other rows judge.
     """
-    policy = scene.detector.policy
+    policy, heard_since = scene.detector.policy, scene.detector.fresh_since.get(region)
     sick: dict[ServiceId, dict[RegionId, list[Cell]]] = {}
     for (vantage, target), cells in scene.failing.items():
         if target != region or vantage == region or vantage in scene.voiceless:
             continue
         lossy = _lossy(scene, vantage, region)
         for sight, cell in cells.items():
-            if lossy or (sight.as_client and clients_fail(cell, policy)):
-                sick.setdefault(sight.service, {}).setdefault(vantage, []).append(cell)
+            met = met_since(cell, heard_since) if sight.as_client and not lossy else cell
+            if lossy or (sight.as_client and clients_fail(met, policy)):
+                sick.setdefault(sight.service, {}).setdefault(vantage, []).append(met)
     for service, by_vantage in scene.turned_away.get(region, {}).items():
         for vantage, counts in by_vantage.items():
             sick.setdefault(service, {}).setdefault(vantage, []).append(as_cell(counts, policy))
@@ -229,7 +234,7 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
     """
     policy = scene.detector.policy
-    here = scene.failing[vantage, region].values()
+    here = tuple(scene.failing[vantage, region].values())
     clients = [c.failed for s, c in scene.failing[vantage, region].items() if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
         return False

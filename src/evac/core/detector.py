@@ -13,7 +13,7 @@ phi-accrual: `docs/design/safety.md` 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
@@ -28,6 +28,7 @@ STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
 
 
+Member: TypeAlias = tuple[ComponentId, RegionId]
 Road: TypeAlias = tuple[RegionId, ServiceId, RegionId]
 """Which traffic is counted: by the load balancers at a vantage point, of a service, to a region."""
 
@@ -87,15 +88,15 @@ class Detector:
     heartbeats: Mapping[RegionId, Instant] = field(default_factory=dict)
     fresh_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's heartbeat has come without a stale gap."""
-    members: Mapping[tuple[ComponentId, RegionId], MemberSeen] = field(default_factory=dict)
-    streams: Mapping[tuple[ComponentId, RegionId], Stream] = field(default_factory=dict)
+    members: Mapping[Member, MemberSeen] = field(default_factory=dict)
+    streams: Mapping[Member, Stream] = field(default_factory=dict)
     hosts: Mapping[ComponentId, tuple[RegionId, ...]] = field(default_factory=dict)
     """The regions of `members`, by component."""
     carried: Mapping[Road, tuple[Carried, ...]] = field(default_factory=dict)
     """What load balancers at a vantage point counted of a service in a region within the gray window, oldest first."""
 
 
-_make_cell = maker(Cell)
+_make_cell, _make_stream, _make_detector = maker(Cell), maker(Stream), maker(Detector)
 _make_probed = maker(Probed)
 
 
@@ -128,25 +129,25 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
                 heartbeats[seen.region] = seen.at if last is None else max(last, seen.at)
             case MemberSeen():  # pragma: no branch (the union is closed)
                 told.append(seen)
-    return _hear(
-        Detector(
-            policy=detector.policy,
-            cells=detector.cells.after(cells) if cells else detector.cells,
-            heartbeats=heartbeats,
-            fresh_since=fresh_since,
-            members=detector.members,
-            streams=detector.streams,
-            hosts=detector.hosts,
-            carried=updated(detector.carried, carried),
-        ),
-        told,
+    members, streams, hosts = _hear(detector, told)
+    return _make_detector(
+        policy=detector.policy,
+        cells=detector.cells.after(cells) if cells else detector.cells,
+        heartbeats=heartbeats,
+        fresh_since=fresh_since,
+        members=updated(detector.members, members),
+        streams=updated(detector.streams, streams),
+        hosts=updated(detector.hosts, hosts),
+        carried=updated(detector.carried, carried),
     )
 
 
-def _hear(detector: Detector, told: Sequence[MemberSeen]) -> Detector:
-    """Fold what members say of themselves, in this order."""
-    members: dict[tuple[ComponentId, RegionId], MemberSeen] = {}
-    streams: dict[tuple[ComponentId, RegionId], Stream] = {}
+def _hear(
+    detector: Detector, told: Sequence[MemberSeen]
+) -> tuple[dict[Member, MemberSeen], dict[Member, Stream], dict[ComponentId, tuple[RegionId, ...]]]:
+    """Fold what members say of themselves, in this order: what has changed of members, streams and hosts."""
+    members: dict[Member, MemberSeen] = {}
+    streams: dict[Member, Stream] = {}
     hosts: dict[ComponentId, tuple[RegionId, ...]] = {}
     for seen in told:
         component, region = where = seen.component, seen.region
@@ -159,12 +160,7 @@ def _hear(detector: Detector, told: Sequence[MemberSeen]) -> Detector:
             regions = hosts[component] = (*regions, region)
         newest = _newest(members.get((component, r)) or detector.members.get((component, r)) for r in regions)
         streams[where] = _flow(streams.get(where) or detector.streams.get(where), seen, newest=newest)
-    return replace(
-        detector,
-        members=updated(detector.members, members),
-        streams=updated(detector.streams, streams),
-        hosts=updated(detector.hosts, hosts),
-    )
+    return members, streams, hosts
 
 
 def _counted(before: tuple[Carried, ...], seen: Carried, policy: Detection) -> tuple[Carried, ...]:
@@ -193,7 +189,7 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
         and (before.flows, before.upstream, before.behind) == (flows, upstream, behind)
         and seen.at - before.told <= STREAM_SILENCE_MAX
     )
-    return Stream(
+    return _make_stream(
         upstream=upstream,
         behind=behind,
         flows=flows,

@@ -6,6 +6,8 @@ What this is not: a verdict. Which vantage points count, and how many must agree
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from evac.core.detector import Cell
 from evac.core.observation import Carried, Instant
@@ -38,15 +40,42 @@ def _all_in_vain(cell: Cell, policy: Detection) -> bool:
     return cell.last - cell.first_failure >= CLIENT_ROW_LASTING * policy.gray_window
 
 
-def one_outage(cells: Iterable[Cell], policy: Detection, now: Instant) -> bool:
-    """Return whether hardly anything passed from the first failure to the last (it is down, or was), or all is past."""
-    oldest, cells = now - policy.lossy_window, tuple(cells)
-    failures = [at for cell in cells for at in cell.bad if at > oldest]
-    if not failures or max(failures) < now - policy.lossy_window / 3:
+def met_since(cell: Cell, moment: Instant | None) -> Cell:
+    """Return a cell without what it met up to a moment, such as that at which a silent region was heard of again: an
+    outage that is over is no sign that anything works only now and then.
+    """
+    if moment is None or not cell.recent or cell.recent[0] > moment:
+        return cell
+    recent = tuple(at for at in cell.recent if at > moment)
+    bad = tuple(at for at in cell.bad if at > moment)
+    row = tuple(takewhile(set(bad).__contains__, reversed(recent)))
+    return replace(cell, recent=recent, bad=bad, failures=len(row), first_failure=row[-1] if row else None)
+
+
+def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:
+    """Return those of the windows that began at a moment or later, for the same reason."""
+    return counts if moment is None else [c for c in counts if c.at - c.window >= moment]
+
+
+def one_outage(cells: Sequence[Cell], policy: Detection, now: Instant) -> bool:
+    """Return whether hardly anything passed from the first failure to the last (it is down, or was), or all is past.
+
+    When a region comes back its services do so one after the other: then that is so of each by itself, in a row that
+    took it down.
+    """
+    begin = now - policy.lossy_window
+    hit = [cell for cell in cells if cell.bad and cell.bad[-1] > begin]
+    if not hit or max(cell.bad[-1] for cell in hit) < now - policy.lossy_window / 3:
         return True
+    return _in_a_row(cells, begin) >= 1 or all(_in_a_row((cell,), begin) >= policy.failures for cell in hit)
+
+
+def _in_a_row(cells: Sequence[Cell], begin: Instant) -> int:
+    """Return how many answers failed after `begin`, where nearly all did from the first failure to the last; else 0."""
+    failures = [at for cell in cells for at in cell.bad if at > begin]
     first, last = min(failures), max(failures)
     between = sum(first <= at <= last for cell in cells for at in cell.recent)
-    return len(failures) > OUTAGE_FAILING * between
+    return len(failures) if len(failures) > OUTAGE_FAILING * between else 0
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:

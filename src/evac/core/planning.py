@@ -217,7 +217,10 @@ def switch_chain(component: Component, move: Move, situation: Situation, *, term
 def _promotion(
     component: Component, move: Move, situation: Situation, *, term: Term, needs: tuple[StepId, ...]
 ) -> Step:
-    """The pivot. Where nobody is left to acknowledge, it goes on alone, and the plan's notes say so."""
+    """The pivot. Where nobody is left to acknowledge, it goes on alone, and the plan's notes say so.
+
+    A planned move that cannot promote turns back; in a failover nothing serves until it can, so it is tried more often.
+    """
     followers = _followers(component, move, situation)
     sync = set_of(component, followers)
     waits: Json = {"acks": sync.acks, "standbys": list(sync.standbys)} if sync else {"acks": 0, "standbys": []}
@@ -234,6 +237,7 @@ def _promotion(
         term=term,
         needs=needs,
         args=args,
+        retries=3 if move.kind is RunKind.FAILOVER else 1,
         undoable=False,
         pivot=True,
     )

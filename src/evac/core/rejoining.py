@@ -23,7 +23,7 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
 
     A component that the failover had to leave behind (it could not be fenced, and was merely wanted) is still primary
     there: now that its agent answers, it is switched over first. One that merely missed a move was no primary, so there
-    is nothing to stop.
+    is nothing to stop; of routers that missed it nothing is rebuilt.
     """
     placement = situation.placement
     assert term >= placement.term, "a term never falls"
@@ -32,8 +32,9 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
         group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
     )
     shifts, _ = shifts_of(shift, situation, term=term, needs=(), only=rejoin.region)
-    # Never undone: traffic must not go back to a region that is being rebuilt.
-    steps += [replace(step, undoable=False, optional=True) for step in shifts]
+    # Never undone: traffic must not go back to a region that is being rebuilt. Of a router that missed a move it is the
+    # whole of the run.
+    steps += [replace(s, undoable=False, optional=s.action.component not in rejoin.missed) for s in shifts]
     for component in situation.estate.group_components(rejoin.group, Purpose.STATE):
         if rejoin.region not in component.members or (rejoin.missed and component.id not in rejoin.missed):
             continue

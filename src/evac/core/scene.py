@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import carried_fail
+from evac.core.gray import carried_fail, carried_since
 from evac.core.observation import Carried, Instant
 from evac.core.sights import Sight
 
@@ -88,6 +88,8 @@ def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, C
     oldest = now - _stale_after(detector)
     lines = detector.cells.lines()
     pairs = {(at.vantage, at.region) for at, known in lines.items() if any(c.bad for c in known.values())}
+    if not pairs:
+        return {}
     failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
     for line, known in lines.items():
         if (line.vantage, line.region) in pairs:
@@ -114,10 +116,11 @@ def _turned_away(
     detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
 ) -> Mapping[RegionId, Mapping[ServiceId, Mapping[RegionId, Sequence[Carried]]]]:
     """What fails of real clients too often, by the region and the service they were sent to, and the voter they were
-    sent by.
+    sent by; not what failed while the region was silent.
     """
     found: dict[RegionId, dict[ServiceId, dict[RegionId, Sequence[Carried]]]] = {}
-    for (vantage, service, region), counts in detector.carried.items():
+    for (vantage, service, region), all_counts in detector.carried.items():
+        counts = carried_since(all_counts, detector.fresh_since.get(region))
         if vantage != region and vantage not in voiceless and carried_fail(counts, detector.policy, now):
             found.setdefault(region, {}).setdefault(service, {})[vantage] = counts
     return found

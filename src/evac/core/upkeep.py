@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Rejoin, View
 from evac.core.estate import ComponentId, GroupId, Purpose, RegionId
+from evac.core.misdirected import misdirected
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import Alone, Protect, Scene, astray, findings, short
@@ -89,7 +90,16 @@ def _waits(view: View, component: ComponentId, region: RegionId, *, since: Insta
 
 def missed_in(view: View, group: GroupId, region: RegionId, *, now: Instant) -> tuple[tuple[ComponentId, str], ...]:
     """Return the components of a group whose member in a region missed a move, each with how that shows."""
-    return astray(_scene(view, view.placements[group], now), region, after=view.estate.guard.recover_for)
+    return _missed(view, _scene(view, view.placements[group], now), region)
+
+
+def _missed(view: View, scene: Scene, region: RegionId) -> tuple[tuple[ComponentId, str], ...]:
+    """What in a region missed a move, where it has been heard of for long enough that nothing is just under way."""
+    after = view.estate.guard.recover_for
+    found = astray(scene, region, after=after)
+    if scene.now - max(view.heard_since.get(region, scene.now), scene.watched_since) >= after:
+        found += misdirected(view.estate, scene.placement, view.members, region, now=scene.now)
+    return found
 
 
 def _scene(view: View, placement: Placement, now: Instant) -> Scene:
@@ -155,7 +165,7 @@ def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Dec
         return None
     after = view.estate.guard.recover_for
     others = (r for r in view.estate.regions if r not in placement.awaiting_rejoin)
-    missed = next(((r, m) for r in others if (m := astray(scene, r, after=after))), None)
+    missed = next(((r, m) for r in others if (m := _missed(view, scene, r))), None)
     if not placement.awaiting_rejoin and missed is None:
         return None
     tries = view.rejoin_tries.get(placement.group)

@@ -35,6 +35,7 @@ TAG = "is"
 
 MICROSECOND = timedelta(microseconds=1)
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 PACKED_ABOVE = 64 * 1024
 """Records of more bytes are packed, where they are written anew all the time: names and reasons repeat themselves."""
 _PACKED = b"x"
@@ -48,7 +49,7 @@ def encode(value: object) -> bytes:
 
 def encode_plain(plain: Any) -> bytes:
     """Return plain data as canonical JSON."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _canonical.encode(plain).encode()
 
 
 @overload

@@ -20,11 +20,13 @@ from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
 from evac.core.detector import Detector, fold
+from evac.core.ease import at_ease, stale_at, stirs
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
+from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan
 from evac.core.protection import Protect
 from evac.core.quiet import Pause, Window, open_windows
@@ -47,7 +49,11 @@ from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
 
 EVALUATE_EVERY = timedelta(milliseconds=100)
-"""The longest that a verdict which only time brings about (a heartbeat going stale) stays unnoticed."""
+"""The longest that a verdict which only time brings about stays unnoticed where anything ails."""
+AT_EASE_EVERY = timedelta(seconds=1)
+"""And where nothing does, and nothing new is seen; a heartbeat going stale is noticed at its moment."""
+A_MOMENT = timedelta(milliseconds=1)
+"""Timers may be early by less than this."""
 
 PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
 """Verdicts that are often a station on the way to another one."""
@@ -74,9 +80,16 @@ class Controller:
         announce: Announce,
         name: str,
         signer: Signer | None = None,
+        unfolded_max: int = 0,
     ) -> None:
+        """So many views may wait to be folded while nobody asks what is known."""
         self.estate = estate
-        self.known = Knowledge(detector=Detector(policy=estate.detection))
+        self._known = Knowledge(detector=Detector(policy=estate.detection))
+        self._unfolded: list[tuple[bytes, Instant]] = []
+        """Views that were heard and not yet folded, and when."""
+        self._unfolded_max = unfolded_max
+        self._at_ease: Instant | None = None
+        """When the last evaluation found all as it should be; None where it did not."""
         self._store = store
         self._clock = clock
         self._announce = announce
@@ -95,6 +108,13 @@ class Controller:
         self.recalled = asyncio.Event()
         """Set once it knows what the store remembers: before that nothing can be asked of it."""
 
+    @property
+    def known(self) -> Knowledge:
+        """What it knows, all that it has heard of included."""
+        if self._unfolded:
+            self._fold()
+        return self._known
+
     async def run(self) -> None:
         """Watch, decide and act, as the only controller there is."""
         async with asyncio.TaskGroup() as tasks:
@@ -102,7 +122,7 @@ class Controller:
             tasks.create_task(self.lead())
 
     async def watch(self) -> None:
-        """Fold every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
+        """Hear every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
         while True:
             try:
                 await self._listen()
@@ -118,7 +138,7 @@ class Controller:
         await self._recall()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._runs = tasks
+                self._runs, self._at_ease = tasks, None
                 self.recalled.set()
                 for group, run in self.known.active.items():
                     self._drive(group, run)
@@ -132,39 +152,57 @@ class Controller:
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement)
-        self.known = Knowledge(detector=self.known.detector)
+        self._known = Knowledge(detector=self.known.detector)
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
     async def _listen(self) -> None:
         after = await self._store.revision()
         async for change in self._store.watch(PREFIX, after=after):
             if change.record is not None:
-                seen = decode_view(change.record.value, now=self._clock.now(), clocks=self._clocks)
-                self.known.detector = fold(self.known.detector, *seen)
-                self._changed.set()
+                self._unfolded.append((change.record.value, self._clock.now()))
+                if self._runs is not None or len(self._unfolded) > self._unfolded_max:
+                    self._fold()
+
+    def _fold(self) -> None:
+        """Fold what has been heard, and note whether it is news. Raises `EvacError` for a view of another format."""
+        heard, self._unfolded = self._unfolded, []
+        seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
+        if self._at_ease is None or stirs(self._known.detector, *seen):
+            self._changed.set()
+        self._known.detector = fold(self._known.detector, *seen)
 
     async def _evaluate(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(EVALUATE_EVERY.total_seconds()):
+                async with asyncio.timeout(self._rest().total_seconds()):
                     await self._changed.wait()
             except TimeoutError:
                 pass
             self._changed.clear()
             await self.evaluate()
 
+    def _rest(self) -> timedelta:
+        """How long nothing need be evaluated as long as nothing new is seen."""
+        if self._at_ease is None:
+            return EVALUATE_EVERY
+        stale = stale_at(self.known.detector, now=self._at_ease)
+        return AT_EASE_EVERY if stale is None else min(AT_EASE_EVERY, stale + A_MOMENT - self._clock.now())
+
     async def evaluate(self) -> None:
         """Assess and decide once, and act on it."""
+        self._at_ease = None  # until all of it is found to be so
         await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
         await place(self.known, self.estate, self._store)
-        said = self._said()
-        for decision in decide(self.view(assessment), now=assessment.at):
+        said, decisions = self._said(), decide(self.view(assessment), now=assessment.at)
+        for decision in decisions:
             if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
                 self._changed.set()
-                break
+                return
             await self._act(decision, assessment)
+        nothing_open = not (self.known.active or self.known.unplaced or self._unsure)
+        self._at_ease = assessment.at if nothing_open and at_ease(assessment, decisions) else None
 
     def _said(self) -> tuple[Pause | None, frozenset[str]]:
         """What people have said of automation: it holds for whatever has not begun yet."""

@@ -32,6 +32,7 @@ from evac.core.estate import RegionId
 from evac.core.lease import Awaited, Held, Leader
 from evac.core.observation import Instant
 from evac.core.timing import LeaseTiming
+from evac.engine.cancelling import heed_cancellation
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Record, Store
@@ -191,6 +192,7 @@ class Candidate:
         except* (_Ended, StoreError):
             # With a store that fails nobody can lead; whoever reaches it again first may.
             pass
+        heed_cancellation()
         return lapsed
 
     async def _renew(self, mine: Leader, held: Held) -> None:

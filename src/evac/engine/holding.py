@@ -227,8 +227,10 @@ class Keeper:
             await self._come_back(look.version, look.tenure)
         elif look.record is None or look.awaited.over(self._clock.now(), self.timing):
             await self._begin(look)
-        else:
-            return True  # the near copy was behind, or it is of another life
+        else:  # the near copy was behind, or it is of another life
+            if look.of_another_life:
+                await self._see_it_guarded(decode(look.record.value, Tenure))
+            return True
         return False
 
     def _concerns(self, record: Record | None, awaited: Awaited) -> bool:
@@ -282,6 +284,21 @@ class Keeper:
         stance = await self._feed(self._held)
         if stance is Stance.DOWN or (isinstance(armed, Armed) and not armed.seen):
             await self._start_again(self._held)
+
+    async def _see_it_guarded(self, was: Tenure) -> None:
+        """Before the store was restored a primary was held here, and this agent has no count of its own for it. Who
+        wants it waits for as long as a watchdog lets it live: where there is none, it is stopped at once.
+        """
+        if was.region != self.region:
+            return
+        async with self._leashing:
+            stance = await self._leash.feed(timedelta())  # too old to lengthen anything: it is only asked
+        if stance in (Stance.GUARDING, Stance.DOWN):
+            return
+        state = await self._state()
+        if state is None or state.role is MemberRole.PRIMARY:
+            _log.error("the store was restored, and no watchdog guards it: stopped", component=self._component)
+            await self._lay_down(was.term)
 
     async def _begin(self, look: Look) -> None:
         """Nobody holds a primary that the placement says is here: it is held from now on."""

@@ -24,6 +24,7 @@ import structlog
 
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, Estate, Observer, Probe, RegionId, ServiceId
+from evac.core.making import maker
 from evac.core.observation import Instant, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
@@ -31,6 +32,7 @@ from evac.engine.watching import keep_watching
 from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Prober
 
 _log = structlog.get_logger(__name__)
+_make_probed = maker(Probed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,7 @@ def targets(estate: Estate) -> Mapping[Target, Sequence[Probe]]:
 
 
 def _probed(target: Target, vantage: RegionId, *, at: Instant, took: timedelta, reason: str) -> Probed:
-    return Probed(
+    return _make_probed(
         at=at,
         vantage=vantage,
         service=target.service,

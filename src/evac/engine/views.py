@@ -51,8 +51,10 @@ VIEW_BYTES_MAX = 512 * 1024
 """A view is at most so large, unless a single observation is: half of what a store takes."""
 PREFIX = "views/"
 _MICROSECOND = timedelta(microseconds=1)
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _make_probed = maker(Probed)
 _make_member = maker(MemberSeen)
+_make_state = maker(MemberState)
 _NO_DETAIL: Mapping[str, Json] = {}
 _UNLESS_SAID: Mapping[str, object] = {f.name: f.default for f in fields(MemberState)} | {"detail": _NO_DETAIL}
 _one: Callable[[Any], Any] = sys.intern
@@ -109,7 +111,7 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
         record["well"] = [[*same, services] for same, services in well.items()]
     if carried:
         record["carried"] = carried
-    return packed(json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode())
+    return packed(_compact.encode(record).encode())
 
 
 def decode_view(record: bytes, *, now: Instant, clocks: ClockFilter) -> tuple[Observation, ...]:
@@ -218,7 +220,7 @@ def _state(plain: Mapping[str, Any], spans: _Spans) -> MemberState:
         given["upstream"] = _one(given["upstream"])
     if "sync_standbys" in given:
         given["sync_standbys"] = tuple(map(_one, given["sync_standbys"]))
-    return MemberState(**given)
+    return _make_state(**given)
 
 
 def _us(span: timedelta) -> int:

@@ -162,6 +162,8 @@ def _decision(decision: Decision) -> str:
             return f"{group} waits for a person's word to {what} {move.target}: {reasons}"
         case CallPerson():
             return f"{group} needs a person: {reasons}"
+        case Rejoin(region=region, missed=missed) if missed:
+            return f"turn {listed(missed)} in {region} to where {group} is now: {reasons}"
         case Rejoin(region=region):
             return f"rebuild {region} as a standby of {group}: {reasons}"
         case Protect(decided_by=by):

@@ -30,8 +30,11 @@ from evac.engine.recency import Recency
 from evac.ports import Completed, Driver, Place, Prober, Store
 from evac.sim.databases import Database, Databases
 from evac.sim.network import INSIDE
-from evac.sim.time import Process, VirtualClock
+from evac.sim.time import Process, VirtualClock, sleep
 from evac.sim.watchdogs import Watchdog
+
+UNFOLDED_MAX = 5000
+"""So many views an agent that does not lead keeps as they came: what they come to is worked out when it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class _Canary:
         node, network, loop = self.node, self.world.network, asyncio.get_running_loop()
         there, back = network.passes(self.vantage, node.region), network.passes(node.region, self.vantage)
         if there and back:
-            await asyncio.sleep(
+            await sleep(
                 network.delay(self.vantage, node.region) + network.delay(node.region, self.vantage)
                 if self.vantage != node.region
                 else 2 * INSIDE
@@ -160,7 +163,12 @@ class AgentProcess:
             for c, member in wiring.members(region).items()
         }
         controller = Controller(
-            estate=wiring.estate, store=store, clock=clock, announce=lambda news: self._told(name, news), name=name
+            estate=wiring.estate,
+            store=store,
+            clock=clock,
+            announce=lambda news: self._told(name, news),
+            name=name,
+            unfolded_max=UNFOLDED_MAX,
         )
         candidate = wiring.candidate(
             name=name, region=region, store=store, clock=clock, timing=wiring.timing, chance=self._chance

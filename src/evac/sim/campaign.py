@@ -21,7 +21,7 @@ from evac.core.estate import ReplicationMode
 from evac.sim.setting import Result, Rules, Setup, setup
 from evac.sim.simulation import simulate
 
-SWEPT_AFTER = 50_000
+SWEPT_AFTER = 500_000
 """Python looks for rubbish in rings after so many more objects were made than let go."""
 
 

@@ -20,7 +20,7 @@ from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
 from evac.ports import Change, Record
 from evac.sim.network import INSIDE, Network
-from evac.sim.time import outside
+from evac.sim.time import outside, sleep
 from evac.stores.feed import KEPT_MAX, Feed
 from evac.stores.memory import MemoryStore, restored
 
@@ -81,6 +81,8 @@ class Cluster:
         self._commits: list[_Commit] = []
         self._copies = {region: _Copy(region) for region in network.regions}
         self._core: tuple[int, frozenset[RegionId]] = (-1, frozenset())
+        self._nearest: dict[tuple[RegionId, frozenset[RegionId]], float] = {}
+        """Seconds to the nearest of some regions."""
         self.life = 1
         """Which life of the store this is: a restored one begins another."""
         self._backup: tuple[tuple[Record, ...], int] = ((), 0)
@@ -104,21 +106,21 @@ class Cluster:
         way, core = self._random, self.core()
         there = any(self._network.passes(region, member) for member in core)
         if not there:
-            await asyncio.sleep(ANSWER_MAX)
+            await sleep(ANSWER_MAX)
             raise StoreUnavailable("no answer in time")
-        near = min((self._way(region, member) for member in core), default=INSIDE)
-        await asyncio.sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + DISK)
+        near = self._near(region, core)
+        await sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + DISK)
         if not self.core():
-            await asyncio.sleep(ANSWER_MAX)
+            await sleep(ANSWER_MAX)
             raise StoreUnavailable("no answer in time")
         try:
             return question()
         finally:
             late = self.replies_late.get(region, 0.0) * way.random()
-            await asyncio.sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + late)
+            await sleep(self.slow / 2 + near * way.uniform(1.0, 1.5) + late)
             back = any(self._network.passes(member, region) for member in self.core())
             if not back or way.random() < self.replies_lost.get(region, 0.0):
-                await asyncio.sleep(ANSWER_MAX)
+                await sleep(ANSWER_MAX)
                 raise StoreUnavailable("no answer in time")
 
     def commit(
@@ -170,8 +172,12 @@ class Cluster:
         """Return a region's copy."""
         return self._copies[region]
 
-    def _way(self, region: RegionId, member: RegionId) -> float:
-        return INSIDE if region == member else self._network.one_way[frozenset((region, member))]
+    def _near(self, region: RegionId, members: frozenset[RegionId]) -> float:
+        """Return how far the nearest member is."""
+        if (near := self._nearest.get((region, members))) is None:
+            ways = (INSIDE if region == m else self._network.one_way[frozenset((region, m))] for m in members)
+            near = self._nearest[region, members] = min(ways, default=INSIDE)
+        return near
 
     def _follow(self, copy: _Copy) -> None:
         """Let a copy take over what is new after the time a message takes; one that is cut off, when it is not."""
@@ -184,8 +190,7 @@ class Cluster:
         if cut and copy.cut_since is None:
             copy.cut_since = loop.time()
             loop.call_later(SILENCE_MAX, self._silent, copy, context=self._context)
-        ways = [self._way(copy.region, member) for member in core if member != copy.region]
-        delay = 0.2 if cut else min(ways, default=INSIDE) * self._random.uniform(1.0, 2.0)
+        delay = 0.2 if cut else self._near(copy.region, core - {copy.region}) * self._random.uniform(1.0, 2.0)
         loop.call_later(delay, self._take_over, copy, context=self._context)
 
     def _take_over(self, copy: _Copy) -> None:
@@ -296,7 +301,7 @@ class Line:
     async def _near(self) -> _Copy | None:
         """Return the copy here, if it is as new as anything this process was told."""
         self._need_open()
-        await asyncio.sleep(INSIDE)
+        await sleep(INSIDE)
         self._need_the_same_life()
         copy = self._cluster.copy(self._region)
         if self._cluster.out or copy.feed.revision < self._told:

@@ -24,7 +24,7 @@ from evac.core.estate import ComponentId, RegionId
 from evac.core.observation import MemberRole
 from evac.core.plan import SyncSet
 from evac.sim.network import Network
-from evac.sim.time import Process
+from evac.sim.time import Process, sleep
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class Database:
         """
         world, loop = self._world, asyncio.get_running_loop()
         queued = self.slow * world.random.random() if self.slow else 0.0
-        await asyncio.sleep(world.network.delay(from_, self.region))
+        await sleep(world.network.delay(from_, self.region))
         if not world.network.passes(from_, self.region):
             await asyncio.Event().wait()
         if not self.runs:
@@ -160,12 +160,12 @@ class Database:
         process, network = self.process, self._world.network
         if process is None or process.frozen or self.slow or not network.passes(from_, self.region):
             return cast(T, await self.asked(look, from_=from_))
-        await asyncio.sleep(network.delay(from_, self.region) + network.delay(self.region, from_))
+        await sleep(network.delay(from_, self.region) + network.delay(self.region, from_))
         return look()
 
     async def _answer(self, to: RegionId) -> None:
         network = self._world.network
-        await asyncio.sleep(network.delay(self.region, to))
+        await sleep(network.delay(self.region, to))
         if not network.passes(self.region, to):
             await asyncio.Event().wait()
 
@@ -301,7 +301,7 @@ class Database:
                         source.process,
                         context=source.process.context,
                     )
-            await asyncio.sleep(RETRY * self._world.random.uniform(0.8, 1.2))
+            await sleep(RETRY * self._world.random.uniform(0.8, 1.2))
 
     def begins(self, standby: Database, position: int, process: Process) -> None:
         """Take a standby's wish to be sent all that comes after a position: also how it knows that this one lives."""
@@ -337,7 +337,7 @@ async def _serve(deed: Callable[[], Any], answer: asyncio.Future[Any], *, after:
     """Do what was asked, and answer if anybody still waits."""
     try:
         if after:
-            await asyncio.sleep(after)
+            await sleep(after)
         result = deed()
         if asyncio.iscoroutine(result):
             result = await result

@@ -336,7 +336,10 @@ class Watch:
                 )
         if self.leases is not None:
             self.leases.told(yes)
-        if self.left.get(yes.node, inf) < yes.said:
+        left = self.left.get(yes.node, inf)
+        # A standby's word that it gave before it refused may be under way; what rests on it, the new primary has (S4).
+        words_come = self.databases.network.longest if self._synchronous and yes.invoked < left else 0.0
+        if yes.said > left + words_come:
             self.broken("S9", f"{yes.name} was acknowledged by {yes.node}, which was left and has not been rebuilt")
 
     # when all is over

@@ -9,6 +9,8 @@ Months must pass in minutes. So an answer that repeats what its cell already hol
 and folded when it matters; and nothing is assessed while `calm` says that nothing could come of it. Neither changes
 a decision, and by little its moment: `plain` does without either, and the test that compares them draws the same fates.
 
+Beside loss it plays what is refused at once: a database that was killed, or is only started anew.
+
 What this is not: bursts, congestion, or one-way loss.
 
 Run it: `python -m evac.sim.loss --days 30`.
@@ -19,11 +21,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from statistics import median
 
@@ -31,13 +35,13 @@ from evac.core.assessment import assess, calm
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Move, View
 from evac.core.detector import Detector, fold
-from evac.core.estate import ComponentId, Estate, Purpose, RegionId
+from evac.core.estate import ComponentId, Estate, Purpose, RegionId, ServiceId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Probed
 from evac.core.policy import Detection
 from evac.core.sights import Sight
 from evac.core.traffic import Shift
 from evac.core.verdict import Assessment, Diagnosis
-from evac.sim.estates import EAST, EUROPE, GROUP, WEST, placed, shop
+from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS, SHOP, WEST, placed, shop
 from evac.sim.probing import Place, Target
 from evac.sim.tcp import Link
 
@@ -54,6 +58,8 @@ TICK = 0.1
 """How often the controller looks again when nothing new was seen, in seconds."""
 SLOT = 0.5
 """Questions are asked in slots of so many seconds."""
+RESTARTS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+"""Seconds that a database is away when it is started anew."""
 EPISODE = 60.0
 """A verdict or move of the same kind within so many seconds of the last one is the same episode."""
 
@@ -139,6 +145,13 @@ class World:
             if around is None or around in pair:
                 link.loss = loss
 
+    def kill(self, *, services: Collection[ServiceId], until: float = inf) -> None:
+        """Nothing listens for these services at home any more; then they are there again."""
+        home = self.estate.home[GROUP]
+        for target in self.targets:
+            if target.sight.region == home and target.sight.service in services:
+                target.refused_until = until
+
     def run(self, *, begin: float, end: float, stop_at_move: bool = False) -> None:
         """Let time pass from `begin` to `end`, both multiples of a slot."""
         now = begin
@@ -168,7 +181,10 @@ class World:
         self.tally.questions += 1
         at, sight = target.next_ask, target.sight
         resting = not self._awake and sight not in self._restless
-        begun, ended, ok = target.ask_quickly() if target.quick(at) else target.ask()
+        if at < target.refused_until:
+            begun, ended, ok = target.be_refused()
+        else:
+            begun, ended, ok = target.ask_quickly() if target.quick(at) else target.ask()
         if resting and ok:
             if not target.place.was_deaf(begun, ended):
                 self._notes[sight].append(ended)
@@ -299,12 +315,37 @@ def healthy(
     return world.tally
 
 
-def time_to_move(*, loss: float, seed: int, detection: Detection | None = None, limit: float = 300.0) -> float:
-    """Return how many seconds after the home region begins to lose packets (1.0: all) a move is decided on."""
+class Failing(StrEnum):
+    """How a home region fails."""
+
+    LOSSY = "packets are lost"
+    DATABASE_KILLED = "the database and what needs it refuse, the machines go on"
+    SHUT_DOWN = "all refuse, and the agent is gone"
+
+
+def time_to_move(
+    *,
+    loss: float = 0.0,
+    seed: int,
+    how: Failing = Failing.LOSSY,
+    lasts: float = inf,
+    detection: Detection | None = None,
+    limit: float = 300.0,
+) -> float:
+    """Return how many seconds after the home region begins to lose packets (1.0: all), or fails otherwise, a move is
+    decided on; `limit` if none is. A database that was killed is there again after so many seconds as it `lasts`.
+    """
     world = World(estate=shop(detection=detection), random=Random(seed))
     onset = 30.0 + SLOT * world.random.randrange(8)
     world.run(begin=0.0, end=onset)
-    world.lose(loss, around=EAST)
+    match how:
+        case Failing.LOSSY:
+            world.lose(loss, around=EAST)
+        case Failing.DATABASE_KILLED:
+            world.kill(services=(ORDERS, SHOP), until=onset + lasts)
+        case Failing.SHUT_DOWN:
+            world.kill(services=tuple(world.estate.services))
+            world.links[frozenset(("ops", EAST))].loss = 1.0
     world.run(begin=onset, end=onset + limit, stop_at_move=True)
     return world.tally.moves[0] - onset if world.tally.moves else limit
 
@@ -360,9 +401,23 @@ def main() -> int:
                 f" {time.monotonic() - begun:.0f} s; verdicts: { ({str(k): n for k, n in tally.verdicts.items()}) }",
                 flush=True,
             )
-    for what, loss in (("region dead", 1.0), ("40 % loss", 0.4)):
-        times = [time_to_move(loss=loss, seed=seed) for seed in range(arguments.runs)]
+    failures = (
+        ("region dead", Failing.LOSSY, 1.0),
+        ("40 % loss", Failing.LOSSY, 0.4),
+        ("database killed", Failing.DATABASE_KILLED, 0.0),
+        ("region shut down", Failing.SHUT_DOWN, 0.0),
+    )
+    for what, how, loss in failures:
+        times = [time_to_move(loss=loss, how=how, seed=seed) for seed in range(arguments.runs)]
         print(f"{what}: decided after {_quantiles(times)}", flush=True)
+    for lasts in RESTARTS:
+        ends = [
+            time_to_move(how=Failing.DATABASE_KILLED, lasts=lasts, seed=seed, limit=10.0)
+            for seed in range(arguments.runs)
+        ]
+        print(
+            f"database away for {lasts:g} s: moved in {sum(end < 10 for end in ends)} of {len(ends)} runs", flush=True
+        )
     return 1 if moved else 0
 
 

@@ -25,6 +25,7 @@ from evac.core.run import Receipt
 from evac.ports import Finding, Holds, Truth
 from evac.sim import words
 from evac.sim.databases import Database, Databases, Saved
+from evac.sim.time import sleep
 
 SETTLE = 5.0
 """For so many seconds a member waits for what must follow, before it says that it does not know."""
@@ -216,7 +217,7 @@ class Member:
         clean = action.args["mode"] == "clean" and node.runs and node.process is not None and not node.process.frozen
         if clean:
             node.send_to_all()
-            await asyncio.sleep(0.2)
+            await sleep(0.2)
             if self.obedience.looks_at_the_term and node.term > action.term:
                 raise Rejected(f"{node.where} has seen term {node.term}")
         self._effect(action)
@@ -314,7 +315,7 @@ class Member:
             raise Rejected(f"{source.where} is {role} at term {term}: nothing to follow")
         node.kill()
         node.stay_down()
-        await asyncio.sleep(COPYING)
+        await sleep(COPYING)
         role, _ = await self._source_says(source)
         if role is not MemberRole.PRIMARY:
             raise Indeterminate(f"{source.where} is {role} now")
@@ -382,7 +383,7 @@ class Member:
         while not holds():
             if loop.time() > deadline:
                 raise failing
-            await asyncio.sleep(STEP)
+            await sleep(STEP)
 
     def _receipt(self, action: Action) -> Receipt:
         node = self.node

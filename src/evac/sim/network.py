@@ -43,6 +43,11 @@ class Network:
         base = INSIDE if source == to else self.one_way[frozenset((source, to))]
         return base * (1 + JITTER * self.random.random())
 
+    @property
+    def longest(self) -> float:
+        """Return how many seconds a message takes at most."""
+        return max(self.one_way.values(), default=INSIDE) * (1 + JITTER)
+
     def cut(self, source: RegionId, to: RegionId) -> None:
         """Let nothing through in this direction."""
         self.cuts.add((source, to))

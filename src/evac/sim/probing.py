@@ -101,6 +101,8 @@ class Target:
     fresh: bool
     next_ask: float
     random: Random
+    refused_until: float = -inf
+    """So long nothing listens there, on a machine that goes on and says so."""
     _line: Connection | None = None
     _connections: int = 0
     _reply_at: float | None = None
@@ -130,6 +132,12 @@ class Target:
             return self._ended(at, done, done, ok=True)
         done = self._exchanged(at, first_lost=self._which_is_lost())
         return self._judged(at, done)
+
+    def be_refused(self) -> tuple[float, float, bool]:
+        """Ask where nothing listens: an answer at once, and none of the target's."""
+        at = self.next_ask
+        done = at + self.link.round_trip + self.place.link.round_trip
+        return self._ended(at, done, done, ok=False)
 
     def ask(self) -> tuple[float, float, bool]:
         """Ask once. Return when the question began, when it ended, and whether the answer came in time."""

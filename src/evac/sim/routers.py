@@ -8,7 +8,6 @@ What this is not: clients. Writers look for a primary by themselves; what router
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from evac.core.run import Receipt
 from evac.ports import Finding, Holds, Truth
 from evac.sim.members import Effect, Obedience
 from evac.sim.network import INSIDE, Network
+from evac.sim.time import sleep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class RouterMember:
 
     async def _way(self) -> None:
         """An order comes from beside it. Raises `Unavailable` where its region is gone."""
-        await asyncio.sleep(INSIDE)
+        await sleep(INSIDE)
         if self.router.region in self.network.dead:
             raise Unavailable(f"{self.router.where}: connection refused")
 

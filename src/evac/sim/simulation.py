@@ -311,7 +311,7 @@ class _Simulation:
     # what goes wrong
 
     async def _suffer(self, fault: Fault) -> None:
-        await asyncio.sleep(fault.begins)
+        await time.sleep(fault.begins)
         self.trace.tell("fault", str(fault))
         self.met[fault.kind] += 1
         match fault.kind:
@@ -330,7 +330,7 @@ class _Simulation:
         self.deadlines.after(fault, led=led, at_rest=at_rest)
         self._note_state()
         try:
-            await asyncio.sleep(fault.ends - fault.begins)
+            await time.sleep(fault.ends - fault.begins)
         finally:
             mend()
             self.deadlines.ended(fault)
@@ -359,7 +359,7 @@ class _Simulation:
         still = 0.0
         why = ""
         while loop.time() < HEAL + REST_WITHIN:
-            await asyncio.sleep(LOOK_EACH)
+            await time.sleep(LOOK_EACH)
             why = self._unrest()
             still = 0.0 if why else still + LOOK_EACH
             if still >= STILL:
@@ -397,7 +397,7 @@ class _Simulation:
     async def _end(self) -> None:
         """Stop everything, and look at what is left."""
         self._stop()
-        await asyncio.sleep(10.0)
+        await time.sleep(10.0)
         journals = {run.id: run for run in await read_runs(self.cluster.store)}
         self.watch.at_the_end(journals, stuck_told=self.stuck_told)
         for failure in time.failures():

@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
+from asyncio import get_running_loop
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -122,6 +123,55 @@ class _Due(list[Any]):
         return when
 
 
+class _Sleep:
+    """What a task that sleeps waits for: its own timer, which wakes it. Nothing is between the two.
+
+    Takes the place of `asyncio.sleep`, which makes a future, a timer and a callback that sets the one when the other
+    is due, and wakes the task a turn of the loop later.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_due", "_ended", "_loop", "_seconds", "_wake")
+
+    _wake: Callable[[_Sleep], Any]
+    """Makes its task go on."""
+    _due: _Due
+
+    def __init__(self, loop: VirtualLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._ended = self._cancelled = False
+
+    def __call__(self) -> None:
+        """Its time has come."""
+        self._ended = True
+        self._wake(self)
+
+    def __await__(self) -> Generator[_Sleep, None, None]:
+        self._asyncio_future_blocking = True  # how a task knows that it is to wait
+        yield self
+
+    # What a task asks of whatever it waits for.
+
+    def get_loop(self) -> VirtualLoop:
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[_Sleep], Any], *, context: Context) -> None:
+        self._wake = wake
+        self._due = self._loop.call_later(self._seconds, self, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._ended:
+            return False
+        self._ended = self._cancelled = True
+        self._loop.call_soon(self._wake, self, context=self._due[4])
+        self._due.cancel()
+        return True
+
+    def result(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time. The first moment is 0."""
 
@@ -129,7 +179,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self.frozen: dict[Process, None] = {}
         self.failures: list[BaseException] = []
-        """What processes died of that nobody killed."""
+        """What processes died of that nobody killed, and what callbacks raised."""
         self._due: deque[_Due] = deque()
         """What is called next, in this order."""
         self._timers: list[_Due] = []
@@ -205,8 +255,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
+                    self.failures.append(error)
                     what = {"message": f"{callback!r} failed", "exception": error}
                     self.call_exception_handler(what)
+
+
+def sleep(seconds: float) -> Awaitable[None]:
+    """Sleep for so many seconds of the simulation; on another loop, of its own time."""
+    loop = get_running_loop()
+    if seconds <= 0 or not isinstance(loop, VirtualLoop):
+        return asyncio.sleep(max(seconds, 0.0))
+    return _Sleep(loop, seconds)
 
 
 def seconds() -> float:
@@ -227,7 +286,7 @@ def failures() -> list[BaseException]:
 
 
 def _loop() -> VirtualLoop:
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     assert isinstance(loop, VirtualLoop), "processes live in virtual time"
     return loop
 
@@ -241,7 +300,7 @@ class VirtualClock:
         self._now: Instant = timedelta()
 
     def now(self) -> Instant:
-        at = asyncio.get_running_loop().time()
+        at = get_running_loop().time()
         if at != self._asked_at:
             self._asked_at, self._now = at, timedelta(seconds=at * self._rate)
         return self._now
@@ -250,7 +309,7 @@ class VirtualClock:
         return BEGIN + self.now()
 
     async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(duration.total_seconds() / self._rate)
+        await sleep(duration.total_seconds() / self._rate)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -19,7 +19,7 @@ from evac.core.watchdog import Arm, Feed, Guard, Look, Order, Release, Stance
 from evac.engine.watchdog import ANSWER, Armed
 from evac.sim.databases import Database
 from evac.sim.network import INSIDE
-from evac.sim.time import Process, VirtualClock, outside
+from evac.sim.time import Process, VirtualClock, outside, sleep
 
 STARTING = 0.1
 """Seconds until a new watchdog listens."""
@@ -80,7 +80,7 @@ class Watchdog:
 
     async def _replace(self) -> None:
         self.kill()
-        await asyncio.sleep(STARTING)
+        await sleep(STARTING)
         self._told = asyncio.Event()
         self.process = Process(f"watchdog of {self.node.where}")
         self.process.start(self._watch())
@@ -89,7 +89,7 @@ class Watchdog:
         """Give an order; return how it stands then, None where nobody answers in time."""
         if self.process is None:
             return None
-        await asyncio.sleep(INSIDE)
+        await sleep(INSIDE)
         process = self.process
         if process is None:
             return None

@@ -16,6 +16,7 @@ from random import Random
 from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, RegionId
 from evac.sim.databases import Databases
+from evac.sim.time import sleep
 
 EVERY = 0.7
 """Seconds between two writes of a client, about."""
@@ -53,7 +54,7 @@ class Writer:
         others = [r for r in self.world.network.regions if r != self.region]
         self.at = [self.region, *self.random.sample(others, len(others))]
         while True:
-            await asyncio.sleep(EVERY * self.random.uniform(0.5, 1.5))
+            await sleep(EVERY * self.random.uniform(0.5, 1.5))
             if self.region not in self.world.network.dead:
                 await self._write()
 

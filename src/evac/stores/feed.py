@@ -51,9 +51,12 @@ class Feed:
                 self._from = self._changes[0].revision
             self._changes.append(change)
         self.revision = revision
+        keys = [change.key for change in new]
         for watch in tuple(self._asleep):
-            if any(change.key.startswith(watch.prefix) for change in new):
-                self._wake(watch)
+            for key in keys:
+                if key.startswith(watch.prefix):
+                    self._wake(watch)
+                    break
             else:
                 watch.after = max(watch.after, revision)
 

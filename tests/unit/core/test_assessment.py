@@ -7,6 +7,7 @@ import pytest
 from evac.core.assessment import answers, assess, calm, quorum
 from evac.core.detector import Detector, fold
 from evac.core.estate import Estate, RegionId, ServiceId
+from evac.core.gray import CLIENT_ROW_LASTING
 from evac.core.observation import Observation
 from evac.core.policy import Detection
 from evac.core.sights import sights
@@ -235,6 +236,30 @@ def test_a_short_outage_is_not_lossy() -> None:
     assert diagnosis(fold(detector, *beat(now + 0.5, *THREE), *seen), now + 0.5) is Diagnosis.WELL
 
 
+def coming_back(*, again_at: tuple[float, ...], relapse: float | None = None) -> tuple[Detector, float]:
+    """All of EAST fails for 10 s, heard of all the while; then its services answer again, each from its own moment on;
+    the first one fails once more, at `relapse`.
+    """
+    detector, now = grayed(kept=(False,), rounds=20)
+    for count in range(1, 7):
+        at = now + count / 2
+        seen = [
+            probed(at, v, EAST, s, ok=count / 2 >= again and not (s == ALL[0] and relapse == count / 2))
+            for v in (WEST, EUROPE)
+            for s, again in zip(ALL, again_at, strict=True)
+        ]
+        detector = fold(detector, *beat(at, *THREE), *seen)
+    return detector, now + 3
+
+
+def test_services_that_come_back_one_after_the_other_are_not_lossy() -> None:
+    assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5))) is not Diagnosis.GRAY
+
+
+def test_one_that_fails_again_then_is() -> None:
+    assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5), relapse=2.0)) is Diagnosis.GRAY
+
+
 def test_few_answers_do_not_show_loss() -> None:
     detector = fold(Detector(policy=ESTATE.detection), *beat(9.5, *THREE))
     for at, ok in ((7, True), (8, False), (8.5, True), (9, False), (9.5, False)):
@@ -257,6 +282,36 @@ def test_of_a_region_that_is_just_back_nothing_has_been_so_for_longer() -> None:
     detector = fold(detector, *sweep(ESTATE, 20.0, down=outside))
     verdict = assess(detector, now=seconds(20.1), estate=ESTATE).verdicts[EAST]
     assert (verdict.diagnosis, verdict.since) == (Diagnosis.INGRESS_FAILED, seconds(20.0))
+
+
+def after_silence(*, then: float) -> tuple[Detector, float]:
+    """All is well for 5 s; EAST is silent for 20 s, to clients too; for `then` seconds it is heard of again, and looked
+    at by nobody but clients, in vain.
+    """
+    detector, half = Detector(policy=ESTATE.detection), range(int(2 * (25 + then)))
+    for now in (count / 2 for count in half):
+        silent, back = 5 <= now < 25, now >= 25
+        seen: list[Observation] = [*beat(now, *(r for r in THREE if not (silent and r == EAST)))]
+        for v in THREE:
+            seen += [probed(now, v, EAST, s, ok=not silent) for s in ALL if not back and not (silent and v == EAST)]
+            if v != EAST:
+                seen.append(probed(now, v, EAST, SHOP, ok=now < 5, as_client=True))
+        detector = fold(detector, *seen)
+    return detector, half[-1] / 2
+
+
+def test_what_clients_met_of_a_region_that_was_silent_makes_it_not_gray_when_it_is_heard_of_again() -> None:
+    silent, now = after_silence(then=0.0)
+    assert diagnosis(silent, now) is Diagnosis.UNREACHABLE
+    back, now = after_silence(then=1.0)
+    assert diagnosis(back, now) is Diagnosis.UNKNOWN
+
+
+def test_what_clients_meet_from_then_on_does() -> None:
+    lasting = CLIENT_ROW_LASTING * ESTATE.detection.gray_window.total_seconds()
+    detector, now = after_silence(then=lasting + 1)
+    verdict = assess(detector, now=seconds(now), estate=ESTATE).verdicts[EAST]
+    assert (verdict.diagnosis, verdict.symptom_at) == (Diagnosis.GRAY, seconds(25.5))
 
 
 def test_calm_as_long_as_no_quorum_fails() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
 from evac.core.assessment import assess, calm
 from evac.core.detector import Detector, fold
 from evac.core.estate import RegionId
-from evac.core.gray import CARRIED_MIN, as_cell, carried_share
+from evac.core.gray import CARRIED_MIN, as_cell, carried_share, carried_since
 from evac.core.observation import Carried
 from evac.core.verdict import Diagnosis, Verdict
 from evac.sim.estates import EAST, EUROPE, SHOP, WEST, shop
@@ -106,3 +107,17 @@ def test_as_a_cell_a_window_in_which_enough_failed_is_one_failure() -> None:
     assert cell.recent == (seconds(0), seconds(1), seconds(2))
     assert cell.bad == (seconds(1),)
     assert (cell.failed, cell.first_failure) == (1, seconds(1))
+
+
+def test_what_failed_while_the_region_was_silent_does_not_count_when_it_is_heard_of_again() -> None:
+    detector, now = counted()
+    heard_again = replace(detector, fresh_since={**detector.fresh_since, EAST: seconds(now)})
+    said = verdict(heard_again, now)
+    assert said.diagnosis is Diagnosis.WELL
+    assert {e.why for e in said.evidence} == {"3 of 3 services answer"}
+
+
+def test_a_window_counts_where_it_began_after_that() -> None:
+    windows = [count(1.0), count(2.0), count(2.5)]
+    assert carried_since(windows, seconds(1.0)) == windows[1:]
+    assert carried_since(windows, None) == windows

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evac.core.errors import Rejected, Unavailable
@@ -486,6 +486,7 @@ DEEDS = ("cut", "heal", "slow", "lose", "agent", "hound", "restore")
 
 @settings(max_examples=60, deadline=None)
 @given(deeds=st.lists(st.tuples(st.sampled_from(DEEDS), st.floats(0, 12)), max_size=8))
+@example([("restore", 0.0), ("agent", 0.0), ("hound", 0.0)])
 def test_never_do_two_write(deeds: list[tuple[str, float]]) -> None:
     """Whatever becomes of the old primary's agent: when the lease is taken, its server is dead, and stays so."""
 
@@ -540,6 +541,40 @@ def test_a_store_restored_from_a_backup_costs_a_held_primary_nothing() -> None:
         await CLOCK.sleep(s(60))
         assert await here.tenure() == Tenure(region=EAST, term=Term(1))
         assert here.east.server.killed_at == []
+
+    told(story)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_new_agent_stops_what_no_watchdog_guards_after_a_restore(silent: bool) -> None:
+    """Its lease is another life's, so it cannot be renewed, and whoever waits for it counts on a watchdog."""
+
+    async def story(here: World) -> None:
+        await here.restore(await here.back_up())
+        here.east.kill_agent()
+        await CLOCK.sleep(s(0.1))
+        here.east.hound.die()
+        here.east.server.silent = silent
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(2 * TIMING.renew)
+        assert here.east.server.did[:1] == [Verb.STOP]
+        assert silent or len(here.east.server.did) == 1, "once, where it is seen to be done"
+        assert not here.east.hound.there
+
+    told(story)
+
+
+def test_a_new_agent_leaves_to_its_watchdog_what_that_guards_and_a_standby_and_what_is_elsewhere() -> None:
+    async def story(here: World) -> None:
+        await here.restore(await here.back_up())
+        here.east.kill_agent()
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(2 * TIMING.renew)
+        assert (here.east.server.did, here.west.server.did) == ([], [])
+        assert here.east.server.writes, "for as long as its watchdog lets it"
+        await CLOCK.sleep(TIMING.watchdog)
+        assert len(here.east.server.killed_at) == 1
+        assert here.east.server.did == [], "it is down already"
 
     told(story)
 

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from evac.sim.estates import EAST, shop
-from evac.sim.loss import SLOT, World, healthy, time_to_move
+from evac.sim.loss import SLOT, Failing, World, healthy, time_to_move
 from evac.sim.probing import Place
 from evac.sim.tcp import Connection, Link, Way, connect
 
@@ -129,3 +129,19 @@ def test_nobody_is_sent_round_a_path_that_loses_packets(seed: int) -> None:
 def test_forty_percent_loss_is_decided_on_in_time() -> None:
     times = [time_to_move(loss=0.4, seed=seed, limit=60.0) for seed in range(20)]
     assert median(times) <= 12.0
+
+
+def test_a_killed_database_and_a_region_that_is_shut_down_refuse_so_they_are_decided_on_sooner_than_a_silent_one() -> (
+    None
+):
+    silent = min(time_to_move(loss=1.0, seed=seed, limit=20.0) for seed in range(5))
+    for how in (Failing.DATABASE_KILLED, Failing.SHUT_DOWN):
+        assert max(time_to_move(how=how, seed=seed, limit=20.0) for seed in range(20)) < silent
+
+
+def test_a_database_that_is_only_started_anew_is_waited_for() -> None:
+    """Up to a second, which is less than three failed answers take; one that takes three is left."""
+    short = [time_to_move(how=Failing.DATABASE_KILLED, lasts=1.0, seed=seed, limit=10.0) for seed in range(20)]
+    assert short == [10.0] * 20
+    long = [time_to_move(how=Failing.DATABASE_KILLED, lasts=3.0, seed=seed, limit=10.0) for seed in range(20)]
+    assert max(long) < 3.0

@@ -103,7 +103,7 @@ def _conduct(expected: Expected, seen: Seen) -> list[str]:
             return [f"nothing had to be moved, and run {run.id} is a {run.kind} (L4)" for run in needless]
         case Expected.CALLS:
             needless = [run for run in moved if run.outcome is not Outcome.ROLLED_BACK]
-            found = [f"it was moved without a fence (S3): run {run.id}" for run in needless]
+            found = [f"it had to stay, as nothing could be fenced, and run {run.id} moved it" for run in needless]
             return found if seen.called else [*found, "nothing could be moved, and nobody was called (L2)"]
         case Expected.CLEAR:
             return []
