@@ -26,7 +26,7 @@ from evac.devices import DeviceSettings, open_device
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.engine import outlook, requests, snapshots
 from evac.engine.agent import Agent
-from evac.engine.cancelling import heed_cancellation
+from evac.engine.cancelling import apart
 from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
 from evac.engine.election import Candidate
@@ -208,10 +208,9 @@ async def _reign_for_ever(world: World, controller: Controller) -> None:
     """Lead, again from what the store remembers whenever it has not answered: that stops decisions and nothing else."""
     while True:
         try:
-            await reign(controller, store=world.store, clock=world.clock)
+            await apart(reign(controller, store=world.store, clock=world.clock))
         except* StoreUnavailable as trouble:
             _log.warning("the store does not answer: nothing is decided until it does", why=str(trouble.exceptions[0]))
-        heed_cancellation()
         await world.clock.sleep(STORE_AGAIN)
 
 

@@ -32,7 +32,7 @@ from evac.core.estate import RegionId
 from evac.core.lease import Awaited, Held, Leader
 from evac.core.observation import Instant
 from evac.core.timing import LeaseTiming
-from evac.engine.cancelling import heed_cancellation
+from evac.engine.cancelling import apart
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode
 from evac.ports import Clock, Record, Store
@@ -107,7 +107,7 @@ class Candidate:
             both.create_task(self._follow(), name=f"lease of {KEY} followed")
             while True:
                 mine, held = await self._won(lapsed)
-                lapsed = mine if await self._reign(mine, held, lead) else None
+                lapsed = mine if await apart(self._reign(mine, held, lead)) else None
 
     async def _follow(self) -> None:
         """Note each renewal when it is heard of, without end."""
@@ -192,7 +192,6 @@ class Candidate:
         except* (_Ended, StoreError):
             # With a store that fails nobody can lead; whoever reaches it again first may.
             pass
-        heed_cancellation()
         return lapsed
 
     async def _renew(self, mine: Leader, held: Held) -> None:
