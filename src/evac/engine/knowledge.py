@@ -15,6 +15,7 @@ from evac.core.protection import shrinks
 from evac.core.quiet import Pause, Window
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of
+from evac.core.triggers import Triggers
 from evac.core.verdict import Verdict
 from evac.engine.codec import decode
 from evac.engine.journal import read_runs
@@ -55,6 +56,10 @@ class Knowledge:
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's verdict has differed from the one told."""
     decisions: dict[GroupId, Decision] = field(default_factory=dict)
+    triggers: Triggers = field(default_factory=Triggers)
+    """How the triggers stand; whoever begins to lead counts anew."""
+    urged_at: dict[GroupId, Instant] = field(default_factory=dict)
+    """When each group was last moved as planned by evac itself."""
     pause: Pause | None = None
     windows: dict[str, Window] = field(default_factory=dict)
     """The maintenance that people have called, by its id; what is over is forgotten when more is called."""
@@ -115,6 +120,8 @@ class Knowledge:
                 if run.plan.kind is RunKind.FAILOVER:
                     self.last_move_at[group] = now
                     self.flaps[group] = _more_restless(self.flaps.get(group), now=now, guard=guard)
+                elif run.opened.decided_by == "evac":
+                    self.urged_at[group] = now
             case Outcome.ROLLED_BACK:
                 self.failed_try(group, now)
             case Outcome.STUCK:  # pragma: no branch (the union is closed)
