@@ -64,7 +64,9 @@ class CelCondition:
         try:
             found = self._expression.eval(data=dict(facts))
             value, kind = found.value(), found.type()
-        except RuntimeError as error:  # a budget that was exceeded
+        except (
+            Exception
+        ) as error:  # a budget that was exceeded, or whatever else: nobody can tell, and the leader goes on
             return _plainly(str(error))
         return bool(value) if kind == self._boolean else _plainly(str(value))
 

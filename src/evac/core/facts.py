@@ -10,7 +10,8 @@ What this is not: a verdict (`assessment`), or what is shown of a service's heal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -35,6 +36,10 @@ Times: TypeAlias = Mapping[Sight, tuple[tuple[Instant, timedelta], ...]]
 """When each good answer of the last `TIMES_WINDOW` came, and how long it took, oldest first."""
 
 
+Availability: TypeAlias = Mapping[tuple[RegionId, RegionId], float]
+"""Which part of a region's services is up, as a vantage point (the first of the two) sees it."""
+
+
 class Form(StrEnum):
     """What a fact's value is, in words."""
 
@@ -51,9 +56,12 @@ class Ground:
     detector: Detector
     estate: Estate
     now: Instant
+    oldest: Instant
+    """What was seen before that is no view any more."""
     group: GroupId
     region: RegionId
     times: Times
+    available: Availability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +114,7 @@ def _worst(values: Iterable[Value | None]) -> Value | None:
 def _fresh(ground: Ground, vantage: RegionId, service: str, *, as_client: bool) -> Cell | None:
     """What a vantage point sees of a service, if it has looked lately."""
     cell = ground.detector.cells.get(Sight(vantage, ServiceId(service), ground.region, as_client))
-    oldest = ground.now - stale_after(ground.detector)
-    return cell if cell is not None and cell.last >= oldest else None
+    return cell if cell is not None and cell.last >= ground.oldest else None
 
 
 def _both(ground: Ground, vantage: RegionId, service: str) -> list[Cell]:
@@ -142,14 +149,7 @@ def _clients_failing(ground: Ground, vantage: RegionId, service: str) -> float |
 
 
 def _availability(ground: Ground, vantage: RegionId, _: str) -> float | None:
-    found = [
-        cell.up
-        for service in ground.estate.services.values()
-        if ground.region in service.regions
-        and (cell := _fresh(ground, vantage, service.id, as_client=False)) is not None
-        and cell.up is not None
-    ]
-    return found.count(True) / len(found) if found else None
+    return ground.available.get((vantage, ground.region))
 
 
 def _heartbeat(ground: Ground, _: RegionId, __: str) -> timedelta | None:
@@ -212,42 +212,41 @@ def _streaming(ground: Ground, _: RegionId, component: str) -> int | None:
     return sum(seen is not None and seen.state is not None and seen.state.streaming for seen in told)
 
 
-def _table() -> Iterator[Fact]:
-    of_region, of_service, of_component = Scope.REGION, Scope.SERVICE, Scope.COMPONENT
-    yield Fact(
-        scope=of_region,
+_TABLE = (
+    Fact(
+        scope=Scope.REGION,
         name="availability",
         form=Form.SHARE,
         seen=True,
         meaning="Which part of the services in the region is up, 0 to 1.",
         read=_availability,
-    )
-    yield Fact(
-        scope=of_region,
+    ),
+    Fact(
+        scope=Scope.REGION,
         name="heartbeat_age",
         form=Form.SPAN,
         seen=False,
         meaning="How long ago the region's agent was heard of.",
         read=_heartbeat,
-    )
-    yield Fact(
-        scope=of_service,
+    ),
+    Fact(
+        scope=Scope.SERVICE,
         name="reachable",
         form=Form.TRUTH,
         seen=True,
         meaning="Whether it does its job, by the thresholds of `detection`.",
         read=_reachable,
-    )
-    yield Fact(
-        scope=of_service,
+    ),
+    Fact(
+        scope=Scope.SERVICE,
         name="error_rate",
         form=Form.SHARE,
         seen=True,
         meaning="Which part of the probes within `detection.gray_window` failed, 0 to 1.",
         read=_error_rate,
-    )
-    yield Fact(
-        scope=of_service,
+    ),
+    Fact(
+        scope=Scope.SERVICE,
         name="p95",
         form=Form.SPAN,
         seen=True,
@@ -256,66 +255,78 @@ def _table() -> Iterator[Fact]:
             " of them on. What takes longer than a probe waits is no good answer, but a failure."
         ),
         read=_p95,
-    )
-    yield Fact(
-        scope=of_service,
+    ),
+    Fact(
+        scope=Scope.SERVICE,
         name="clients_failing",
         form=Form.SHARE,
         seen=True,
         meaning="Which part of real clients' requests fails, as load balancers (observers) count them, 0 to 1.",
         read=_clients_failing,
-    )
-    yield Fact(
-        scope=of_service,
+    ),
+    Fact(
+        scope=Scope.SERVICE,
         name="throughput",
         form=Form.SHARE,
         seen=False,
         meaning="Requests a second that the region's load balancers say they carry for it.",
         read=_throughput,
-    )
-    yield Fact(
-        scope=of_component,
+    ),
+    Fact(
+        scope=Scope.COMPONENT,
         name="answers",
         form=Form.TRUTH,
         seen=False,
         meaning="Whether the primary answered its region's agent.",
         read=_answers,
-    )
-    yield Fact(
-        scope=of_component,
+    ),
+    Fact(
+        scope=Scope.COMPONENT,
         name="writable",
         form=Form.TRUTH,
         seen=False,
         meaning="Whether the primary says that it takes writes.",
         read=_writable,
-    )
-    yield Fact(
-        scope=of_component,
+    ),
+    Fact(
+        scope=Scope.COMPONENT,
         name="free_disk",
         form=Form.SHARE,
         seen=False,
         meaning="The free part of the disk that the primary's data is on, 0 to 1.",
         read=_free_disk,
-    )
-    yield Fact(
-        scope=of_component,
+    ),
+    Fact(
+        scope=Scope.COMPONENT,
         name="lag",
         form=Form.SPAN,
         seen=False,
         meaning="How far the standby that is furthest behind is, of those that say so.",
         read=_lag,
-    )
-    yield Fact(
-        scope=of_component,
+    ),
+    Fact(
+        scope=Scope.COMPONENT,
         name="streaming",
         form=Form.COUNT,
         seen=False,
         meaning="How many standbys stream; known once all of them have said so or not.",
         read=_streaming,
-    )
+    ),
+)
+
+FACTS: Mapping[tuple[Scope, str], Fact] = {(fact.scope, fact.name): fact for fact in _TABLE}
 
 
-FACTS: Mapping[tuple[Scope, str], Fact] = {(fact.scope, fact.name): fact for fact in _table()}
+def availability(detector: Detector, *, now: Instant) -> Availability:
+    """Return which part of each region's services is up, by who sees it: one look at all cells, for all who ask."""
+    oldest = now - stale_after(detector)
+    seen: Counter[tuple[RegionId, RegionId]] = Counter()
+    well: Counter[tuple[RegionId, RegionId]] = Counter()
+    for (vantage, _, region, as_client), cell in detector.cells.items():
+        if not as_client and cell.up is not None and cell.last >= oldest:
+            seen[vantage, region] += 1
+            well[vantage, region] += cell.up
+    return {pair: well[pair] / count for pair, count in seen.items()}
 
 
 def sample(before: Times, detector: Detector, wanted: Iterable[Sight], *, now: Instant) -> Times:

@@ -23,16 +23,20 @@ from datetime import timedelta
 from evac.core.assessment import quorum
 from evac.core.detector import Detector, Sight
 from evac.core.estate import Estate, GroupId, RegionId
-from evac.core.facts import Ground, Times, fact_of, read, sample
+from evac.core.facts import Availability, Ground, Times, availability, fact_of, read, sample
 from evac.core.observation import Instant
 from evac.core.plan import Placement
+from evac.core.scene import stale_after
 from evac.core.trigger import Action, Named, Scope, Severity, Trigger, Value
 from evac.core.verdict import Assessment, Evidence
 
 EVERY = timedelta(seconds=0.5)
-"""The question is put so often at most."""
+"""The questions are put so often at most."""
+EVERY_EACH = timedelta(milliseconds=2)
+"""And no sooner than so much time for each of them, a trigger and a group, so that a large estate is asked less often
+rather than its leader being kept busy."""
 GAP_MAX = timedelta(seconds=5)
-"""What has not been looked at for so long is counted anew."""
+"""What has not been looked at for so long, and for three turns, is counted anew."""
 VIEWS: Mapping[bool | None, str] = {True: "true", False: "false", None: "unknown"}
 
 
@@ -120,19 +124,31 @@ def advance(
 ) -> Triggers:
     """Return how the triggers stand at the assessment's moment; as before, if that is hardly any later."""
     now = assessment.at
-    if not estate.triggers or (before.at is not None and now - before.at < EVERY):
+    every = max(EVERY, EVERY_EACH * sum(len(trigger.groups) for trigger in estate.triggers))
+    if not estate.triggers or (before.at is not None and now - before.at < every):
         return before
     gap = now - before.at if before.at is not None else None
+    goes_on = gap is not None and gap <= max(GAP_MAX, 3 * every)
     times = sample(before.times, detector, _timed(estate, placements), now=now)
-    asking = _Asking(detector=detector, assessment=assessment, estate=estate, times=times)
+    asking = _Asking(
+        detector=detector,
+        assessment=assessment,
+        estate=estate,
+        times=times,
+        available=availability(detector, now=now) if _reads(estate, "availability") else {},
+    )
     standings: dict[GroupId, tuple[Standing, ...]] = {}
     for group, placement in placements.items():
-        known = {s.trigger: s for s in before.standings.get(group, ())} if gap is not None and gap <= GAP_MAX else {}
+        known = {s.trigger: s for s in before.standings.get(group, ())} if goes_on else {}
         mine = [t for t in estate.triggers if group in t.groups and placement.primary in t.regions]
         found = (_goes_on(known.get(t.name), asking.ask(t, group, placement.primary), gap) for t in mine)
         if standing := tuple(found):
             standings[group] = standing
     return Triggers(at=now, standings=standings, times=times)
+
+
+def _reads(estate: Estate, fact: str) -> bool:
+    return any(named.fact == fact for trigger in estate.triggers for named in trigger.reads)
 
 
 def _timed(estate: Estate, placements: Mapping[GroupId, Placement]) -> Iterator[Sight]:
@@ -179,21 +195,20 @@ class _Asking:
     assessment: Assessment
     estate: Estate
     times: Times
+    available: Availability
     _known: dict[tuple[str, RegionId | None, RegionId, GroupId | None], Value | None] = field(default_factory=dict)
+    _answers: dict[tuple[str, RegionId, GroupId | None], tuple[bool | None, tuple[Evidence, ...]]] = field(
+        default_factory=dict
+    )
 
     def ask(self, trigger: Trigger, group: GroupId, region: RegionId) -> Standing:
         """Return how a trigger stands by what is known now alone."""
         now = self.assessment.at
-        ground = Ground(
-            detector=self.detector, estate=self.estate, now=now, group=group, region=region, times=self.times
-        )
-        said: dict[RegionId, tuple[bool | str, Mapping[Named, Value | None]]] = {}
-        for vantage in sorted(v for v in self.estate.regions if v != region):
-            facts = {named: self._fact(named, ground, vantage) for named in trigger.reads}
-            answer = trigger.condition({n.written: v for n, v in facts.items() if v is not None})
-            said[vantage] = answer, facts
-        heard = {v: a for v, (a, _) in said.items() if v not in self.assessment.voiceless}
-        true = _agreed(heard.values(), outside=len(said), need=quorum(self.estate, region))
+        of_group = any(named.scope is Scope.KIND for named in trigger.reads)
+        key = trigger.name, region, group if of_group else None
+        if key not in self._answers:
+            self._answers[key] = self._put(trigger, group, region)
+        true, sights = self._answers[key]
         return Standing(
             trigger=trigger.name,
             group=group,
@@ -210,8 +225,30 @@ class _Asking:
             held=timedelta(),
             true_at=now if true else None,
             fired=False,
-            sights=tuple(self._sight(vantage, answer, facts) for vantage, (answer, facts) in said.items()),
+            sights=sights,
         )
+
+    def _put(self, trigger: Trigger, group: GroupId, region: RegionId) -> tuple[bool | None, tuple[Evidence, ...]]:
+        """Put the question to every vantage point outside: what they agree on, and what each says."""
+        now = self.assessment.at
+        ground = Ground(
+            detector=self.detector,
+            estate=self.estate,
+            now=now,
+            oldest=now - stale_after(self.detector),
+            group=group,
+            region=region,
+            times=self.times,
+            available=self.available,
+        )
+        said: dict[RegionId, tuple[bool | str, Mapping[Named, Value | None]]] = {}
+        for vantage in sorted(v for v in self.estate.regions if v != region):
+            facts = {named: self._fact(named, ground, vantage) for named in trigger.reads}
+            answer = trigger.condition({n.written: v for n, v in facts.items() if v is not None})
+            said[vantage] = answer, facts
+        heard = [answer for v, (answer, _) in said.items() if v not in self.assessment.voiceless]
+        true = _agreed(heard, outside=len(said), need=quorum(self.estate, region))
+        return true, tuple(self._sight(vantage, answer, facts) for vantage, (answer, facts) in said.items())
 
     def _sight(self, vantage: RegionId, answer: bool | str, facts: Mapping[Named, Value | None]) -> Evidence:
         voiceless = self.assessment.voiceless.get(vantage)
@@ -235,11 +272,11 @@ class _Asking:
 
 
 def _agreed(answers: Iterable[bool | str], *, outside: int, need: int) -> bool | None:
-    """What those with a vote agree on: true is what a quorum says, false what leaves no quorum for it."""
+    """What those with a vote agree on: true is what a quorum says, false what a quorum denies or what leaves none."""
     counted = Counter(answer if isinstance(answer, bool) else None for answer in answers)
     if counted[True] >= need:
         return True
-    return False if outside - counted[False] < need else None
+    return False if counted[False] >= min(need, outside - need + 1) else None
 
 
 def say_value(value: Value | None) -> str:

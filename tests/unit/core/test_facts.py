@@ -9,9 +9,10 @@ import pytest
 
 from evac.core.detector import Detector, Sight, fold
 from evac.core.estate import ComponentId, Estate, RegionId, ServiceId
-from evac.core.facts import FACTS, TIMES_MIN, Ground, Times, facts_of, read, sample
+from evac.core.facts import FACTS, TIMES_MIN, Ground, Times, availability, facts_of, read, sample
 from evac.core.kinds import ServiceKind
 from evac.core.observation import Carried, MemberRole, MemberSeen, MemberState, Observation
+from evac.core.scene import stale_after
 from evac.core.trigger import Named, Scope, Value
 from evac.sim.estates import CARTS, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, SHOP_LB, WEST, shop
 from fakes.estates import beat, member, probed, seconds
@@ -23,7 +24,16 @@ STANDBY = MemberState(role=MemberRole.STANDBY, writable=False)
 def ground(*seen: Observation, now: float = 10.0, times: Times | None = None, estate: Estate = ESTATE) -> Ground:
     """Return what facts of the shop, at home, are read from."""
     detector = fold(Detector(policy=estate.detection), *seen)
-    return Ground(detector=detector, estate=estate, now=seconds(now), group=GROUP, region=EAST, times=times or {})
+    return Ground(
+        detector=detector,
+        estate=estate,
+        now=seconds(now),
+        oldest=seconds(now) - stale_after(detector),
+        group=GROUP,
+        region=EAST,
+        times=times or {},
+        available=availability(detector, now=seconds(now)),
+    )
 
 
 def fact(scope: Scope, of: str, name: str, here: Ground, *, vantage: RegionId = WEST) -> Value | None:
@@ -81,8 +91,9 @@ def test_the_error_rate_is_of_all_probes_of_one_vantage_point() -> None:
 def test_availability_is_the_part_of_the_regions_services_that_is_up() -> None:
     here = ground(*answers(False, False, False), *answers(True, True, service=ORDERS), *answers(False, service=CARTS))
     assert fact(Scope.REGION, "", "availability", here) == 0.5, "what is not known does not count"
-    elsewhere = replace(ESTATE, services={s.id: replace(s, regions=(WEST,)) for s in ESTATE.services.values()})
-    assert fact(Scope.REGION, "", "availability", ground(*answers(True, True), estate=elsewhere)) is None
+    doors = ground(*answers(True, True), *answers(False, False, False, service=ORDERS, as_client=True))
+    assert fact(Scope.REGION, "", "availability", doors) == 1.0, "a door that is shut is another fact"
+    assert fact(Scope.REGION, "", "availability", doors, vantage=EUROPE) is None
 
 
 def test_the_age_of_a_heartbeat() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from evac.core.assessment import assess
 from evac.core.detector import Detector, fold
-from evac.core.estate import Estate, RegionId
+from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.plan import Placement
 from evac.core.trigger import Action, Severity, Value
 from evac.core.triggers import GAP_MAX, Standing, Triggers, advance, say_value, worst_first
@@ -123,6 +123,13 @@ def test_who_has_no_vote_is_not_heard() -> None:
     assert (mute.votes, mute.why) == (False, "silent for 15.0 s")
 
 
+def test_what_a_quorum_denies_is_false_whatever_the_others_see() -> None:
+    here = watch("!services.orders.reachable")
+    here.estate = replace(here.estate, detection=replace(here.estate.detection, quorum=2))
+    here.on(5)
+    assert here.on(20, silent=FIVE[1:3]).true is False
+
+
 def test_even_what_members_say_needs_a_quorum_that_has_asked() -> None:
     here = watch("components.orders_db.free_disk < 0.1")
     here.free_disk = 0.05
@@ -164,6 +171,21 @@ def test_it_is_not_asked_more_often_than_it_changes_anything() -> None:
     here.now += 0.1
     here.look()
     assert here.triggers is before
+
+
+def test_of_many_groups_each_is_asked_about_less_often() -> None:
+    here = watch("region.availability > 0.5")
+    (one,) = here.estate.triggers
+    many = frozenset({GROUP, *(GroupId(f"group-{i}") for i in range(1999))})
+    here.estate = replace(here.estate, triggers=(replace(one, groups=many),))
+    looks = set()
+    while here.now < 30:
+        here.on(here.now + 0.5)
+        looks.add(here.triggers.at)
+    assert looks == {seconds(at) for at in (0.5, 4.5, 8.5, 12.5, 16.5, 20.5, 24.5, 28.5)}
+    assert here.triggers.standings[GROUP][0].held == seconds(28)
+    here.triggers = replace(here.triggers, at=seconds(30 - 13))
+    assert here.on(30.5).held == seconds(0), "more than three turns were left out"
 
 
 def test_where_nothing_is_declared_nothing_is_looked_at() -> None:
