@@ -91,6 +91,8 @@ class View:
     urged_at: Mapping[GroupId, Instant] = field(default_factory=dict)
     """When a group was last moved as planned by evac itself, which only a trigger asks for: it holds back triggers, and
     nothing else."""
+    urge_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Moves in a row that a trigger asked for and that did not complete; they keep no group from being moved else."""
     paused: str = ""
     """Why automation is off; empty when it is on."""
     quiet: Mapping[GroupId, str] = field(default_factory=dict)

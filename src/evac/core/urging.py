@@ -2,7 +2,8 @@
 
 Intuition: what evac detects by itself is heard first, and a trigger only adds a reason; where to go, whether it may be,
 what it needs to be safe are asked as for any other decision. What cannot be done at once (nowhere to go, a pause, a
-person to be called) waits behind upkeep: a trigger that stays true for days must not keep a standby from being rebuilt.
+person to be asked or called) waits behind upkeep: a trigger that stays true for days must not keep a standby from being
+rebuilt. Nor must one whose moves fail keep evac from leaving a region that is lost: its tries are counted apart.
 
 What this is not: whether a trigger is true (`triggers`), or what is detected without one (`deciding`).
 """
@@ -26,20 +27,21 @@ from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.trigger import Action, Severity
 from evac.core.triggers import Standing
+from evac.core.trying import after_failure
 
 
-def urged(view: View, placement: Placement, *, now: Instant) -> Move | Shift | Ask | None:
-    """Return what a trigger asks for and evac can do, or may ask a person for; None if there is no such thing."""
+def urged(view: View, placement: Placement, *, now: Instant) -> Move | Shift | None:
+    """Return what a trigger asks for and evac may do by itself; None if there is no such thing."""
     if placement.group not in view.triggers:
         return None
-    return next((d for d in _decisions(view, placement, now) if isinstance(d, Move | Shift | Ask)), None)
+    return next((d for d in _decisions(view, placement, now) if isinstance(d, Move | Shift)), None)
 
 
 def unheard(view: View, placement: Placement, otherwise: Decision, *, now: Instant) -> Decision:
     """Return what is to be said of triggers that evac does nothing about by itself, where it has nothing else to do."""
     if placement.group not in view.triggers or not isinstance(otherwise, Hold):
         return otherwise
-    found = [d for d in _decisions(view, placement, now) if isinstance(d, CallPerson | Hold)]
+    found = [d for d in _decisions(view, placement, now) if isinstance(d, Ask | CallPerson | Hold)]
     if not found:
         return otherwise
     said = min(found, key=lambda d: isinstance(d, Hold))
@@ -86,6 +88,9 @@ def _reasons(standing: Standing) -> tuple[str, ...]:
 def _move(view: View, placement: Placement, standing: Standing, now: Instant) -> Decision:
     """The primaries move: as planned, without a loss, where they can still be asked to, and else as in any failover."""
     group, reasons = placement.group, _reasons(standing)
+    tries = view.urge_tries.get(group)
+    if tries and (again := after_failure(group, tries, now=now)):
+        return replace(again, reasons=(*reasons, *again.reasons))
     choice = choose(view.estate, view.assessment, placement, view.members)
     if choice.target is None:
         nobody = ("no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected))

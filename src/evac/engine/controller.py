@@ -250,6 +250,7 @@ class Controller:
             heard_since=known.detector.fresh_since,
             triggers=known.triggers.standings,
             urged_at=known.urged_at,
+            urge_tries=known.urge_tries,
             paused=self.paused(wall),
             quiet=self._quiet(wall),
         )
@@ -332,7 +333,7 @@ class Controller:
             case Protect():
                 self.known.failed_protection(group, now)
             case Move() | Rejoin():  # pragma: no branch (the union is closed)
-                self.known.failed_try(group, now)
+                self.known.failed_try(group, now, urged=isinstance(decision, Move) and decision.trigger is not None)
 
     def plan(self, decision: Act, assessment: Assessment) -> Plan:
         """Return the plan a decision leads to now. Raises `UnsafePlan`."""

@@ -60,6 +60,7 @@ class Knowledge:
     """How the triggers stand; whoever begins to lead counts anew."""
     urged_at: dict[GroupId, Instant] = field(default_factory=dict)
     """When each group was last moved as planned by evac itself."""
+    urge_tries: dict[GroupId, Tries] = field(default_factory=dict)
     pause: Pause | None = None
     windows: dict[str, Window] = field(default_factory=dict)
     """The maintenance that people have called, by its id; what is over is forgotten when more is called."""
@@ -84,7 +85,8 @@ class Knowledge:
     def resumed(self) -> None:
         """Note that a person has turned automation on: what failed before is tried again at once."""
         self.pause = None
-        for tries in (self.tries, self.rejoin_tries, self.shift_tries, self.return_tries, self.protect_tries):
+        everything = (self.tries, self.rejoin_tries, self.shift_tries, self.return_tries, self.protect_tries)
+        for tries in (*everything, self.urge_tries):
             tries.clear()
 
     def began(self, plan: Plan, run: RunId) -> None:
@@ -115,6 +117,7 @@ class Knowledge:
         match run.settled.outcome:
             case Outcome.COMPLETED:
                 self.tries.pop(group, None)
+                self.urge_tries.pop(group, None)
                 self._forget(group)
                 # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
@@ -123,7 +126,7 @@ class Knowledge:
                 elif run.opened.decided_by == "evac":
                     self.urged_at[group] = now
             case Outcome.ROLLED_BACK:
-                self.failed_try(group, now)
+                self.failed_try(group, now, urged=bool(run.opened.decision.get("trigger")))
             case Outcome.STUCK:  # pragma: no branch (the union is closed)
                 self.stuck[group] = run.id
         return None
@@ -166,9 +169,10 @@ class Knowledge:
         """Count one more change of the set that must acknowledge, in a row, that did not complete."""
         self.protect_tries[group] = _one_more(self.protect_tries.get(group), now)
 
-    def failed_try(self, group: GroupId, now: Instant) -> None:
-        """Count one more move in a row that did not complete."""
-        self.tries[group] = _one_more(self.tries.get(group), now)
+    def failed_try(self, group: GroupId, now: Instant, *, urged: bool) -> None:
+        """Count one more move in a row that did not complete; those that a trigger asked for are counted apart."""
+        tries = self.urge_tries if urged else self.tries
+        tries[group] = _one_more(tries.get(group), now)
 
     def _forget(self, group: GroupId) -> None:
         """A move or a shift that completed makes a new start."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evac.core.deciding import decide
-from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Tries, View
+from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.estate import Automation, Estate, GroupId, RegionId
 from evac.core.plan import RunKind
 from evac.core.run import RunId
@@ -147,6 +147,21 @@ def test_after_a_move_that_a_trigger_asked_for_only_triggers_wait() -> None:
     assert isinstance(decided(replace(view(ESTATE, gone), urged_at=moved)), Move)
 
 
+def test_moves_of_triggers_that_fail_are_tried_again_apart_from_all_others() -> None:
+    soon = replace(knows(standing()), urge_tries={GROUP: Tries(count=1, at=NOW - seconds(4))})
+    hold = decided(soon)
+    assert isinstance(hold, Hold)
+    assert hold.reasons[-1] == "the last run did not complete; tried again in 6 s"
+    assert isinstance(decided(replace(soon, urge_tries={GROUP: Tries(count=1, at=NOW - seconds(11))})), Move)
+    thrice = {GROUP: Tries(count=3, at=NOW - timedelta(hours=1))}
+    call = decided(replace(soon, urge_tries=thrice))
+    assert isinstance(call, CallPerson)
+    assert "3 runs in a row did not complete" in call.reasons
+    gone = dead(ESTATE, EAST)
+    lost = replace(view(ESTATE, gone), triggers={GROUP: (standing(),)}, urge_tries=thrice)
+    assert isinstance(decided(lost), Move), "a region that is lost is left all the same"
+
+
 def test_a_run_that_gives_way_gives_way_to_it_and_no_other_does() -> None:
     here = replace(knows(standing()), active={GROUP: RunId("r-1")})
     assert isinstance(decided(here), Hold)
@@ -213,12 +228,13 @@ def test_a_person_is_called_when_nothing_else_is_to_be_done() -> None:
     assert waits.reasons[-1] == "trigger half-down is not over; now: evac failback", "what is waited for is still said"
 
 
-def test_what_evac_owes_a_group_goes_before_a_call() -> None:
+def test_what_evac_owes_a_group_goes_before_whoever_is_asked_or_called() -> None:
     told = members(ESTATE)
     away = replace(placed(ESTATE), awaiting_rejoin=(EUROPE,))
-    here = replace(view(ESTATE, WELL, away), triggers={GROUP: (standing(Action.CALL),)}, members=told)
-    here = replace(here, heard_since=dict.fromkeys(ESTATE.regions, seconds(-60)))
-    assert not isinstance(decided(here), CallPerson | Hold)
+    for waits in (standing(Action.CALL), standing(automatic=False)):
+        here = replace(view(ESTATE, WELL, away), triggers={GROUP: (waits,)}, members=told)
+        here = replace(here, heard_since=dict.fromkeys(ESTATE.regions, seconds(-60)))
+        assert isinstance(decided(here), Rejoin)
 
 
 def test_the_more_severe_is_heard_first() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from evac.config import load
 from evac.core.decision import Ask, CallPerson, Hold
+from evac.core.errors import UnsafePlan
 from evac.core.estate import ComponentId, Estate, GroupId
-from evac.core.plan import RunKind
+from evac.core.plan import Plan, RunKind
 from evac.core.run import Event, Opened, Outcome
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.triggers import worst_first
+from evac.core.trying import TRIES_MAX
 from evac.engine.codec import decode, encode
 from evac.engine.journal import read_journal, read_runs
 from evac.engine.snapshots import TRIGGERS_MAX
@@ -159,6 +161,29 @@ def test_what_is_known_of_triggers_is_in_the_snapshot_and_of_many_the_worst() ->
     assert len(seen.triggers) == TRIGGERS_MAX
     assert decode(encode(seen), Snapshot) == seen
     assert list(worst_first({GROUP: seen.triggers})) == list(seen.triggers)
+
+
+def test_a_trigger_that_no_plan_can_follow_keeps_no_lost_region_from_being_left() -> None:
+    estate = shop()
+    world = World(estate=replace(estate, triggers=(trigger(estate, "region.availability > 0.9", lasting=10),)))
+
+    def unsafe(decision: object, assessment: object) -> Plan:
+        raise UnsafePlan(("the moon is full",))
+
+    async def play() -> None:
+        async with embedded(world) as on:
+            on.controller.plan = unsafe  # type: ignore[method-assign]
+            await on.until(
+                lambda s: GROUP in (tries := on.controller.known.urge_tries) and tries[GROUP].count >= TRIES_MAX
+            )
+            assert on.controller.known.tries == {}
+            del on.controller.plan
+            await on.until(lambda s: isinstance(s.decisions[0], CallPerson))
+            world.lose(EAST)
+            await on.until(lambda s: s.placements[0].primary == WEST and not s.active)
+
+    time.run(play())
+    assert world.systems.violations == []
 
 
 def test_a_lost_region_is_left_as_ever_whatever_triggers_say() -> None:
