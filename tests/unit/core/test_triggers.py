@@ -252,6 +252,20 @@ def test_a_firing_keeps_what_it_rests_on() -> None:
     assert standing.action is Action.FAILOVER
 
 
+def test_what_is_read_of_kinds_is_each_groups_own() -> None:
+    other = GroupId("other")
+    here = watch("kinds.api.reachable")
+    here.on(5)
+    (one,) = here.estate.triggers
+    services = {s.id: replace(s, group=GROUP if s.id == SHOP else other) for s in here.estate.services.values()}
+    apart = replace(here.estate, services=services, triggers=(replace(one, groups=frozenset({GROUP, other})),))
+    home = placed(here.estate)
+    now = assess(here.detector, now=seconds(here.now), estate=apart)
+    both = {GROUP: home, other: replace(home, group=other)}
+    found = advance(Triggers(), detector=here.detector, assessment=now, estate=apart, placements=both)
+    assert {group: standing.true for group, (standing,) in found.standings.items()} == {GROUP: True, other: None}
+
+
 def test_a_fact_is_read_once_however_many_ask() -> None:
     asked: list[Mapping[str, Value]] = []
 
