@@ -266,6 +266,25 @@ def test_what_is_read_of_kinds_is_each_groups_own() -> None:
     assert {group: standing.true for group, (standing,) in found.standings.items()} == {GROUP: True, other: None}
 
 
+def test_groups_whose_facts_are_the_same_share_one_question() -> None:
+    here, asked = watch("region.availability > 0.5"), 0
+    here.on(5)
+
+    def condition(facts: Mapping[str, Value]) -> bool | str:
+        nonlocal asked
+        asked += 1
+        return True
+
+    (one,) = here.estate.triggers
+    groups = frozenset({GROUP, GroupId("other")})
+    estate = replace(here.estate, triggers=(replace(one, condition=condition, groups=groups),))
+    both = {group: replace(placed(estate), group=group) for group in groups}
+    now = assess(here.detector, now=seconds(here.now), estate=estate)
+    found = advance(Triggers(), detector=here.detector, assessment=now, estate=estate, placements=both)
+    assert {group: standing.group for group, (standing,) in found.standings.items()} == {g: g for g in groups}
+    assert asked == len(estate.regions) - 1
+
+
 def test_a_fact_is_read_once_however_many_ask() -> None:
     asked: list[Mapping[str, Value]] = []
 
