@@ -67,14 +67,14 @@ def is_fresh(detector: Detector, region: RegionId, now: Instant) -> bool:
     return age is not None and age <= detector.policy.heartbeat_stale
 
 
-def _stale_after(detector: Detector) -> timedelta:
-    """A view older than this is no view: three asks could have ended since."""
+def stale_after(detector: Detector) -> timedelta:
+    """Return how old a view may be: one that is older is no view, since three asks could have ended since."""
     return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
 
 
 def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Views]:
     """The known, fresh cells, by vantage point and region."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
     for sight, cell in detector.cells.items():
         pair = sight.vantage, sight.region
@@ -85,7 +85,7 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
 
 def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
     """All fresh cells, client probes too, of the pairs where anything failed within the window."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
     if not pairs:
         return {}
@@ -100,7 +100,7 @@ def _doors(
     detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
 ) -> Mapping[RegionId, Mapping[ServiceId, list[Cell]]]:
     """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
     for sight, cell in detector.cells.items():
         if sight.as_client and sight.vantage != sight.region and sight.vantage not in voiceless and cell.last >= oldest:

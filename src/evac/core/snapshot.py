@@ -20,6 +20,7 @@ from evac.core.quiet import Pause, Window
 from evac.core.restraint import Restrained
 from evac.core.run import RunId
 from evac.core.standing import SetStanding
+from evac.core.triggers import Standing
 from evac.core.verdict import Verdict
 
 
@@ -51,6 +52,8 @@ class Snapshot:
     """How long the store took to commit the snapshot before this one, as the leader saw it."""
     sets: tuple[SetStanding, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
+    triggers: tuple[Standing, ...] = ()
+    """How the triggers stand, those that ask for their action first; of many only so many."""
 
 
 class Wish(StrEnum):

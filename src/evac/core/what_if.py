@@ -78,7 +78,12 @@ def what_if(
     lost = fold(detector, *_death(region, detector, now=now, until=later))
     assessment = assess(lost, now=later, estate=view.estate)
     then = replace(
-        view, assessment=assessment, members=lost.members, streams=lost.streams, heard_since=lost.fresh_since
+        view,
+        assessment=assessment,
+        members=lost.members,
+        streams=lost.streams,
+        heard_since=lost.fresh_since,
+        triggers={},  # what they would read then is not known
     )
     here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
     return tuple(

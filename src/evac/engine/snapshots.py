@@ -10,11 +10,13 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 
 from evac.core.health import health
 from evac.core.restraint import restraints
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
+from evac.core.triggers import worst_first
 from evac.engine.codec import encode
 from evac.engine.controller import Controller
 from evac.ports import Clock, Store
@@ -23,6 +25,8 @@ KEY = "status"
 EVERY = timedelta(seconds=1)
 HEARD_WITHIN = 2.5 * EVERY
 """How long whoever wants to know whether a controller lives waits for its next snapshot."""
+TRIGGERS_MAX = 200
+"""So many of the triggers' standings are written: each is a few hundred bytes, and a value of the store has a bound."""
 
 
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
@@ -74,4 +78,5 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         leader=controller.led_by,
         sets=standings(controller.estate, known.placements.values(), known.set_changes),
         health=health(known.detector, assessment, estate=controller.estate),
+        triggers=tuple(islice(worst_first(known.triggers.standings), TRIGGERS_MAX)),
     )
