@@ -22,6 +22,8 @@ RECOVERED_AFTER = 4
 """So many successes in a row, and what clients met before is history."""
 OUTAGE_FAILING = 0.9
 """Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
+RELAPSING = 0.75
+"""So it is where more than this part does of every service by itself: one that comes back may relapse once."""
 
 CARRIED_MIN = 20
 """Fewer requests of real clients within the gray window, or within its newest third, say nothing."""
@@ -75,15 +77,17 @@ def one_outage(cells: Sequence[Cell], policy: Detection, now: Instant) -> bool:
     if not failures or max(failures) < now - policy.lossy_window / 3:
         return True
     hit = [answers for answers in each if not all(ok for _, ok in answers)]
-    return _in_a_row(together) >= 1 or all(_in_a_row(answers) >= policy.failures for answers in hit)
+    if _in_a_row(together, OUTAGE_FAILING):
+        return True
+    return all(_in_a_row(answers, RELAPSING) >= policy.failures for answers in hit)
 
 
-def _in_a_row(answers: Sequence[tuple[Instant, bool]]) -> int:
-    """Return how many answers failed, where nearly all did from the first failure to the last; else 0."""
+def _in_a_row(answers: Sequence[tuple[Instant, bool]], part: float) -> int:
+    """Return how many answers failed, where more than a part did from the first failure to the last; else 0."""
     failures = [at for at, ok in answers if not ok]
     first, last = min(failures), max(failures)
     between = sum(first <= at <= last for at, _ in answers)
-    return len(failures) if len(failures) > OUTAGE_FAILING * between else 0
+    return len(failures) if len(failures) > part * between else 0
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:
