@@ -4,6 +4,7 @@ One line an event, `time event arguments`; `look` prints verdicts, decisions and
 at everything twice a second, and an agent of a region that is dead or cut off says nothing. Lines:
 
     estate three|five|nine [acks=N] [cache_acks=N] [automation=manual] [dns=no] [when_alone=degrade]     (first)
+    trigger NAME ACTION SECONDS automatic|asks EXPRESSION...                                              (then)
     T dead|back REGION          the region is gone, and returns
     T cut|mend A B              nothing passes between two regions
     T down|up SERVICE REGION    the service fails, from outside and inside
@@ -14,6 +15,8 @@ at everything twice a second, and an agent of a region that is dead or cut off s
     T isolated|joined REGION    this observer sees everything down, and its agent still says it lives
     T silent|heard REGION       the agent says nothing; the region itself is well
     T lag REGION SECONDS        its copies are behind
+    T disk REGION SHARE         so much is free on the disks of its members
+    T slow REGION SECONDS       good answers from there take so long
     T paused WHY... | T resumed
     T stall|flow COMPONENT REGION   nothing comes over this standby's stream, and again it does
     T freeze|thaw COMPONENT REGION  this member does not answer
@@ -52,9 +55,13 @@ from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import plan_shift, wished_shift
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
+from evac.core.trigger import Action, Trigger
+from evac.core.triggers import Triggers, advance
 from evac.core.verdict import Assessment, Diagnosis, Verdict
+from evac.report.triggers import standing_lines
 from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
 from fakes.estates import beat, member, probed, seconds
+from fakes.triggers import trigger
 
 STEP = 0.5
 SIZES = {"three": THREE, "five": FIVE, "nine": NINE}
@@ -81,6 +88,9 @@ class Story:
     isolated: set[RegionId] = field(default_factory=set)
     silent: set[RegionId] = field(default_factory=set)
     lag: dict[RegionId, float] = field(default_factory=dict)
+    disk: dict[RegionId, float] = field(default_factory=dict)
+    slow: dict[RegionId, float] = field(default_factory=dict)
+    triggers: Triggers = field(default_factory=Triggers)
     primaries: dict[ComponentId, RegionId] = field(default_factory=dict)
     paused: str = ""
     last_move_at: dict[GroupId, Instant] = field(default_factory=dict)
@@ -118,8 +128,18 @@ class Story:
                 if vantage in mute or (probe.as_client and vantage == probe.region):
                     continue
                 ok = self._passes(vantage, probe.region, probe.service, as_client=probe.as_client)
-                seen.append(probed(self.now, vantage, probe.region, probe.service, ok=ok, as_client=probe.as_client))
+                took = self.slow.get(probe.region, 0.1)
+                seen.append(
+                    probed(self.now, vantage, probe.region, probe.service, ok=ok, as_client=probe.as_client, took=took)
+                )
         self.detector = fold(self.detector, *seen)
+        self.triggers = advance(
+            self.triggers,
+            detector=self.detector,
+            assessment=self._assess(),
+            estate=self.estate,
+            placements={GROUP: self.placement},
+        )
 
     def _member(self, component: Component, region: RegionId) -> MemberSeen:
         primary = self.primaries.get(component.id, self.estate.home[GROUP])
@@ -132,6 +152,8 @@ class Story:
         state = seen.state
         if region in self.lag:
             state = replace(state, lag=seconds(self.lag[region]))
+        if region in self.disk:
+            state = replace(state, free_disk=self.disk[region])
         if region != primary:
             state = self._streaming(component.id, region, state, primary)
         return replace(seen, state=state)
@@ -207,6 +229,10 @@ class Story:
                 self.frozen.discard((ComponentId(component), RegionId(region)))
             case ["lag", region, count]:
                 self.lag[RegionId(region)] = float(count)
+            case ["disk", region, share]:
+                self.disk[RegionId(region)] = float(share)
+            case ["slow", region, count]:
+                self.slow[RegionId(region)] = float(count)
             case ["paused", *why]:
                 self.paused = " ".join(why)
             case ["resumed"]:
@@ -276,6 +302,11 @@ class Story:
         self.told.append(f"{self.now:g} s")
         self.told += [line for v in assessment.verdicts.values() for line in tell_verdict(v)]
         self.told += [f"  {region} has no vote: {why}" for region, why in assessment.voiceless.items()]
+        standings = self.triggers.standings.get(GROUP, ())
+        self.told += [
+            f"  {line}" if line.startswith(" ") else f"  trigger {line}"
+            for line in standing_lines(standings, at=assessment.at)
+        ]
         knows = View(
             estate=self.estate,
             assessment=assessment,
@@ -292,6 +323,7 @@ class Story:
             settled_at=self.settled_at,
             leavings={GROUP: self.leavings},
             paused=self.paused,
+            triggers=self.triggers.standings,
         )
         for decision in decide(knows, now=assessment.at):
             self.told += tell_decision(decision)
@@ -400,7 +432,9 @@ def tell_plan(plan: Plan) -> list[str]:
 def tell(text: str) -> str:
     """Play a story and return what was said."""
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    (_, size, *options), *events = lines
+    (_, size, *options), *rest = lines
+    triggers = [words[1:] for words in rest if words[0] == "trigger"]
+    events = [words for words in rest if words[0] != "trigger"]
     given = {"automation": "automatic", "acks": "1", "cache_acks": "1", "dns": "yes", "when_alone": "wait"} | dict(
         o.split("=") for o in options
     )
@@ -413,11 +447,23 @@ def tell(text: str) -> str:
     )
     if given["dns"] == "no":
         estate = replace(estate, components={c: made for c, made in estate.components.items() if c != SHOP_DNS})
+    estate = replace(estate, triggers=tuple(_trigger(estate, *words) for words in triggers))
     story = Story(estate=estate, placement=placed(estate), detector=Detector(policy=estate.detection))
     for moment, *words in events:
         story.upto(float(moment))
         story.happen(words)
     return "\n".join(story.told) + "\n"
+
+
+def _trigger(estate: Estate, name: str, action: str, lasting: str, how: str, *when: str) -> Trigger:
+    return trigger(
+        estate,
+        " ".join(when),
+        name=name,
+        action=Action(action),
+        lasting=float(lasting),
+        automatic=how == "automatic",
+    )
 
 
 def _at(instant: timedelta) -> str:

@@ -28,6 +28,7 @@ from evac.daemon import World, open_world
 from evac.drivers import observer_kinds, probe_kinds
 from evac.engine.codec import to_plain
 from evac.ports import Finding
+from evac.report.triggers import declared
 from evac.report.words import count
 from evac.stores import logged
 from evac.stores.consul import ConsulAddress
@@ -58,6 +59,7 @@ def add_to(app: typer.Typer) -> None:
         loaded = load(estate, environment=environment, store=store)
         findings = [("estate", Finding(ok=True, what=f"{estate}: {_summary(loaded)}"))]
         findings += [("estate", Finding(ok=True, warning=True, what=w)) for w in loaded.warnings]
+        findings += [(f"trigger {t.name}", Finding(ok=True, what=declared(t))) for t in loaded.estate.triggers]
         if not offline:
             with busy("trying every connection and right"):
                 findings += asyncio.run(_try_all(loaded))

@@ -32,12 +32,14 @@ from evac.core.quiet import Window
 from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained
 from evac.core.snapshot import Snapshot
+from evac.core.triggers import Standing
 from evac.core.verdict import Verdict
 from evac.engine.codec import to_plain
 from evac.opened import OpenEstate
 from evac.opening import CutOff, ask_or_recall
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
+from evac.report.triggers import standing_lines
 from evac.report.words import span
 
 
@@ -56,6 +58,8 @@ class Explained:
     """By group, all that holds automation back now, whether or not anything ails it."""
     windows: tuple[Window, ...]
     """The maintenance that is under way."""
+    triggers: tuple[Standing, ...]
+    """How the triggers stand of what has its primaries there."""
     voiceless: dict[str, str]
     """The regions whose view does not count, each with the reason."""
     silent: str
@@ -115,6 +119,7 @@ async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> 
         readiness=ready,
         restraints=snapshot.restraints,
         windows=snapshot.windows,
+        triggers=tuple(s for s in snapshot.triggers if s.region == region),
         voiceless=snapshot.voiceless,
         silent=snapshot.voiceless.get(region, ""),
     )
@@ -135,6 +140,9 @@ def lines(found: Explained, snapshot: Snapshot) -> list[str]:
             said += [f"  {'rejected':<9} {r.region} for {decision.group}: {r.reason}" for r in decision.rejected]
     for group, held in found.restraints.items():
         said += [f"  {'held back':<9} {group}, {each.kind}: {each.reason}" for each in held]
+    said += [
+        f"  {'' if line.startswith(' ') else 'trigger':<9} {line}" for line in standing_lines(found.triggers, at=at)
+    ]
     said += [f"  {'silent':<9} {found.silent}"] if found.silent else []
     said += [f"  {'no vote':<9} {r}: {why}" for r, why in found.voiceless.items() if r != found.region]
     for group, forecast in found.if_lost.items():

@@ -38,6 +38,7 @@ from evac.opened import SNAPSHOT_FRESH, OpenEstate
 from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.ports import StoreHealth
 from evac.report.plans import rpo
+from evac.report.triggers import how
 from evac.report.words import count, span
 
 GROUPS_SHOWN_MAX = 10
@@ -174,6 +175,7 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
+    said += [f"  trigger {s.trigger} for {s.group}: {how(s, at=snapshot.at)}" for s in snapshot.triggers if s.true]
     said += [f"  automation is paused: {snapshot.pause.in_words()}; on again: evac resume"] if snapshot.pause else []
     said += [f"  {window.in_words()}" for window in snapshot.windows]
     said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []

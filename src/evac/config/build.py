@@ -20,6 +20,7 @@ from evac.config.schema import (
     ReplicationSection,
     ServiceSection,
 )
+from evac.config.triggers import triggers
 from evac.core.estate import (
     Capacity,
     Component,
@@ -141,6 +142,7 @@ def build(file: EstateFile, members: Members) -> Estate:
         round_trips=_round_trips(file),
         maintenance=tuple(maintenance(section) for section in file.maintenance),
         rejoin_automatic=file.rejoin == "automatic",
+        triggers=tuple(triggers(file, members)),
     )
 
 

@@ -20,7 +20,7 @@ def _undeclared(names: Iterable[tuple[KeyPath, str]], known: tuple[str, ...], wh
 
 
 def regions_are_declared(scene: Scene) -> Iterator[Found]:
-    """Every region that a service, a member, a probe, an observer or a round trip names is one of the estate's."""
+    """Every region that something else of the file names is one of the estate's."""
     yield from _undeclared(_named_regions(scene), scene.regions, "region")
 
 
@@ -32,6 +32,8 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
         yield from ((("observers", name, "vantages", r), r) for r in observer.vantages)
     for position, window in enumerate(scene.file.maintenance):
         yield from ((("maintenance", position, "regions", i), r) for i, r in enumerate(window.regions))
+    for name, trigger in scene.file.triggers.items():
+        yield from ((("triggers", name, "regions", i), r) for i, r in enumerate(trigger.regions))
     for name, service in scene.file.services.items():
         at: KeyPath = ("services", name)
         if service.home is not None:
@@ -45,8 +47,12 @@ def _named_regions(scene: Scene) -> Iterator[tuple[KeyPath, str]]:
 
 
 def groups_are_declared(scene: Scene) -> Iterator[Found]:
-    """Every group that maintenance names is one of the estate's."""
+    """Every group that maintenance or a trigger names is one of the estate's."""
     known = tuple(groups(scene.file.services))
+    for name, trigger in scene.file.triggers.items():
+        yield from _undeclared(
+            ((("triggers", name, "groups", i), g) for i, g in enumerate(trigger.groups)), known, "group"
+        )
     for position, window in enumerate(scene.file.maintenance):
         named = ((("maintenance", position, "groups", i), group) for i, group in enumerate(window.groups))
         yield from _undeclared(named, known, "group")

@@ -1,4 +1,5 @@
-"""Writes the reference of the estate file, docs/reference/estate.md, from the models' own field docstrings.
+"""Writes the reference of the estate file, docs/reference/estate.md, from the models' own field docstrings, and that of
+triggers (`facts_page`).
 
     python -m evac.config.reference [FILE]
 
@@ -23,6 +24,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from evac.config import facts_page
 from evac.config.schema import EstateFile
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.drivers.settings import Secret, format_duration
@@ -89,7 +91,7 @@ def _table(model: type[BaseModel]) -> str:
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, info in model.model_fields.items():
         meaning = " ".join((info.description or "").split())
-        cells = (f"`{name}`", _type(info.annotation, info), _default(info), meaning)
+        cells = (f"`{info.alias or name}`", _type(info.annotation, info), _default(info), meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -166,10 +168,16 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page to the file that is named, by default the committed one."""
-    file = Path(arguments[0]) if arguments else PAGE
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write the page to the file that is named; by default the committed ones, also that of triggers."""
     text = page(drivers=driver_kinds(), probes=probe_kinds(), observers=observer_kinds())
+    if arguments:
+        return _write(Path(arguments[0]), text)
+    _write(PAGE, text)
+    return _write(facts_page.PAGE, facts_page.page())
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     print(f"wrote {file}")
 

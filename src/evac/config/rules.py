@@ -3,7 +3,7 @@
 Intuition: a rule looks at a scene (the file, its members, all names that are declared) and yields what it finds, each
 with the path to mend. Rules are many and small, and know nothing of one another; the list at the end is all of them.
 They live by what they are about: `names`, `promises`, `layout`, `leases`, `devices`, `observing`, `keeping`,
-`exposure`.
+`exposure`, `urging`.
 
 What this is not: the form (`schema`), or whether the systems really are like that (`evac check`).
 """
@@ -22,8 +22,9 @@ from evac.config.observing import OBSERVING
 from evac.config.promises import PROMISES
 from evac.config.scene import Found, Scene
 from evac.config.source import Document, Problem
+from evac.config.urging import URGING
 
-RULES = (*NAMES, *PROMISES, *LAYOUT, *LEASES, *DEVICES, *OBSERVING, *KEEPING, *EXPOSURE)
+RULES = (*NAMES, *PROMISES, *LAYOUT, *LEASES, *DEVICES, *OBSERVING, *KEEPING, *EXPOSURE, *URGING)
 
 
 def check(formed: Formed, members: Members, document: Document) -> list[Problem]:

@@ -20,6 +20,7 @@ from evac.core.estate import Automation, Directs, RegionRole, ReplicationMode, S
 from evac.core.kinds import ServiceKind
 from evac.core.policy import Detection, Guard
 from evac.core.quiet import LASTS_MAX
+from evac.core.trigger import Action, Severity
 from evac.devices import DeviceSettings
 from evac.drivers.settings import Duration, EstatePath, Settings
 from evac.places.ssh import SshSettings
@@ -326,6 +327,32 @@ class ServiceSection(Settings):
     """How to see whether it does its job. Of several in one region all must pass; those `as_client` count apart."""
 
 
+class TriggerSection(Settings):
+    """A reason to act, or to call a person, beside what evac detects by itself. Of one that is named as a shipped one,
+    what is left out is as shipped: `slow-answers: {}`."""
+
+    when: str | None = Field(default=None, min_length=1, max_length=2000)
+    """An expression over facts (CEL), as `region.availability < 0.5`; it counts as true when a quorum of the vantage
+    points outside finds it true. docs/reference/triggers.md has all facts."""
+    lasting: Positive | None = Field(default=None, alias="for")
+    """How long it must have been true."""
+    severity: Severity = Severity.WARNING
+    """How bad it is; of several that are true the worse is heard first."""
+    action: Action | None = None
+    """What is done then: `failover`, the primaries move; `shift`, clients come in by another door while that is so;
+    `call`, a person is called."""
+    automatic: bool = False
+    """Whether evac does it by itself; else it asks a person first."""
+    rto: Positive | None = None
+    """Within which time of its becoming true the group is to be served again, for reports. Default: its services'."""
+    says: str = ""
+    """What a person is told who is called. Default: nothing but the expression, and what it read."""
+    groups: tuple[Name, ...] = ()
+    """The groups it looks after. Default: all that have the services, kinds and components that it names."""
+    regions: tuple[str, ...] = ()
+    """Where their primaries must be for it to count. Default: anywhere."""
+
+
 class EstateFile(Settings):
     """The whole estate."""
 
@@ -351,6 +378,8 @@ class EstateFile(Settings):
     """What keeps automation from acting too often."""
     maintenance: tuple[MaintenanceSection, ...] = ()
     """Windows in which work is expected. Default: none; a person announces one with `evac maintenance`."""
+    triggers: dict[Name, TriggerSection] = Field(default_factory=dict)
+    """Further reasons to act, by name. Default: none; the loss of a region, a service or a door needs none."""
     rejoin: Literal["automatic", "manual"] = "automatic"
     """Whether a lost region that answers again is made a standby without asking."""
     tiers: dict[int, TierSection] = Field(default_factory=dict)

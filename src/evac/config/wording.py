@@ -47,7 +47,7 @@ def reason(error: ErrorDetails, *, model: type[BaseModel], path: KeyPath) -> str
     if kind in _FIXED:
         return _FIXED[kind]
     if kind == "extra_forbidden":
-        known = sorted({name for owner in _models(model, path[:-1]) for name in owner.model_fields})
+        known = sorted({i.alias or n for owner in _models(model, path[:-1]) for n, i in owner.model_fields.items()})
         return f"is not a key that is known here{meant(str(path[-1]), known)}; known: {listed(known)}"
     if kind in ("enum", "literal_error"):
         return f"must be {context['expected']}"

@@ -2,11 +2,11 @@
 
 Intuition: for each group ask in this order: is a run under way that gives way to nothing; is the region that holds the
 primaries in trouble of a kind that moving cures, or only the way in for clients, and can they come in by another door;
-if neither, does evac still owe something (a standby that left the set or is back, clients to bring home, a returned
-region to rebuild); may evac act by itself; is there somewhere to go; can the old primary be fenced. The first "no" is
-the answer, and is recorded with the same care as a move.
+if neither, has a trigger been true for long enough; if not, does evac still owe something (a standby that left the set
+or is back, clients to bring home, a returned region to rebuild); may evac act by itself; is there somewhere to go; can
+the old primary be fenced. The first "no" is the answer, and is recorded with the same care as a move.
 
-What this is not: the steps (`planning`).
+What this is not: the steps (`planning`), what a trigger asks for (`urging`), or whose word it takes (`permission`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from datetime import timedelta
 from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
-from evac.core.estate import GroupId, RegionId
+from evac.core.estate import GroupId
 from evac.core.fencing import unfenceable
 from evac.core.observation import Instant
+from evac.core.permission import by_hand, permitted
 from evac.core.plan import Placement, RunKind
-from evac.core.restraint import Restraint, restraints
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.trying import after_failure
 from evac.core.upkeep import starving, stay, upkeep, waits_for_acknowledgement
+from evac.core.urging import stays_away, unheard, urged
 from evac.core.verdict import Diagnosis, Verdict
 
 LOST_AFTER = timedelta(seconds=10)
@@ -44,11 +45,14 @@ def _decide_group(view: View, placement: Placement, now: Instant) -> Decision:
     under_way = Hold(group=group, reasons=(f"run {run} is under way",))
     if run and group not in view.giving_way:
         return under_way
-    urgent = _held_back(view, group, now) or _troubled(view, placement, now)
+    urgent = _held_back(view, group, now) or _troubled(view, placement, now) or urged(view, placement, now=now)
     if run:
         presses = isinstance(urgent, Move | CallPerson) or (isinstance(urgent, Ask) and isinstance(urgent.move, Move))
         return urgent if urgent and presses else under_way
-    return urgent or _quiet(view, placement, view.assessment.verdicts[placement.primary], now)
+    if urgent:
+        return urgent
+    quiet = _quiet(view, placement, view.assessment.verdicts[placement.primary], now)
+    return unheard(view, placement, quiet, now=now)
 
 
 def _held_back(view: View, group: GroupId, now: Instant) -> Hold | CallPerson | None:
@@ -179,7 +183,7 @@ def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, 
         evidence=sick.evidence,
         symptom_at=sick.symptom_at,
     )
-    return _permitted(view, shift, now)
+    return permitted(view, shift, now)
 
 
 def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision | None:
@@ -188,7 +192,7 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
         return None
     group, guard, home = placement.group, view.estate.guard, placement.primary
     round_about = f"clients enter by {placement.entry}, which carries them on to {home}"
-    now_by_hand = f"now: {_by_hand(view, group, home)}"
+    now_by_hand = f"now: {by_hand(view, group, home)}"
 
     def wait(why: str) -> Hold:
         return Hold(group=group, reasons=(round_about, why), watching=True)
@@ -197,6 +201,8 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
         return wait(f"{by} sent them there, and they stay; {now_by_hand}")
     if view.paused:
         return wait(f"automation is paused: {view.paused}; {now_by_hand}")
+    if on := stays_away(view, placement, now=now):
+        return wait(f"{on}; {now_by_hand}")
     held = guard.recover_for.total_seconds()
     if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
         return wait(f"{home} {shut}; they come back by themselves once its own door has been open for {held:g} s")
@@ -216,7 +222,7 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
         reasons=(f"{home}'s own door has been open for {held:g} s",),
         symptom_at=now,
     )
-    return _permitted(view, shift, now)
+    return permitted(view, shift, now)
 
 
 def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision:
@@ -242,31 +248,4 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
         if_so = "to move without what only the others hold" if alive else "if you are sure that it writes no more"
         command = f"evac failover {placement.primary} --to {choice.target} --accept-loss"
         return CallPerson(group=group, reasons=(*reasons, reason, f"{if_so}: {command}"))
-    return _permitted(view, move, now)
-
-
-def _permitted(view: View, move: Move | Shift, now: Instant) -> Decision:
-    """May evac do this by itself, now?"""
-    group = move.group
-    if isinstance(move, Shift):
-        command = _by_hand(view, group, move.target)
-    else:
-        command = f"evac failover {move.source} --to {move.target}"
-    held = restraints(view, group, now=now)
-    kinds = {r.kind for r in held}
-    why = (*move.reasons, *(r.reason for r in held))
-    if not held:
-        return move
-    if Restraint.APPROVAL in kinds and not kinds & {Restraint.PAUSE, Restraint.MAINTENANCE}:
-        # What waits for a person is not automatic: neither a cooldown nor restlessness keeps evac from asking.
-        return Ask(group=group, move=move, reasons=why)
-    if Restraint.MAINTENANCE in kinds and Restraint.PAUSE not in kinds:
-        # Whoever works there has been told; to call them for what they do would teach them not to listen.
-        return Hold(group=group, reasons=(*why, f"by hand: {command}"), watching=True)
-    return CallPerson(group=group, reasons=(*why, f"by hand: {command}"))
-
-
-def _by_hand(view: View, group: GroupId, door: RegionId) -> str:
-    """The command by which a person sends a group's clients in by a door."""
-    home = door == view.placements[group].primary == view.estate.home[group]
-    return "evac failback" if home else f"evac shift {door}"
+    return permitted(view, move, now)

@@ -19,6 +19,7 @@ from evac.core.protection import Protect, Streams
 from evac.core.run import RunId
 from evac.core.targets import Members, Rejected
 from evac.core.traffic import Shift
+from evac.core.triggers import Fired, Standing
 from evac.core.verdict import Assessment, Evidence
 
 
@@ -85,6 +86,13 @@ class View:
     streams: Streams = field(default_factory=dict)
     heard_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when each region's heartbeat has come without a gap."""
+    triggers: Mapping[GroupId, tuple[Standing, ...]] = field(default_factory=dict)
+    """How each group's triggers stand."""
+    urged_at: Mapping[GroupId, Instant] = field(default_factory=dict)
+    """When a group was last moved as planned by evac itself, which only a trigger asks for: it holds back triggers, and
+    nothing else."""
+    urge_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
+    """Moves in a row that a trigger asked for and that did not complete; they keep no group from being moved else."""
     paused: str = ""
     """Why automation is off; empty when it is on."""
     quiet: Mapping[GroupId, str] = field(default_factory=dict)
@@ -116,6 +124,8 @@ class Move:
     accept_loss: bool = False
     told: tuple[str, ...] = ()
     """What the person was shown before accepting a loss."""
+    trigger: Fired | None = None
+    """The trigger that asked for it, where one did; the views in `evidence` are then what it read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from typing import NewType
 from evac.core.kinds import ServiceKind
 from evac.core.policy import Detection, Guard
 from evac.core.timing import Holding
+from evac.core.trigger import Trigger
 
 RegionId = NewType("RegionId", str)
 ServiceId = NewType("ServiceId", str)
@@ -248,6 +249,8 @@ class Estate:
     """The windows in which work is expected to disturb something."""
     rejoin_automatic: bool = True
     """Whether a returned region is made a standby again without asking."""
+    triggers: tuple[Trigger, ...] = ()
+    """What is a reason to act beside what is detected without being told to."""
     _lookup: _Lookup = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -22,6 +22,8 @@ RECOVERED_AFTER = 4
 """So many successes in a row, and what clients met before is history."""
 OUTAGE_FAILING = 0.9
 """Where more than this part fails from the first failure to the last, it is an outage, which other rows judge."""
+RELAPSING = 0.75
+"""So it is where more than this part does of every service by itself: one that comes back may relapse once."""
 
 CARRIED_MIN = 20
 """Fewer requests of real clients within the gray window, or within its newest third, say nothing."""
@@ -67,15 +69,17 @@ def one_outage(cells: Sequence[Cell], policy: Detection, now: Instant) -> bool:
     hit = [cell for cell in cells if cell.bad and cell.bad[-1] > begin]
     if not hit or max(cell.bad[-1] for cell in hit) < now - policy.lossy_window / 3:
         return True
-    return _in_a_row(cells, begin) >= 1 or all(_in_a_row((cell,), begin) >= policy.failures for cell in hit)
+    if _in_a_row(cells, OUTAGE_FAILING, begin=begin):
+        return True
+    return all(_in_a_row((cell,), RELAPSING, begin=begin) >= policy.failures for cell in hit)
 
 
-def _in_a_row(cells: Sequence[Cell], begin: Instant) -> int:
-    """Return how many answers failed after `begin`, where nearly all did from the first failure to the last; else 0."""
+def _in_a_row(cells: Sequence[Cell], part: float, *, begin: Instant) -> int:
+    """How many answers failed after `begin`; 0 unless more than a part did from the first failure to the last."""
     failures = [at for cell in cells for at in cell.bad if at > begin]
     first, last = min(failures), max(failures)
     between = sum(first <= at <= last for cell in cells for at in cell.recent)
-    return len(failures) if len(failures) > OUTAGE_FAILING * between else 0
+    return len(failures) if len(failures) > part * between else 0
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:

@@ -8,7 +8,7 @@ What this is not: what ails a group, where it could go, whether it can be fenced
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ from enum import StrEnum
 from evac.core.decision import Flaps, View
 from evac.core.estate import Automation, Estate, GroupId
 from evac.core.observation import Instant
+from evac.core.triggers import Standing
 
 
 class Restraint(StrEnum):
@@ -57,17 +58,33 @@ def _each(view: View, group: GroupId, now: Instant) -> Iterator[Restrained]:
         yield Restrained(kind=Restraint.MANUAL, reason="this group moves by hand only")
     elif Automation.SEMI_AUTOMATIC in modes:
         yield Restrained(kind=Restraint.APPROVAL, reason="this group asks before it moves")
-    cooldown, last = cooldown_of(view.estate, group), view.last_move_at.get(group)
-    if last is not None and now - last < cooldown:
-        ago, left = now - last, cooldown - (now - last)
-        said = f"moved {ago.total_seconds():.0f} s ago; nothing automatic for another {left.total_seconds():.0f} s"
-        yield Restrained(kind=Restraint.COOLDOWN, reason=said, left=left)
+    yield from _cools_down(view, group, view.last_move_at, now, "nothing automatic")
     guard, flaps = view.estate.guard, view.flaps.get(group, Flaps())
     if flaps.suppressed(now, guard):
         points = flaps.now(now, guard.flap_half_life)
         said = f"flapping: {points:.0f} points, nothing automatic above {guard.flap_reuse:.0f}"
         left = flaps.until(guard) - now
         yield Restrained(kind=Restraint.FLAPPING, reason=said, left=left, points=points)
+
+
+def restraints_of_trigger(view: View, standing: Standing, *, now: Instant) -> tuple[Restrained, ...]:
+    """Return what else holds back what a trigger asks for: its own declaration, and an earlier move of the kind.
+
+    A planned move is no reason to leave a loss alone that follows it; another trigger waits.
+    """
+    said = f"trigger {standing.trigger} asks before it acts"
+    asks = () if standing.automatic else (Restrained(kind=Restraint.APPROVAL, reason=said),)
+    return (*asks, *_cools_down(view, standing.group, view.urged_at, now, "nothing that a trigger asks for"))
+
+
+def _cools_down(
+    view: View, group: GroupId, moved: Mapping[GroupId, Instant], now: Instant, what: str
+) -> Iterator[Restrained]:
+    cooldown, last = cooldown_of(view.estate, group), moved.get(group)
+    if last is not None and now - last < cooldown:
+        ago, left = now - last, cooldown - (now - last)
+        said = f"moved {ago.total_seconds():.0f} s ago; {what} for another {left.total_seconds():.0f} s"
+        yield Restrained(kind=Restraint.COOLDOWN, reason=said, left=left)
 
 
 def cooldown_of(estate: Estate, group: GroupId) -> timedelta:

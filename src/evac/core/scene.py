@@ -68,14 +68,14 @@ def is_fresh(detector: Detector, region: RegionId, now: Instant) -> bool:
     return age is not None and age <= detector.policy.heartbeat_stale
 
 
-def _stale_after(detector: Detector) -> timedelta:
-    """A view older than this is no view: three asks could have ended since."""
+def stale_after(detector: Detector) -> timedelta:
+    """Return how old a view may be: one that is older is no view, since three asks could have ended since."""
     return 3 * detector.policy.interval + detector.policy.timeout + detector.policy.client_timeout
 
 
 def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Views]:
     """The known, fresh cells, by vantage point and region."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
     for (vantage, region, as_client), known in detector.cells.lines().items():
         if not as_client and (vantage, region) in views:
@@ -85,7 +85,7 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
 
 def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
     """All fresh cells, client probes too, of the pairs where anything failed within the window."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     lines = detector.cells.lines()
     pairs = {(at.vantage, at.region) for at, known in lines.items() if any(c.bad for c in known.values())}
     if not pairs:
@@ -102,7 +102,7 @@ def _doors(
     detector: Detector, voiceless: Mapping[RegionId, str], now: Instant
 ) -> Mapping[RegionId, Mapping[ServiceId, list[Cell]]]:
     """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
-    oldest = now - _stale_after(detector)
+    oldest = now - stale_after(detector)
     doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
     for (vantage, region, as_client), known in detector.cells.lines().items():
         if as_client and vantage != region and vantage not in voiceless:

@@ -24,6 +24,7 @@ from evac.core.quiet import Pause, Window
 from evac.core.restraint import Restrained
 from evac.core.run import RunId
 from evac.core.standing import SetStanding
+from evac.core.triggers import Standing
 from evac.core.verdict import Verdict
 
 CLOCKS_AGREE = timedelta(seconds=1)
@@ -76,6 +77,8 @@ class Snapshot:
     """How long the store took to commit the snapshot before this one, as the leader saw it."""
     sets: tuple[SetStanding, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
+    triggers: tuple[Standing, ...] = ()
+    """How the triggers stand, those that ask for their action first; of many only so many."""
     layout: str = ""
     parts: int = 0
     """Into how many parts what is said of groups is divided, and the name of that division; 0: all of it is here."""

@@ -17,6 +17,7 @@ from evac.core.estate import Component, Directs, Estate, GroupId, Purpose, Regio
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Placement
 from evac.core.targets import Members, Rejected, distance_km
+from evac.core.triggers import Fired
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict
 
 
@@ -32,6 +33,8 @@ class Shift:
     evidence: tuple[Evidence, ...] = ()
     symptom_at: Instant = timedelta()
     decided_by: str = "evac"
+    trigger: Fired | None = None
+    """The trigger that asked for it, where one did; the views in `evidence` are then what it read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,12 @@ def _in_thought(
         there = fold(there, *batch)
     yield
     return replace(
-        view, assessment=assessment, members=there.members, streams=there.streams, heard_since=there.fresh_since
+        view,
+        assessment=assessment,
+        members=there.members,
+        streams=there.streams,
+        heard_since=there.fresh_since,
+        triggers={},  # what they would read then is not known
     )
 
 

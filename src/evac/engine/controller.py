@@ -33,6 +33,7 @@ from evac.core.quiet import Pause, Window, open_windows
 from evac.core.run import Run, RunId
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
+from evac.core.triggers import advance
 from evac.core.verdict import Assessment, Diagnosis
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, to_plain, warm
@@ -195,6 +196,7 @@ class Controller:
         assessment = self.assess()
         self._tell_verdicts(assessment)
         await place(self.known, self.estate, self._store)
+        self._look_at_triggers(assessment)
         said, decisions = self._said(), decide(self.view(assessment), now=assessment.at)
         for decision in decisions:
             if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
@@ -203,6 +205,16 @@ class Controller:
             await self._act(decision, assessment)
         nothing_open = not (self.known.active or self.known.unplaced or self._unsure)
         self._at_ease = assessment.at if nothing_open and at_ease(assessment, decisions) else None
+
+    def _look_at_triggers(self, assessment: Assessment) -> None:
+        known = self.known
+        known.triggers = advance(
+            known.triggers,
+            detector=known.detector,
+            assessment=assessment,
+            estate=self.estate,
+            placements=known.placements,
+        )
 
     def _said(self) -> tuple[Pause | None, frozenset[str]]:
         """What people have said of automation: it holds for whatever has not begun yet."""
@@ -236,6 +248,9 @@ class Controller:
             leavings=known.leavings,
             streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
+            triggers=known.triggers.standings,
+            urged_at=known.urged_at,
+            urge_tries=known.urge_tries,
             paused=self.paused(wall),
             quiet=self._quiet(wall),
         )
@@ -318,7 +333,7 @@ class Controller:
             case Protect():
                 self.known.failed_protection(group, now)
             case Move() | Rejoin():  # pragma: no branch (the union is closed)
-                self.known.failed_try(group, now)
+                self.known.failed_try(group, now, urged=isinstance(decision, Move) and decision.trigger is not None)
 
     def plan(self, decision: Act, assessment: Assessment) -> Plan:
         """Return the plan a decision leads to now. Raises `UnsafePlan`."""

@@ -15,6 +15,7 @@ from evac.core.protection import shrinks
 from evac.core.quiet import Pause, Window
 from evac.core.run import Outcome, Run, RunId, Settled
 from evac.core.standing import SetChange, changes_of
+from evac.core.triggers import Triggers
 from evac.core.verdict import Verdict
 from evac.engine.codec import decode
 from evac.engine.journal import each_run
@@ -55,6 +56,11 @@ class Knowledge:
     unsettled: dict[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's verdict has differed from the one told."""
     decisions: dict[GroupId, Decision] = field(default_factory=dict)
+    triggers: Triggers = field(default_factory=Triggers)
+    """How the triggers stand; whoever begins to lead counts anew."""
+    urged_at: dict[GroupId, Instant] = field(default_factory=dict)
+    """When each group was last moved as planned by evac itself."""
+    urge_tries: dict[GroupId, Tries] = field(default_factory=dict)
     pause: Pause | None = None
     windows: dict[str, Window] = field(default_factory=dict)
     """The maintenance that people have called, by its id; what is over is forgotten when more is called."""
@@ -79,7 +85,8 @@ class Knowledge:
     def resumed(self) -> None:
         """Note that a person has turned automation on: what failed before is tried again at once."""
         self.pause = None
-        for tries in (self.tries, self.rejoin_tries, self.shift_tries, self.return_tries, self.protect_tries):
+        everything = (self.tries, self.rejoin_tries, self.shift_tries, self.return_tries, self.protect_tries)
+        for tries in (*everything, self.urge_tries):
             tries.clear()
 
     def began(self, plan: Plan, run: RunId) -> None:
@@ -110,13 +117,16 @@ class Knowledge:
         match run.settled.outcome:
             case Outcome.COMPLETED:
                 self.tries.pop(group, None)
+                self.urge_tries.pop(group, None)
                 self._forget(group)
                 # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
                 if run.plan.kind is RunKind.FAILOVER:
                     self.last_move_at[group] = now
                     self.flaps[group] = _more_restless(self.flaps.get(group), now=now, guard=guard)
+                elif run.opened.decided_by == "evac":
+                    self.urged_at[group] = now
             case Outcome.ROLLED_BACK:
-                self.failed_try(group, now)
+                self.failed_try(group, now, urged=bool(run.opened.decision.get("trigger")))
             case Outcome.STUCK:  # pragma: no branch (the union is closed)
                 self.stuck[group] = run.id
         return None
@@ -159,9 +169,10 @@ class Knowledge:
         """Count one more change of the set that must acknowledge, in a row, that did not complete."""
         self.protect_tries[group] = _one_more(self.protect_tries.get(group), now)
 
-    def failed_try(self, group: GroupId, now: Instant) -> None:
-        """Count one more move in a row that did not complete."""
-        self.tries[group] = _one_more(self.tries.get(group), now)
+    def failed_try(self, group: GroupId, now: Instant, *, urged: bool) -> None:
+        """Count one more move in a row that did not complete; those that a trigger asked for are counted apart."""
+        tries = self.urge_tries if urged else self.tries
+        tries[group] = _one_more(tries.get(group), now)
 
     def _forget(self, group: GroupId) -> None:
         """A move or a shift that completed makes a new start."""

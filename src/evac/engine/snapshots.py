@@ -12,12 +12,14 @@ from collections.abc import Collection
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from evac.core.health import health
 from evac.core.restraint import restraints
 from evac.core.sharing import divide
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
+from evac.core.triggers import worst_first
 from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
@@ -28,6 +30,8 @@ KEY = "status"
 EVERY = timedelta(seconds=1)
 HEARD_WITHIN = 2.5 * EVERY
 """How long whoever wants to know whether a controller lives waits for its next snapshot."""
+TRIGGERS_MAX = 200
+"""So many of the triggers' standings are written: each is a few hundred bytes, and a value of the store has a bound."""
 
 
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
@@ -121,4 +125,5 @@ def _head(controller: Controller, assessment: Assessment, *, wall: datetime) -> 
         pause=paused,
         windows=controller.windows(wall),
         leader=controller.led_by,
+        triggers=tuple(islice(worst_first(known.triggers.standings), TRIGGERS_MAX)),
     )

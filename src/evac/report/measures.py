@@ -141,6 +141,9 @@ def recovery(events: Sequence[Event], estate: Estate | None) -> Measure:
     target = _target_rto(estate, opened.plan.group)
     if opened.plan.kind in PLANNED:
         return _gap(events, target)
+    trigger = opened.decision.get("trigger")
+    if isinstance(trigger, Mapping) and isinstance(within := trigger.get("rto"), int):
+        target = timedelta(microseconds=within)
     found = recovered_at(events)
     if found is None:
         return Measure(
@@ -157,8 +160,16 @@ def recovery(events: Sequence[Event], estate: Estate | None) -> Measure:
         value=span(took),
         target=_at_most(target),
         judgement=_judge(took, target),
-        how=f"from the start of the first failed probe to {shown_by}, on evac's own boot clock",
+        how=f"from {_begins(opened)} to {shown_by}, on evac's own boot clock",
     )
+
+
+def _begins(opened: Opened) -> str:
+    """What the time to recover is counted from."""
+    trigger = opened.decision.get("trigger")
+    if isinstance(trigger, Mapping):
+        return f"when trigger {trigger.get('trigger')} became true"
+    return "the start of the first failed probe"
 
 
 def _gap(events: Sequence[Event], target: timedelta | None) -> Measure:

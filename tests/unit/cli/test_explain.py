@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from evac.cli.explain import Explained, lines
@@ -12,8 +13,10 @@ from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained, Restraint
 from evac.core.snapshot import Snapshot
 from evac.core.targets import Rejected
+from evac.core.triggers import Standing
 from evac.sim.estates import EAST, GROUP, WEST, placed, shop
 from fakes.estates import dead
+from fakes.triggers import standing
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 WHY = "the last move was 3 min ago: nothing is moved by itself for 30 min"
@@ -22,6 +25,7 @@ FORECAST = Forecast(
 )
 
 
+FIRES = standing(at=dead(shop(), EAST).at)
 HELD = Restrained(kind=Restraint.FLAPPING, reason="flapping: 2500 points, nothing automatic above 750", points=2500)
 
 
@@ -33,6 +37,7 @@ def explained(
     held: tuple[Restrained, ...] = (),
     voiceless: dict[str, str] | None = None,
     decision: Decision | None = None,
+    triggers: tuple[Standing, ...] = (),
 ) -> list[str]:
     assessment = dead(shop(), EAST)
     decisions = (decision or Hold(group=GROUP, reasons=(WHY,), watching=True),)
@@ -57,6 +62,7 @@ def explained(
         readiness={str(GROUP): readiness} if readiness else {},
         restraints={str(GROUP): held} if held else {},
         windows=(),
+        triggers=triggers,
         voiceless=voiceless or {},
         silent=silent,
     )
@@ -90,4 +96,19 @@ def test_what_holds_automation_back_and_who_has_no_vote_is_said_each_in_its_line
         "  rejected  us-west-2 for shop: is itself gray",
         "  held back shop, flapping: flapping: 2500 points, nothing automatic above 750",
         "  no vote   eu-west-1: sees most regions down",
+    ]
+
+
+def test_how_each_trigger_stands_is_said_and_of_what_is_true_or_unknown_who_says_so() -> None:
+    told = explained(EAST, triggers=(FIRES, replace(FIRES, true=False), replace(FIRES, true=None)))
+    seen = [
+        "              us-west-2 true: region.availability 0.4",
+        "              eu-west-1 true: region.availability 0.4",
+    ]
+    assert told[4:11] == [
+        "  trigger   half-down for shop: true for 2 min; counted 2 min of 2 min: fired, moves the primaries",
+        *seen,
+        "  trigger   half-down for shop: false for 2 min",
+        "  trigger   half-down for shop: unknown for 2 min, neither fires nor clears; counted 2 min of 2 min",
+        *seen,
     ]

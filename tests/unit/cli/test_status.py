@@ -13,8 +13,10 @@ from evac.core.plan import RunKind, SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Snapshot
 from evac.core.standing import SetChange, SetStanding
+from evac.core.triggers import Standing
 from evac.sim.estates import EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from fakes.estates import judged
+from fakes.triggers import standing
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 BOTH = SyncSet(acks=1, standbys=(WEST, EUROPE))
@@ -25,7 +27,12 @@ CHANGE = SetChange(
 
 
 def said(
-    standing: SetStanding, *, leader: Leader | None = None, led: bool = True, blocked: tuple[str, ...] = ()
+    standing: SetStanding,
+    *,
+    leader: Leader | None = None,
+    led: bool = True,
+    blocked: tuple[str, ...] = (),
+    triggers: tuple[Standing, ...] = (),
 ) -> list[str]:
     assessment = judged(shop())
     snapshot = Snapshot(
@@ -42,6 +49,7 @@ def said(
         stuck={},
         sets=(standing,),
         leader=leader,
+        triggers=triggers,
     )
     return lines(
         Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={GROUP: blocked} if blocked else {}),
@@ -101,3 +109,11 @@ def test_how_much_is_known_of_single_groups_is_said_where_that_is_told_in_parts(
     assert not told[0].startswith("shop: fine")
     assert any("3 of 500 parts of the view are not written yet" in line for line in told)
     assert any("told of in 500 parts, the oldest written 9 min" in line for line in told)
+
+
+def test_a_trigger_that_is_true_is_shown_before_it_fires() -> None:
+    true = standing(at=timedelta(seconds=100), held=timedelta(seconds=90))
+    told = said(WHOLE, triggers=(true, replace(true, true=False), replace(true, true=None)))
+    assert [line for line in told if "trigger" in line] == [
+        "  trigger half-down for shop: true for 2 min; counted 1 min 30 s of 2 min: moves the primaries in 30 s"
+    ]

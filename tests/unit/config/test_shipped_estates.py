@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from evac.config import json_schema, load
+from evac.config import facts_page, json_schema, load
 from evac.config.reference import PAGE, page
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 
@@ -58,3 +58,5 @@ def test_the_schema_knows_the_settings_of_drivers(validator: jsonschema.Draft202
 def test_the_committed_reference_is_fresh() -> None:
     written = page(drivers=driver_kinds(), probes=probe_kinds(), observers=observer_kinds())
     assert (ROOT / PAGE).read_text(encoding="utf-8") == written, "run `make docs` and commit the page"
+    of_triggers = (ROOT / facts_page.PAGE).read_text(encoding="utf-8")
+    assert of_triggers == facts_page.page(), "run `make docs` and commit the page"

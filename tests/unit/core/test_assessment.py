@@ -256,7 +256,11 @@ def test_services_that_come_back_one_after_the_other_are_not_lossy() -> None:
     assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5))) is not Diagnosis.GRAY
 
 
-def test_one_that_fails_again_then_is() -> None:
+def test_nor_is_one_that_fails_again_at_once() -> None:
+    assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5), relapse=1.0)) is not Diagnosis.GRAY
+
+
+def test_one_that_fails_again_later_is() -> None:
     assert diagnosis(*coming_back(again_at=(0.5, 1.5, 2.5), relapse=2.0)) is Diagnosis.GRAY
 
 

@@ -74,6 +74,24 @@ def test_a_move_that_completed_makes_a_new_start() -> None:
     assert known.last_move_at == {GROUP: NOW}
 
 
+def test_what_a_trigger_asked_for_counts_for_triggers_alone() -> None:
+    known, run = knowing(), ended("switchover")
+    by_trigger = replace(run, opened=replace(run.opened, decision={"trigger": {"trigger": "full"}}))
+    assert by_trigger.settled is not None
+    back = replace(by_trigger, settled=replace(by_trigger.settled, outcome=Outcome.ROLLED_BACK))
+    known.settled(GROUP, back, now=NOW, guard=GUARD)
+    assert (known.tries, known.urge_tries[GROUP].count) == ({}, 1)
+    known.settled(GROUP, by_trigger, now=NOW, guard=GUARD)
+    assert (known.urge_tries, known.urged_at, known.last_move_at) == ({}, {GROUP: NOW}, {})
+    known.settled(GROUP, back, now=NOW, guard=GUARD)
+    known.resumed()
+    assert known.urge_tries == {}
+    by_hand = replace(run, opened=replace(run.opened, decided_by="alice"))
+    other = knowing()
+    other.settled(GROUP, by_hand, now=NOW, guard=GUARD)
+    assert other.urged_at == {}
+
+
 async def _recalled(name: str) -> Knowledge:
     """Open a run, and let another controller recall what there is."""
     store, clock, plan = MemoryStore(), time.VirtualClock(), SHAPES[name].plan
