@@ -47,6 +47,11 @@ def test_a_small_plan_has_the_steps_asked_for_and_its_run_goes_to_the_end() -> N
     assert found["whole"] == 1.0
 
 
+def test_a_plan_takes_as_many_calls_a_step_however_long_it_is() -> None:
+    short, long = (measure_plan(steps) for steps in (360, 1440))
+    assert long["plan_calls"] / long["steps"] < 1.02 * short["plan_calls"] / short["steps"]
+
+
 def test_a_slope_is_that_of_the_power() -> None:
     assert figure(1.0, 10.0, 100.0).slope == pytest.approx(1.0)
     assert figure(1.0, 100.0, 10_000.0).slope == pytest.approx(2.0)

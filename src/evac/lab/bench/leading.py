@@ -169,7 +169,7 @@ def _story(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[Non
     leader.clock.at += INTERVAL
     told = leader.hear()
     found |= {"view": float(max(told)), "views_rate": sum(told) / INTERVAL.total_seconds()}
-    found["well"] = p99(leader.evaluate, rounds)
+    found["well"], found["well_least"] = spent(leader.evaluate, rounds)
     found["folding"] = folding(leader)
     yield from leader.quietly()
     yield from _steadily(leader, found)
@@ -198,7 +198,7 @@ def _lost(leader: Leader, found: dict[str, float], rounds: int) -> Iterator[None
         leader.clock.at += INTERVAL
         leader.hear(lost=lost)
     leader.clock.at += DWELLED
-    found["lost"] = p99(leader.evaluate, rounds)
+    found["lost"], found["lost_least"] = spent(leader.evaluate, rounds)
     assessment = leader.controller.assess()
     moves = [d for d in leader.evaluate() if isinstance(d, Move)]
     plans = [leader.controller.plan(move, assessment) for move in moves]
@@ -238,14 +238,15 @@ def folding(leader: Leader) -> float:
     return spent / count * RATE
 
 
-def p99(work: Callable[[], object], rounds: int) -> float:
-    """The p99 of the processor time of some rounds, by nearest rank."""
-    spent: list[float] = []
+def spent(work: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """The p99 of the processor time of some rounds, by nearest rank, and the shortest."""
+    each: list[float] = []
     for _ in range(rounds):
         begun = time.process_time()
         work()
-        spent.append(time.process_time() - begun)
-    return sorted(spent)[math.ceil(0.99 * rounds) - 1]
+        each.append(time.process_time() - begun)
+    each.sort()
+    return each[math.ceil(0.99 * rounds) - 1], each[0]
 
 
 def rss_mb() -> float:

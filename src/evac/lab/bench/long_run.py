@@ -9,6 +9,7 @@ What this is not: a run. Nothing is executed, and nothing is written.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -58,6 +59,7 @@ def measure_plan(steps: int) -> dict[str, float]:
         "steps": len(plan.steps),
         "plan": max(planned),
         "plan_least": min(planned),
+        "plan_calls": float(_calls(move, here)),
         "entry_ms": min(1000 * spent / entries for entries, spent, _ in folded),
         "whole": float(all(whole for _, _, whole in folded)),
     }
@@ -74,6 +76,22 @@ def _planning(move: Move, here: Situation) -> float:
         return time.process_time() - begun
     finally:
         gc.enable()
+
+
+def _calls(move: Move, here: Situation) -> int:
+    """How many calls a plan takes, the interpreter's own functions included: whatever the machine does beside it."""
+    count = 0
+
+    def note(_: object, what: str, __: object) -> None:
+        nonlocal count
+        count += what in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        plan_move(move, here, term=Term(2))
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 def _fold_run(plan: Plan) -> tuple[int, float, bool]:
