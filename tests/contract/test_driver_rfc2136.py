@@ -36,6 +36,14 @@ async def seen(driver: Driver, port: int) -> dict[str, Json]:
     return server
 
 
+async def test_whatever_numbers_chance_draws_each_question_has_its_own(
+    knot: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await opened(tmp_path, knot.port)
+    monkeypatch.setattr("dns.entropy.random_16", lambda: 7)
+    assert (await seen(driver, knot.port))["addresses"] == ("10.77.1.1",)
+
+
 async def test_a_name_follows_with_all_addresses_of_a_region(knot: NameServer, tmp_path: Path) -> None:
     driver = await opened(tmp_path, knot.port)
     receipt = await driver.do(shift({"us-east-1": 0, "eu-west-1": 30, "us-west-2": 70}))

@@ -104,7 +104,9 @@ class Talk:
             (settings.term_record, dns.rdatatype.TXT),
             (settings.zone_name, dns.rdatatype.SOA),
         )
-        v4, v6, term, soa = await self._ask([dns.message.make_query(name, kind) for name, kind in asked])
+        # Numbered here: of four random numbers two may be the same, and one answer would be waited for in vain.
+        queries = [dns.message.make_query(name, kind, id=number) for number, (name, kind) in enumerate(asked)]
+        v4, v6, term, soa = await self._ask(queries)
         if soa is None:
             raise Rejected(f"{self._address} has no authority over {settings.zone}; correct `zone` or `servers`")
         found = {dns.rdatatype.A: v4, dns.rdatatype.AAAA: v6}
