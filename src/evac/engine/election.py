@@ -181,7 +181,12 @@ class Candidate:
         return Held(version=written, sent_at=sent_at)
 
     async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> bool:
-        """Lead, and renew, until one of the two ends; return whether it was because the lease was not renewed."""
+        """Lead, and renew, until one of the two ends; return whether it was because the lease was not renewed.
+
+        Nobody leads by a lease that was over when the store's answer came: by now another one may.
+        """
+        if not held.lasts(self._clock.now(), self._timing):
+            return True
         lapsed = False
         try:
             async with asyncio.TaskGroup() as both:

@@ -303,6 +303,22 @@ def test_looking_for_a_renewal_whose_reply_was_lost_takes_its_time_from_the_leas
     assert reign_that_ends(lose_a_reply_and_slow_down, slow=timedelta()) <= LEADING.hold
 
 
+def test_nobody_leads_by_a_lease_that_was_over_when_the_answer_came() -> None:
+    async def tell() -> None:
+        reigns, line = Reigns(), Line(MemoryStore(), slow=LEADING.hold)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(candidate("a", line).stand(reigns.lead))
+            await CLOCK.sleep(timedelta(seconds=20))
+            assert await leader(line.store) is not None
+            assert (reigns.told, reigns.now) == ([], set())
+            line.slow = timedelta()
+            await CLOCK.sleep(LEADING.hold + SOON)
+            assert reigns.now == {"a"}
+            task.cancel()
+
+    time.run(tell())
+
+
 def test_another_ones_lease_is_not_renewed() -> None:
     async def tell() -> None:
         store, reigns = MemoryStore(), Reigns()
