@@ -174,14 +174,8 @@ def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, 
     doors = traffic.choose_door(view.estate, view.assessment, placement, view.members)
     if doors.target is None:
         return doors.why
-    shift = Shift(
-        group=group,
-        source=placement.door,
-        target=doors.target,
-        reasons=(*reasons, f"{doors.target}'s door is open; {placement.primary} still serves"),
-        rejected=doors.rejected,
-        evidence=sick.evidence,
-        symptom_at=sick.symptom_at,
+    shift = traffic.by_another_door(
+        placement, doors, reasons=reasons, evidence=sick.evidence, symptom_at=sick.symptom_at
     )
     return permitted(view, shift, now)
 

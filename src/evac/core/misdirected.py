@@ -9,14 +9,12 @@ What this is not: a balance. Weights that a person has set are left alone as lon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 
 from evac.core.estate import Component, ComponentId, Directs, Estate, Purpose, RegionId
 from evac.core.observation import Instant, Json, MemberSeen
 from evac.core.plan import Placement
+from evac.core.protection import NOW
 
-FRESH = timedelta(seconds=3)
-"""What a router said within this is so now."""
 SEVERAL = ("instances", "servers")
 """Where in a router's state its single servers stand, each with its own weights."""
 
@@ -33,7 +31,7 @@ def misdirected(
     found: list[tuple[ComponentId, str]] = []
     for router in estate.group_components(placement.group, Purpose.ROUTER):
         seen = members.get((router.id, region))
-        if seen is None or seen.state is None or now - seen.at > FRESH:
+        if seen is None or seen.state is None or now - seen.at > NOW:
             continue
         right = _right(router, placement)
         wrong = next((w for w in _each(seen.state.detail) if any(w.values()) and not any(map(w.get, right))), None)

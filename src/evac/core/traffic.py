@@ -46,6 +46,29 @@ class Doors:
     why: str = ""
 
 
+def by_another_door(
+    placement: Placement,
+    doors: Doors,
+    *,
+    reasons: tuple[str, ...],
+    evidence: tuple[Evidence, ...],
+    symptom_at: Instant,
+    trigger: Fired | None = None,
+) -> Shift:
+    """Return the shift to the door that was chosen, while the primaries stay."""
+    assert doors.target is not None, "a door was chosen"
+    return Shift(
+        group=placement.group,
+        source=placement.door,
+        target=doors.target,
+        reasons=(*reasons, f"{doors.target}'s door is open; {placement.primary} still serves"),
+        rejected=doors.rejected,
+        evidence=evidence,
+        symptom_at=symptom_at,
+        trigger=trigger,
+    )
+
+
 def routers(estate: Estate, group: GroupId, directs: Directs) -> tuple[Component, ...]:
     """Return the group's routers that choose one thing."""
     return tuple(r for r in estate.group_components(group, Purpose.ROUTER) if r.directs is directs)

@@ -135,15 +135,9 @@ def _shift(view: View, placement: Placement, standing: Standing, now: Instant) -
     doors = traffic.choose_door(view.estate, view.assessment, placement, view.members)
     if doors.target is None:
         return CallPerson(group=group, reasons=(*reasons, f"traffic cannot be shifted: {doors.why}"))
-    shift = Shift(
-        group=group,
-        source=placement.door,
-        target=doors.target,
-        reasons=(*reasons, f"{doors.target}'s door is open; {placement.primary} still serves"),
-        rejected=doors.rejected,
-        evidence=standing.sights,
-        symptom_at=standing.as_fired().since,
-        trigger=standing.as_fired(),
+    fired = standing.as_fired()
+    shift = traffic.by_another_door(
+        placement, doors, reasons=reasons, evidence=standing.sights, symptom_at=fired.since, trigger=fired
     )
     return permitted(view, shift, now, also=restraints_of_trigger(view, standing, now=now))
 
