@@ -24,19 +24,21 @@ from evac.core.lease import Leader
 from evac.core.news import Announce
 from evac.devices import DeviceSettings, open_device
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
-from evac.engine import outlook, requests, snapshots
+from evac.engine import snapshots
 from evac.engine.agent import Agent
 from evac.engine.cancelling import apart
 from evac.engine.clock import BootClock
 from evac.engine.controller import Controller
 from evac.engine.election import Candidate
 from evac.engine.holding import Keeper
+from evac.engine.keys import open_signer
 from evac.engine.last_known import keep_last_known
 from evac.engine.leadership import lead
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
-from evac.engine.signing import Signer, make_known, open_signer
+from evac.engine.reigning import reign
+from evac.engine.signing import Signer, make_known
 from evac.engine.switching import Switch, SwitchingMember
 from evac.engine.watchdog import WatchdogLine
 from evac.places import open_place
@@ -193,22 +195,21 @@ def _controller(world: World, announce: Announce, *, name: str) -> Controller:
     )
 
 
-async def reign(controller: Controller, *, store: Store, clock: Clock) -> None:
-    """Lead: decide and act, hear what people ask, and tell what is known. Raises `StoreUnavailable` in a group."""
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(controller.lead())
-        tasks.create_task(requests.attend(controller, store=store, clock=clock))
-        tasks.create_task(snapshots.publish(controller, store=store, clock=clock))
-        tasks.create_task(outlook.keep_outlook(controller, store=store, clock=clock))
-        if isinstance(store, EtcdStore):
-            tasks.create_task(keep_leader_near(store, clock=clock, calm=lambda: not controller.known.active))
+async def _reign(controller: Controller, *, store: Store, clock: Clock) -> None:
+    """Lead, where the store is. Raises `StoreUnavailable` in a group."""
+    beside = (
+        [keep_leader_near(store, clock=clock, calm=lambda: not controller.known.active)]
+        if isinstance(store, EtcdStore)
+        else []
+    )
+    await reign(controller, store=store, clock=clock, beside=beside)
 
 
 async def _reign_for_ever(world: World, controller: Controller) -> None:
     """Lead, again from what the store remembers whenever it has not answered: that stops decisions and nothing else."""
     while True:
         try:
-            await apart(reign(controller, store=world.store, clock=world.clock))
+            await apart(_reign(controller, store=world.store, clock=world.clock))
         except* StoreUnavailable as trouble:
             _log.warning("the store does not answer: nothing is decided until it does", why=str(trouble.exceptions[0]))
         await world.clock.sleep(STORE_AGAIN)
@@ -243,7 +244,7 @@ async def running_agent(
             controller.led_by = mine
             elected(mine)
             try:
-                await reign(controller, store=world.store, clock=world.clock)
+                await _reign(controller, store=world.store, clock=world.clock)
             finally:
                 elected(None)
 

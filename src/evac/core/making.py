@@ -9,6 +9,7 @@ What this is not: a way around the lock. Whoever has the value cannot change it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any, ParamSpec, TypeVar
@@ -17,13 +18,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def maker(frozen: Callable[P, T]) -> Callable[P, T]:
+BY_TWIN = sys.implementation.name == "cpython"
+"""Whether a twin is quicker. PyPy's compiler sees through the lock, and not through a value that changes its class."""
+
+
+def maker(frozen: Callable[P, T], *, by_twin: bool = BY_TWIN) -> Callable[P, T]:
     """Return what makes values of a frozen, slotted dataclass as the class itself does, given every field by name.
 
     Fields with a plain default may be left out; one with a factory has to be given.
     """
     assert isinstance(frozen, type), "only a class has fields"
     assert not hasattr(frozen, "__post_init__"), f"{frozen.__name__} has more to do than to set its fields"
+    if not by_twin:
+        return frozen
     names = [field.name for field in fields(frozen)]
     defaults = {f.name: f.default for f in fields(frozen) if f.default is not MISSING}
     twin = type(f"{frozen.__name__}Twin", (), {"__slots__": tuple(names)})

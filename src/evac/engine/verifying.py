@@ -27,7 +27,8 @@ from evac.core.run import Done, Event, Forced, Opened, Outcome, RunId, Settled, 
 from evac.engine.chain import Entry, digest, unlink
 from evac.engine.codec import encode_plain, from_plain, plan_hash, to_plain
 from evac.engine.journal import entry_key
-from evac.engine.signing import KnownSigner, is_genuine, known_signers, sealed_entry
+from evac.engine.keys import is_genuine
+from evac.engine.signing import KnownSigner, known_signers, sealed_entry
 from evac.ports import Store
 
 FORMAT = "evac run record 1"

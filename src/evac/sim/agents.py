@@ -19,7 +19,6 @@ from evac.core.lease import Leader
 from evac.core.news import News
 from evac.core.observation import MemberRole
 from evac.core.timing import LeaseTiming
-from evac.daemon import reign
 from evac.engine.agent import Agent
 from evac.engine.controller import Controller
 from evac.engine.election import LEADING, Candidate
@@ -27,6 +26,7 @@ from evac.engine.holding import Keeper
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
+from evac.engine.reigning import reign
 from evac.ports import Completed, Driver, Place, Prober, Store
 from evac.sim.databases import Database, Databases
 from evac.sim.network import INSIDE

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import inf
 from tempfile import NamedTemporaryFile
 
-from evac.config.load import load
 from evac.core.errors import EstateError
 from evac.core.estate import RegionId
 from evac.core.observation import MemberRole
@@ -198,6 +197,8 @@ def _blank(scene: Scene) -> Mend:
 
 def refused_blank_estate() -> str:
     """Return why an agent does not begin on an estate file with nothing in it."""
+    from evac.config.load import load  # here: nothing else of a simulation needs what reads files
+
     with NamedTemporaryFile(suffix=".yaml") as blank:
         try:
             load(blank.name, environ={})

@@ -100,22 +100,21 @@ class _Task(asyncio.Task[T]):
 
 
 class _Due(list[Any]):
-    """What is to be called, and when: when, a number, what (None once it is cancelled), its arguments, its context.
+    """What is to be called, and when: when, what (None once it is cancelled), its arguments, its context.
 
-    Takes the place of `asyncio.Handle`, of which a simulation makes millions: a list is made and compared without
-    a line of Python, and the number keeps in their order those that are due at one moment.
+    Takes the place of `asyncio.Handle`, of which a simulation makes millions: a list is made without a line of Python.
     """
 
     __slots__ = ()
 
     def cancel(self) -> None:
         """Let it not be called."""
-        self[2] = None
-        self[3] = ()
+        self[1] = None
+        self[2] = ()
 
     def cancelled(self) -> bool:
         """Return whether it was cancelled."""
-        return self[2] is None
+        return self[1] is None
 
     def when(self) -> float:
         """Return when it is due, in the loop's seconds."""
@@ -163,7 +162,7 @@ class _Sleep:
         if self._ended:
             return False
         self._ended = self._cancelled = True
-        self._loop.call_soon(self._wake, self, context=self._due[4])
+        self._loop.call_soon(self._wake, self, context=self._due[3])
         self._due.cancel()
         return True
 
@@ -182,8 +181,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """What processes died of that nobody killed, and what callbacks raised."""
         self._due: deque[_Due] = deque()
         """What is called next, in this order."""
-        self._timers: list[_Due] = []
-        self._numbers = itertools.count()
+        self._moments: list[float] = []
+        """A heap of the moments for which a timer is set, each once."""
+        self._timers: dict[float, list[_Due]] = {}
+        """The timers of each moment, in the order in which they were set."""
         super().__init__(selectors.SelectSelector())
         numbers = itertools.count()
 
@@ -206,7 +207,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]  # see above
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
-        due = _Due((0.0, 0, callback, args, copy_context() if context is None else context))
+        due = _Due((0.0, callback, args, copy_context() if context is None else context))
         self._due.append(due)
         return due
 
@@ -216,35 +217,41 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(  # type: ignore[override]  # see above
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
-        due = _Due((when, next(self._numbers), callback, args, copy_context() if context is None else context))
-        heappush(self._timers, due)
+        due = _Due((when, callback, args, copy_context() if context is None else context))
+        if (timers := self._timers.get(when)) is not None:
+            timers.append(due)
+        else:
+            self._timers[when] = [due]
+            heappush(self._moments, when)
         return due
 
     def call_later(  # type: ignore[override]  # see above
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
         when = self._now + delay
-        due = _Due((when, next(self._numbers), callback, args, copy_context() if context is None else context))
-        heappush(self._timers, due)
+        due = _Due((when, callback, args, copy_context() if context is None else context))
+        if (timers := self._timers.get(when)) is not None:
+            timers.append(due)
+        else:
+            self._timers[when] = [due]
+            heappush(self._moments, when)
         return due
 
     def _run_once(self) -> None:
         """Run all that is due, jumping to the next deadline whenever nothing is, until the loop is to stop. Takes the
         place of asyncio's own, which asks the operating system each time round.
         """
-        due, timers, frozen = self._due, self._timers, self.frozen
+        due, moments, timers, frozen = self._due, self._moments, self._timers, self.frozen
         while not self._stopping:  # type: ignore[attr-defined]  # the loop's own, which typeshed leaves out
-            while timers and timers[0][2] is None:
-                heappop(timers)
             if not due:
-                if not timers:
+                if not moments:
                     raise Deadlock("every task waits, and no timer is set")
-                self._now = max(self._now, timers[0][0])
+                self._now = max(self._now, moments[0])
             now = self._now
-            while timers and timers[0][0] <= now:
-                due.append(heappop(timers))
+            while moments and moments[0] <= now:
+                due.extend(timers.pop(heappop(moments)))
             for _ in range(len(due)):
-                _, _, callback, args, context = one = due.popleft()
+                _, callback, args, context = one = due.popleft()
                 if callback is None:
                     continue
                 if frozen and (process := context.get(_PROCESS)) is not None and process.frozen:

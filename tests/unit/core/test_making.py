@@ -43,3 +43,7 @@ def test_every_field_without_a_default_must_be_given_and_no_other() -> None:
         anything(count=1)
     with pytest.raises(TypeError):
         anything(what="yes", more=1)
+
+
+def test_where_a_twin_is_no_quicker_the_class_itself_makes_them() -> None:
+    assert maker(Answer, by_twin=False) is Answer
