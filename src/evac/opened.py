@@ -41,7 +41,7 @@ from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.outlook import Thought, read_outlook, read_thoughts
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
-from evac.engine.snapshots import KEY, are_published
+from evac.engine.snapshots import are_published, read_snapshot
 from evac.engine.verifying import RunRecord, read_record
 from evac.ports import Inspectable, Store, StoreHealth
 from evac.report.value import Report, report_of
@@ -83,10 +83,10 @@ class OpenEstate:
 
     async def last_known(self) -> Snapshot:
         """Return the newest view there is, however old. Raises `EvacError` when there never was one."""
-        record = await self._store.get(KEY)
-        if record is None:
+        snapshot = await read_snapshot(self._store)
+        if snapshot is None:
             raise EvacError("nothing is known of this estate yet: start evac serve")
-        return decode(record.value, Snapshot)
+        return snapshot
 
     async def plan(
         self,

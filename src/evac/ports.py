@@ -49,6 +49,10 @@ class Change:
     revision: int
 
 
+VALUE_BYTES_MAX = 1024 * 1024
+"""The largest value a store takes."""
+
+
 class Store(Protocol):
     """What evac remembers: a small, durable, linearizable map with transactions and a watch that loses nothing.
 

@@ -23,7 +23,7 @@ from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
 from zookeeper_ensembles import Servers, needs_zookeeper
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change, Inspectable, Store
+from evac.ports import VALUE_BYTES_MAX, Change, Inspectable, Store
 from evac.sim.cluster import Cluster, Line
 from evac.sim.estates import EAST, THREE
 from evac.sim.network import Network
@@ -32,7 +32,6 @@ from evac.stores.etcd.wire import COMPACT
 from evac.stores.feed import KEPT_MAX
 from evac.stores.logged import LoggedStore
 from evac.stores.memory import MemoryStore
-from evac.stores.rules import VALUE_BYTES_MAX
 from evac.stores.sqlite import SqliteStore
 from fakes.grounds import MemoryGround
 

@@ -49,5 +49,6 @@ def thought(
         placements={GROUP: placement or placed(here)},
     )
     live = replace(live, **known)  # type: ignore[arg-type]
-    (found,) = what_if(region, detector=detector, view=live, now=now, durations={}, planner=planner)
+    said = what_if(region, detector=detector, view=live, now=now, durations={}, planner=planner)
+    (found,) = (each for each in said if each is not None)
     return found

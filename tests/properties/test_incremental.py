@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evac.core.assessment import assess
-from evac.core.detector import Detector, fold
+from evac.core.detector import Again, Cell, Detector, fold, go_on
 from evac.core.ease import at_ease, stirs
-from evac.core.estate import ComponentId
+from evac.core.estate import ComponentId, RegionId
 from evac.core.layered import Layered, updated
-from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation
+from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.policy import Detection
+from evac.core.sights import Line, Sights
 from evac.sim.estates import CARTS, CARTS_CACHE, EAST, EUROPE, FIVE, ORDERS, ORDERS_DB, THREE, WEST, shop
 from fakes.estates import member, probed, seconds, watched
 
@@ -28,6 +29,7 @@ STATES = st.none() | st.builds(
     upstream=st.none() | REGIONS,
     streaming=st.booleans(),
 )
+LOOKS = st.builds(probed, TIMES, REGIONS, REGIONS, st.sampled_from((ORDERS, CARTS)), ok=st.booleans())
 ESTATE = shop()
 SOON = st.floats(4.0, 5.5)
 LATER = st.one_of(
@@ -41,7 +43,7 @@ LATER = st.one_of(
 OBSERVATIONS = st.one_of(
     st.builds(Heartbeat, at=TIMES.map(seconds), region=REGIONS),
     st.builds(MemberSeen, at=TIMES.map(seconds), component=COMPONENTS, region=REGIONS, state=STATES),
-    st.builds(probed, TIMES, REGIONS, REGIONS, st.sampled_from((ORDERS, CARTS)), ok=st.booleans()),
+    LOOKS,
 )
 
 
@@ -99,6 +101,42 @@ def test_a_layered_map_is_a_dictionary_that_was_updated(story: list[tuple[dict[i
         assert list(kept) == list(kept.keys()) == list(then)
         assert list(kept.values()) == list(then.values())
         assert (len(kept), repr(kept), kept.get(-9, "none")) == (len(then), repr(then), "none")
+
+
+@properties
+@given(
+    st.lists(LOOKS, max_size=40),
+    st.lists(st.integers(15, 40), min_size=1, max_size=9, unique=True).map(sorted),
+    st.dictionaries(REGIONS, st.booleans()),
+)
+def test_looks_that_find_the_same_go_on_as_if_each_was_folded(
+    seen: list[Observation], at: list[int], found: dict[RegionId, bool]
+) -> None:
+    """By the region looked at: whether it is well, or nobody looks."""
+
+    def finding(line: Line, cell: Cell) -> Again | None:
+        return Again(found[line.region], cell.took, "as said") if line.region in found else None
+
+    detector = fold(Detector(policy=Detection()), *seen)
+    looks = (
+        Probed(
+            at=seconds(moment),
+            vantage=sight.vantage,
+            service=sight.service,
+            region=sight.region,
+            ok=found[sight.region],
+            took=cell.took,
+            reason="as said",
+        )
+        for moment in at
+        for sight, cell in detector.cells.items()
+        if sight.region in found
+    )
+    moments, lines = tuple(map(seconds, at)), detector.cells.lines().items()
+    gone_on = Sights(
+        {line: go_on(line, known, finding=finding, at=moments, policy=detector.policy) for line, known in lines}
+    )
+    assert list(gone_on.items()) == list(fold(detector, *looks).cells.items())
 
 
 @properties

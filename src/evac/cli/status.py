@@ -157,7 +157,7 @@ def _hosted(snapshot: Snapshot, estate: Estate) -> dict[RegionId, tuple[Componen
 
 def _fine(snapshot: Snapshot) -> bool:
     calm = all(isinstance(d, Hold) and not d.watching for d in snapshot.decisions)
-    known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck
+    known = not snapshot.unplaced and not snapshot.voiceless and not snapshot.stuck and not snapshot.missing
     well = all(v.diagnosis is Diagnosis.WELL for v in snapshot.verdicts)
     covered = all(standing.whole for standing in snapshot.sets)
     home = not any(p.awaiting_rejoin or p.entry for p in snapshot.placements)
@@ -180,6 +180,7 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += [f"  {window.in_words()}" for window in snapshot.windows]
     said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []
     said += [f"  {store_line(known.store, commit=snapshot.commit)}"] if known.store else []
+    said += _parts(snapshot, wall=wall)
     said += _primaries(snapshot)
     said.append("")
     said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
@@ -192,6 +193,17 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
         said.append(f"if {group}'s primary region were lost now: {rto}   {loss}")
     for group, reasons in known.blocked.items():
         said.append(f"if {group}'s primary region were lost now, evac would not move it: {'; '.join(reasons)}")
+    return said
+
+
+def _parts(snapshot: Snapshot, *, wall: datetime) -> list[str]:
+    """How much is known of single groups, where that is told in parts."""
+    said: list[str] = []
+    if snapshot.missing:
+        said.append(f"  {snapshot.missing} of {count(snapshot.parts, 'part')} of the view are not written yet: wait")
+    if snapshot.oldest is not None:
+        age = span(max(wall - snapshot.oldest, timedelta()))
+        said.append(f"  groups are told of in {count(snapshot.parts, 'part')}, the oldest written {age} ago")
     return said
 
 

@@ -67,11 +67,12 @@ def calm(detector: Detector, *, estate: Estate) -> bool:
     """
     policy = detector.policy
     failed: dict[Pair, float] = {}
-    for sight, cell in detector.cells.items():
-        if cell.failed:
-            enough = not cell.up or (sight.as_client and clients_fail(cell, policy))
-            counted = inf if enough else lately((cell,), policy, cell.last)[1]
-            failed[sight.vantage, sight.region] = failed.get((sight.vantage, sight.region), 0.0) + counted
+    for (vantage, region, as_client), known in detector.cells.lines().items():
+        for cell in known.values():
+            if cell.bad:
+                enough = not cell.up or (as_client and clients_fail(cell, policy))
+                counted = inf if enough else lately((cell,), policy, cell.last)[1]
+                failed[vantage, region] = failed.get((vantage, region), 0.0) + counted
     for (vantage, _, region), counts in detector.carried.items():
         if vantage != region and carried_fail(counts, policy, counts[-1].at):
             failed[vantage, region] = inf
@@ -242,7 +243,8 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     answers, failed = lately(here, policy, scene.now)
     if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
         return False
-    elsewhere = [c for s, c in scene.detector.cells.items() if s.vantage == vantage and s.region != region]
+    lines = scene.detector.cells.lines().items()
+    elsewhere = (c for at, known in lines if at.vantage == vantage and at.region != region for c in known.values())
     others, others_failed = lately(elsewhere, policy, scene.now)
     return LOSSY_AGAINST_OTHERS * others_failed * answers <= failed * others
 
@@ -278,11 +280,7 @@ def _open_since(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId,
     policy = scene.detector.policy
     found: dict[ServiceId, Instant] = {}
     for service, cells in scene.doors.get(region, {}).items():
-        since = sorted(
-            max([c.since, *(at for at, ok in c.recent if not ok)])
-            for c in cells
-            if c.up and not clients_fail(c, policy)
-        )
+        since = sorted(max([c.since, *c.bad]) for c in cells if c.up and not clients_fail(c, policy))
         if len(since) >= need:
             found[service] = since[need - 1]
     return found
@@ -317,5 +315,5 @@ def _down_since(cells: Iterable[Cell]) -> list[Instant]:
 def _symptom(bench: _Bench, sick: Iterable[Cell], now: Instant) -> Instant:
     """The first sign: the earliest start of a row of failures, or the first failure in a gray window."""
     rows = [c.first_failure for c in bench.cells if c.first_failure is not None]
-    windows = [at for c in sick for at, ok in c.recent if not ok]
+    windows = [at for c in sick for at in c.bad]
     return min([*rows, *windows], default=now)

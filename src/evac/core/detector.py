@@ -12,7 +12,7 @@ phi-accrual: `docs/design/safety.md` 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
@@ -22,6 +22,7 @@ from evac.core.layered import updated
 from evac.core.making import maker
 from evac.core.observation import Carried, Heartbeat, Instant, MemberRole, MemberSeen, Observation, Probed
 from evac.core.policy import Detection
+from evac.core.sights import Line, Sights
 
 STREAM_SILENCE_MAX = timedelta(seconds=5)
 """A stream over which nothing came for so long, or of which nothing was told for so long, does not flow on."""
@@ -30,15 +31,6 @@ STREAM_SILENCE_MAX = timedelta(seconds=5)
 Member: TypeAlias = tuple[ComponentId, RegionId]
 Road: TypeAlias = tuple[RegionId, ServiceId, RegionId]
 """Which traffic is counted: by the load balancers at a vantage point, of a service, to a region."""
-
-
-class Sight(NamedTuple):
-    """Who looks at what: the key of a cell."""
-
-    vantage: RegionId
-    service: ServiceId
-    region: RegionId
-    as_client: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +47,19 @@ class Cell:
     last: Instant
     took: timedelta
     reason: str
-    recent: tuple[tuple[Instant, bool], ...] = ()
-    """The answers within the gray window, oldest first."""
-    failed: int = 0
-    """How many of the recent answers failed."""
+    recent: tuple[Instant, ...] = ()
+    """When answers came within the gray window, oldest first."""
+    bad: tuple[Instant, ...] = ()
+    """Which of those failed: hardly any, mostly, so nothing is kept beside an answer that was well."""
+
+    @property
+    def failed(self) -> int:
+        """Return how many of the recent answers failed."""
+        return len(self.bad)
 
     def failing_share(self) -> float:
         """Return which part of the recent answers failed, 0 to 1; 0 with none."""
-        return self.failed / len(self.recent) if self.recent else 0.0
+        return len(self.bad) / len(self.recent) if self.recent else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +84,7 @@ class Detector:
     """All cells, heartbeats and member states, as last seen."""
 
     policy: Detection
-    cells: Mapping[Sight, Cell] = field(default_factory=dict)
+    cells: Sights[Cell] = field(default_factory=Sights)
     heartbeats: Mapping[RegionId, Instant] = field(default_factory=dict)
     fresh_since: Mapping[RegionId, Instant] = field(default_factory=dict)
     """Since when a region's heartbeat has come without a stale gap."""
@@ -100,6 +97,7 @@ class Detector:
 
 
 _make_cell, _make_stream, _make_detector = maker(Cell), maker(Stream), maker(Detector)
+_make_probed = maker(Probed)
 
 
 def fold(detector: Detector, *observations: Observation) -> Detector:
@@ -108,15 +106,18 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     An answer that is not newer than the last one of its cell changes nothing: a view that is delivered twice is not
     two failures. (Several probes of one target are one look, made by the agent: there is one answer.)
     """
-    cells: dict[Sight, Cell] = {}
+    cells: dict[Line, dict[ServiceId, Cell]] = {}
+    windows = _Windows(detector.policy)
     told: list[MemberSeen] = []
     carried: dict[Road, tuple[Carried, ...]] = {}
     heartbeats, fresh_since = dict(detector.heartbeats), dict(detector.fresh_since)
     for seen in observations:
         match seen:
             case Probed():
-                sight = Sight(seen.vantage, seen.service, seen.region, seen.as_client)
-                cells[sight] = _look(cells.get(sight) or detector.cells.get(sight), seen, detector.policy)
+                line = Line(seen.vantage, seen.region, seen.as_client)
+                along = cells.setdefault(line, {})
+                cell = along.get(seen.service) or detector.cells.along(line).get(seen.service)
+                along[seen.service] = _look(cell, seen, windows)
             case Carried():
                 road = seen.vantage, seen.service, seen.region
                 before = carried.get(road) or detector.carried.get(road, ())
@@ -131,7 +132,7 @@ def fold(detector: Detector, *observations: Observation) -> Detector:
     members, streams, hosts = _hear(detector, told)
     return _make_detector(
         policy=detector.policy,
-        cells=updated(detector.cells, cells),
+        cells=detector.cells.after(cells) if cells else detector.cells,
         heartbeats=heartbeats,
         fresh_since=fresh_since,
         members=updated(detector.members, members),
@@ -193,13 +194,41 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
         behind=behind,
         flows=flows,
         since=before.since if before is not None and goes_on else seen.at,
-        heard=seen.at - silence if flows else before.heard if before is not None else None,
+        heard=(seen.at - silence if silence else seen.at) if flows else before.heard if before is not None else None,
         told=seen.at,
     )
 
 
-def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
+class _Windows:
+    """The answers within the gray window, after more have come. Cells that were answered at the same moments, as those
+    that one observer tells of, share one tuple: there are hundreds of thousands of them.
+    """
+
+    def __init__(self, policy: Detection) -> None:
+        self.policy = policy
+        self._last: tuple[tuple[Instant, ...], Sequence[Instant], tuple[Instant, ...]] = (), (), ()
+
+    def after(self, recent: tuple[Instant, ...], at: Sequence[Instant]) -> tuple[Instant, ...]:
+        """Return what is within the window of the last of these moments."""
+        before, moments, found = self._last
+        if before is recent and moments == at:
+            return found
+        found = (*self.within(recent, at[-1]), *self.within(at, at[-1]))
+        self._last = recent, at, found
+        return found
+
+    def within(self, recent: Sequence[Instant], at: Instant) -> Sequence[Instant]:
+        """Return those, oldest first, that are within the window at a moment."""
+        oldest = at - self.policy.gray_window
+        for count, one in enumerate(recent):
+            if one > oldest:
+                return recent[count:] if count else recent
+        return ()
+
+
+def _look(cell: Cell | None, seen: Probed, windows: _Windows) -> Cell:
     """Fold one answer into a cell."""
+    policy = windows.policy
     if cell is None:
         cell = Cell(
             up=None, since=seen.at, first_failure=None, failures=0, successes=0, last=seen.at, took=seen.took, reason=""
@@ -214,7 +243,7 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
     elif successes >= policy.successes or (cell.up is None and successes > 0):
         up = True
     started = seen.at - seen.took
-    drop = _dropped(cell.recent, seen.at - policy.gray_window)
+    bad = tuple(windows.within(cell.bad, seen.at)) if cell.bad else ()
     return _make_cell(
         up=up,
         since=cell.since if up is cell.up else seen.at,
@@ -224,14 +253,59 @@ def _look(cell: Cell | None, seen: Probed, policy: Detection) -> Cell:
         last=seen.at,
         took=seen.took,
         reason=seen.reason,
-        recent=(*cell.recent[drop:], (seen.at, seen.ok)),
-        failed=(cell.failed and cell.failed - sum(not ok for _, ok in cell.recent[:drop])) + (not seen.ok),
+        recent=windows.after(cell.recent, (seen.at,)),
+        bad=bad if seen.ok else (*bad, seen.at),
     )
 
 
-def _dropped(recent: tuple[tuple[Instant, bool], ...], oldest: Instant) -> int:
-    """How many of the answers, oldest first, are not younger than `oldest`."""
-    for count, (at, _) in enumerate(recent):
-        if at > oldest:
-            return count
-    return len(recent)
+class Again(NamedTuple):
+    """What every one of the next looks finds."""
+
+    ok: bool
+    took: timedelta
+    reason: str
+
+
+def go_on(
+    line: Line,
+    known: Mapping[ServiceId, Cell],
+    *,
+    finding: Callable[[Line, Cell], Again | None],
+    at: Sequence[Instant],
+    policy: Detection,
+) -> Mapping[ServiceId, Cell]:
+    """Return the cells along a line after looks at these moments which all have the same answer, each cell its own;
+    None: nobody looks.
+
+    It is what folding these answers one by one would make of them, in one piece and at once.
+    """
+    windows = _Windows(policy)
+
+    def later(service: ServiceId, cell: Cell) -> Cell:
+        found = finding(line, cell)
+        if found is None:
+            return cell
+        if found.ok and cell.up and cell.last < at[0]:
+            return _goes_on(cell, found, at, windows)
+        for moment in at:
+            seen = _make_probed(at=moment, **line.at(service)._asdict(), **found._asdict())
+            cell = _look(cell, seen, windows)
+        return cell
+
+    return {service: later(service, cell) for service, cell in known.items()}
+
+
+def _goes_on(cell: Cell, found: Again, at: Sequence[Instant], windows: _Windows) -> Cell:
+    """What is up and is found well is as it was, and has been answered so many times more."""
+    return _make_cell(
+        up=True,
+        since=cell.since,
+        first_failure=None,
+        failures=0,
+        successes=cell.successes + len(at),
+        last=at[-1],
+        took=found.took,
+        reason=found.reason,
+        recent=windows.after(cell.recent, at),
+        bad=tuple(windows.within(cell.bad, at[-1])),
+    )

@@ -17,9 +17,10 @@ from dataclasses import fields
 from operator import attrgetter
 
 from evac.core.decision import Decision, Hold
-from evac.core.detector import Detector, Sight
+from evac.core.detector import Detector
 from evac.core.observation import Carried, Heartbeat, Instant, MemberSeen, MemberState, Observation, Probed
 from evac.core.scene import is_fresh
+from evac.core.sights import Line
 from evac.core.verdict import Assessment, Diagnosis
 
 FLOWING = frozenset({"position", "stream_silence", "lag", "lag_bytes", "waiting", "free_disk", "detail"})
@@ -50,7 +51,7 @@ def stale_at(detector: Detector, *, now: Instant) -> Instant | None:
 def _is_new(detector: Detector, seen: Observation) -> bool:
     match seen:
         case Probed():
-            cell = detector.cells.get(Sight(seen.vantage, seen.service, seen.region, seen.as_client))
+            cell = detector.cells.along(Line(seen.vantage, seen.region, seen.as_client)).get(seen.service)
             return not seen.ok or cell is None or not cell.up
         case Carried():
             return seen.failed > 0

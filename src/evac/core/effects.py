@@ -70,16 +70,23 @@ def effects(run: Run) -> tuple[Effect, ...]:
     return (_settle(run),)
 
 
+def wanted(run: Run, step_id: StepId, *, undo: bool) -> Do | Undo | None:
+    """Return what `effects` has of one step, or of its undo. A run that goes forward is not searched for it."""
+    if run.halted:
+        return next((e for e in _back(run) if e.step == step_id and isinstance(e, Undo) is undo), None)
+    return None if undo or not run.plan.has(step_id) else _try(run, run.plan.step(step_id))
+
+
 def _forward(run: Run) -> Iterator[Do]:
     """The steps to try: those that can start, and those to be tried again."""
-    for step in run.plan.steps:
-        progress = run.does.get(step.id)
-        if progress is not None:
-            effect = _again(run, step, progress)
-        else:
-            effect = Do(step=step.id, attempt=1) if _can_start(run, step) else None
-        if effect:
-            yield effect
+    return (effect for step in run.plan.steps if (effect := _try(run, step)))
+
+
+def _try(run: Run, step: Step) -> Do | None:
+    progress = run.does.get(step.id)
+    if progress is not None:
+        return _again(run, step, progress)
+    return Do(step=step.id, attempt=1) if _can_start(run, step) else None
 
 
 def _can_start(run: Run, step: Step) -> bool:
@@ -107,8 +114,9 @@ def _back(run: Run) -> Iterator[Do | Undo]:
             yield replace(effect, look=True)
     if unsure or not run.turned:
         return
+    clear: dict[StepId, bool] = {}
     for step in run.plan.steps:
-        if _to_undo(run, step) and _undone_above(run, step) and (undo := _undo_again(run, step)):
+        if _to_undo(run, step) and _undone_above(run, step, clear) and (undo := _undo_again(run, step)):
             yield undo
 
 
@@ -127,10 +135,14 @@ def _undone(run: Run, step: Step) -> bool:
     return progress is not None and progress.receipt is not None
 
 
-def _undone_above(run: Run, step: Step) -> bool:
-    """Whether every step that needs this one, directly or not, has been undone or has nothing to undo."""
-    above = [s for s in run.plan.steps if step.id in s.needs]
-    return all((_undone(run, s) or not _to_undo(run, s)) and _undone_above(run, s) for s in above)
+def _undone_above(run: Run, step: Step, clear: dict[StepId, bool]) -> bool:
+    """Whether every step that needs this one, directly or not, has been undone or has nothing to undo. `clear` is of
+    which steps that was found already, and takes what is found.
+    """
+    if step.id not in clear:
+        above = run.plan.graph.above.get(step.id, ())
+        clear[step.id] = all((_undone(run, s) or not _to_undo(run, s)) and _undone_above(run, s, clear) for s in above)
+    return clear[step.id]
 
 
 def _undo_retries(step: Step) -> int:

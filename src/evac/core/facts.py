@@ -10,19 +10,19 @@ What this is not: a verdict (`assessment`), or what is shown of a service's heal
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
-from evac.core.detector import Cell, Detector, Sight
+from evac.core.detector import Cell, Detector
 from evac.core.estate import ComponentId, Estate, GroupId, RegionId, ServiceId
 from evac.core.gray import carried_share
 from evac.core.health import THROUGHPUT
 from evac.core.observation import Instant, MemberRole, MemberSeen, MemberState
 from evac.core.scene import heartbeat_age, stale_after
+from evac.core.sights import Line, Sight
 from evac.core.trigger import Named, Scope, Value
 
 SAID_WITHIN = timedelta(seconds=3)
@@ -113,7 +113,7 @@ def _worst(values: Iterable[Value | None]) -> Value | None:
 
 def _fresh(ground: Ground, vantage: RegionId, service: str, *, as_client: bool) -> Cell | None:
     """What a vantage point sees of a service, if it has looked lately."""
-    cell = ground.detector.cells.get(Sight(vantage, ServiceId(service), ground.region, as_client))
+    cell = ground.detector.cells.along(Line(vantage, ground.region, as_client)).get(ServiceId(service))
     return cell if cell is not None and cell.last >= ground.oldest else None
 
 
@@ -320,20 +320,20 @@ FACTS: Mapping[tuple[Scope, str], Fact] = {(fact.scope, fact.name): fact for fac
 def availability(detector: Detector, *, now: Instant) -> Availability:
     """Return which part of each region's services is up, by who sees it: one look at all cells, for all who ask."""
     oldest = now - stale_after(detector)
-    seen: Counter[tuple[RegionId, RegionId]] = Counter()
-    well: Counter[tuple[RegionId, RegionId]] = Counter()
-    for (vantage, _, region, as_client), cell in detector.cells.items():
-        if not as_client and cell.up is not None and cell.last >= oldest:
-            seen[vantage, region] += 1
-            well[vantage, region] += cell.up
-    return {pair: well[pair] / count for pair, count in seen.items()}
+    found: dict[tuple[RegionId, RegionId], float] = {}
+    for (vantage, region, as_client), known in detector.cells.lines().items():
+        if not as_client:
+            ups = [cell.up for cell in known.values() if cell.up is not None and cell.last >= oldest]
+            if ups:
+                found[vantage, region] = sum(ups) / len(ups)
+    return found
 
 
 def sample(before: Times, detector: Detector, wanted: Iterable[Sight], *, now: Instant) -> Times:
     """Return the times of good answers with those that came since, of the sights that are `wanted`."""
     found: dict[Sight, tuple[tuple[Instant, timedelta], ...]] = {}
     for sight in wanted:
-        cell = detector.cells.get(sight)
+        cell = detector.cells.along(sight.line).get(sight.service)
         kept = tuple(t for t in before.get(sight, ()) if t[0] > now - TIMES_WINDOW)
         if cell is not None and cell.took and not cell.failures and (not kept or cell.last > kept[-1][0]):
             kept = (*kept, (cell.last, cell.took))

@@ -42,7 +42,7 @@ def unfenced(plan: Plan, promotion: Step, receipts: Mapping[StepId, str], *, wor
         return ""
     if person := promotion.action.args.get(WORD):
         return "" if component in word else f"the word of {person}, which it is to rest on, is not in the journal"
-    given = [s for s in plan.steps if s.action.component == component and s.id in receipts]
+    given = [s for s in plan.graph.of[component] if s.id in receipts]
     if not promotion.action.args.get(QUORUM) and any(_of(s) == plan.source and receipts[s.id] in OUT for s in given):
         return ""
     sets = plan.before.sync.get(component, ())

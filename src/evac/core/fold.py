@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evac.core.effects import Settle, Undo, effects
+from evac.core.effects import Settle, effects, wanted
 from evac.core.errors import IllegalEvent
 from evac.core.fence import WORD
-from evac.core.plan import StepId
 from evac.core.run import Done, Event, Failed, Forced, Opened, Outcome, Progress, Resumed, Run, Settled, Started
 
 
@@ -55,14 +54,13 @@ def _take_word(run: Run, event: Forced) -> Run:
     given = {s.action.component: s.action.args.get(WORD) for s in run.plan.steps if s.pivot}
     if not event.components or any(given.get(c) != event.person for c in event.components):
         raise IllegalEvent(f"run {run.id}: its plan does not rest on the word of {event.person}")
-    return replace(run, forced=event)
+    return replace(run, forced=event, failed=None)
 
 
 def _start(run: Run, event: Started) -> Run:
     """Fold an intent: it must be one that the state itself asks for, under the run's own term."""
-    wanted = [e for e in effects(run) if not isinstance(e, Settle)]
-    match = [e for e in wanted if e.step == event.step and isinstance(e, Undo) is event.undo]
-    if not match or match[0].attempt != event.attempt or event.term != run.term:
+    asked = wanted(run, event.step, undo=event.undo)
+    if asked is None or asked.attempt != event.attempt or event.term != run.term:
         what = "undo" if event.undo else "try"
         raise IllegalEvent(
             f"run {run.id}: {what} {event.attempt} of {event.step} at term {event.term} cannot start now"
@@ -75,7 +73,7 @@ def _start(run: Run, event: Started) -> Run:
         failures=before.failures if before else 0,
         late=before is not None and (before.late or before.doubtful),
     )
-    return _with(run, event.step, progress, undo=event.undo)
+    return run.after(event.step, progress, undo=event.undo)
 
 
 def _answer(run: Run, event: Done | Failed) -> Run:
@@ -89,10 +87,4 @@ def _answer(run: Run, event: Done | Failed) -> Run:
         progress = replace(
             progress, failure=event.failure, reason=event.reason, ended_at=event.at, failures=progress.failures + 1
         )
-    return _with(run, event.step, progress, undo=event.undo)
-
-
-def _with(run: Run, step: StepId, progress: Progress, *, undo: bool) -> Run:
-    if undo:
-        return replace(run, undoes={**run.undoes, step: progress})
-    return replace(run, does={**run.does, step: progress})
+    return run.after(event.step, progress, undo=event.undo)

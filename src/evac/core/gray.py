@@ -46,17 +46,12 @@ def met_since(cell: Cell, moment: Instant | None) -> Cell:
     """Return a cell without what it met up to a moment, such as that at which a silent region was heard of again: an
     outage that is over is no sign that anything works only now and then.
     """
-    if moment is None or not cell.recent or cell.recent[0][0] > moment:
+    if moment is None or not cell.recent or cell.recent[0] > moment:
         return cell
-    recent = tuple(answer for answer in cell.recent if answer[0] > moment)
-    row = [at for at, _ in takewhile(lambda answer: not answer[1], reversed(recent))]
-    return replace(
-        cell,
-        recent=recent,
-        failed=sum(not ok for _, ok in recent),
-        failures=len(row),
-        first_failure=row[-1] if row else None,
-    )
+    recent = tuple(at for at in cell.recent if at > moment)
+    bad = tuple(at for at in cell.bad if at > moment)
+    row = tuple(takewhile(set(bad).__contains__, reversed(recent)))
+    return replace(cell, recent=recent, bad=bad, failures=len(row), first_failure=row[-1] if row else None)
 
 
 def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:
@@ -71,29 +66,29 @@ def one_outage(cells: Sequence[Cell], policy: Detection, now: Instant) -> bool:
     took it down.
     """
     begin = now - policy.lossy_window
-    each = [[answer for answer in cell.recent if answer[0] > begin] for cell in cells]
-    together = [answer for answers in each for answer in answers]
-    failures = [at for at, ok in together if not ok]
-    if not failures or max(failures) < now - policy.lossy_window / 3:
+    hit = [cell for cell in cells if cell.bad and cell.bad[-1] > begin]
+    if not hit or max(cell.bad[-1] for cell in hit) < now - policy.lossy_window / 3:
         return True
-    hit = [answers for answers in each if not all(ok for _, ok in answers)]
-    if _in_a_row(together, OUTAGE_FAILING):
+    if _in_a_row(cells, OUTAGE_FAILING, begin=begin):
         return True
-    return all(_in_a_row(answers, RELAPSING) >= policy.failures for answers in hit)
+    return all(_in_a_row((cell,), RELAPSING, begin=begin) >= policy.failures for cell in hit)
 
 
-def _in_a_row(answers: Sequence[tuple[Instant, bool]], part: float) -> int:
-    """Return how many answers failed, where more than a part did from the first failure to the last; else 0."""
-    failures = [at for at, ok in answers if not ok]
+def _in_a_row(cells: Sequence[Cell], part: float, *, begin: Instant) -> int:
+    """How many answers failed after `begin`; 0 unless more than a part did from the first failure to the last."""
+    failures = [at for cell in cells for at in cell.bad if at > begin]
     first, last = min(failures), max(failures)
-    between = sum(first <= at <= last for at, _ in answers)
+    between = sum(first <= at <= last for cell in cells for at in cell.recent)
     return len(failures) if len(failures) > part * between else 0
 
 
 def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int, int]:
     """Return how many answers came within the lossy window, and how many of them were failures."""
-    answers = [ok for cell in cells for at, ok in cell.recent if at > now - policy.lossy_window]
-    return len(answers), answers.count(False)
+    oldest, answers, failed = now - policy.lossy_window, 0, 0
+    for cell in cells:
+        answers += sum(at > oldest for at in cell.recent)
+        failed += sum(at > oldest for at in cell.bad)
+    return answers, failed
 
 
 def carried_share(counts: Sequence[Carried], policy: Detection, now: Instant) -> float | None:
@@ -121,17 +116,16 @@ def carried_fail(counts: Sequence[Carried], policy: Detection, now: Instant) -> 
 
 def as_cell(counts: Sequence[Carried], policy: Detection) -> Cell:
     """Return counts as a cell whose answers are whole windows: a window in which too many failed is a failure."""
-    recent = tuple((c.at, c.failed < policy.gray_failing * c.requests) for c in counts)
-    failures = [at for at, ok in recent if not ok]
+    bad = tuple(c.at for c in counts if c.failed >= policy.gray_failing * c.requests)
     return Cell(
         up=None,
         since=counts[0].at,
-        first_failure=min(failures, default=None),
+        first_failure=min(bad, default=None),
         failures=0,
         successes=0,
         last=counts[-1].at,
         took=counts[-1].window,
         reason="real clients' requests fail",
-        recent=recent,
-        failed=len(failures),
+        recent=tuple(c.at for c in counts),
+        bad=bad,
     )

@@ -43,14 +43,18 @@ class ServiceHealth:
     answers: int
 
 
-def health(detector: Detector, assessment: Assessment, *, estate: Estate) -> tuple[ServiceHealth, ...]:
-    """Return each service's health in each of its regions at the assessment's moment, in the estate's order."""
-    cells = _cells(detector, assessment)
+def health(
+    detector: Detector, assessment: Assessment, *, estate: Estate, services: Sequence[ServiceId] | None = None
+) -> tuple[ServiceHealth, ...]:
+    """Return each service's health in each of its regions at the assessment's moment, in the estate's order; or that of
+    some services only, which costs no more than they are.
+    """
+    lines = _outside(detector, assessment)
     return tuple(
-        _health(region, service.id, cells.get((service.id, region), ()), detector, estate, assessment.at)
+        _health(region, service, _cells(lines.get(region, ()), service), detector, estate, assessment.at)
         for region in estate.regions
-        for service in estate.services.values()
-        if region in service.regions
+        for service in (estate.services if services is None else services)
+        if region in estate.services[service].regions
     )
 
 
@@ -60,22 +64,27 @@ def score(region: RegionId, found: Iterable[ServiceHealth]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _cells(detector: Detector, assessment: Assessment) -> Mapping[tuple[ServiceId, RegionId], list[Cell]]:
-    """What the voters outside see of each service in each region; clients' probes are among it."""
-    cells: dict[tuple[ServiceId, RegionId], list[Cell]] = {}
-    for sight, cell in detector.cells.items():
-        if sight.vantage != sight.region and sight.vantage not in assessment.voiceless:
-            cells.setdefault((sight.service, sight.region), []).append(cell)
-    return cells
+def _outside(detector: Detector, assessment: Assessment) -> Mapping[RegionId, list[Mapping[ServiceId, Cell]]]:
+    """What the voters outside see of each region, a map for each and each way to look; clients' probes are among it."""
+    lines: dict[RegionId, list[Mapping[ServiceId, Cell]]] = {}
+    for (vantage, region, _), known in detector.cells.lines().items():
+        if vantage != region and vantage not in assessment.voiceless:
+            lines.setdefault(region, []).append(known)
+    return lines
+
+
+def _cells(lines: Iterable[Mapping[ServiceId, Cell]], service: ServiceId) -> Sequence[Cell]:
+    return [cell for known in lines if (cell := known.get(service)) is not None]
 
 
 def _health(
     region: RegionId, service: ServiceId, cells: Sequence[Cell], detector: Detector, estate: Estate, now: Instant
 ) -> ServiceHealth:
     oldest = now - detector.policy.gray_window
-    answers = [ok for cell in cells for at, ok in cell.recent if at > oldest]
+    answers = sum(at > oldest for cell in cells for at in cell.recent)
+    failed = sum(at > oldest for cell in cells for at in cell.bad)
     took = [cell.took.total_seconds() for cell in cells if cell.last > oldest and not cell.failures and cell.took]
-    passing = answers.count(True) / len(answers) if answers else None
+    passing = (answers - failed) / answers if answers else None
     response = timedelta(seconds=median(took)) if took else None
     slow = RESPONSE_MAX / max(RESPONSE_MAX, response) if response is not None else 1.0
     return ServiceHealth(
@@ -85,7 +94,7 @@ def _health(
         response=response,
         error_rate=None if passing is None else 1.0 - passing,
         throughput=_throughput(detector, estate, service, region),
-        answers=len(answers),
+        answers=answers,
     )
 
 

@@ -193,9 +193,9 @@ def _standbys(
     """What the standbys said of themselves lately."""
     return [
         seen.state
-        for (c, region), seen in members.items()
-        if c == component.id
-        and region != placement.primary
+        for region in component.members
+        if region != placement.primary
+        and (seen := members.get((component.id, region))) is not None
         and seen.state is not None
         and seen.state.role is MemberRole.STANDBY
         and assessment.at - seen.at <= SEEN_WITHIN

@@ -40,8 +40,19 @@ class Trend(StrEnum):
 
 
 def remember(past: Sequence[Point], point: Point) -> tuple[Point, ...]:
-    """Return the points of the last hour with one more, oldest first."""
-    return (*(p for p in past if timedelta() <= point.wall - p.wall < KEPT_FOR), point)
+    """Return the points of the last hour with one more, oldest first. Of those in a row that are steady only the first
+    and the last are kept: of thousands of groups, most stay as they are.
+    """
+    kept = [p for p in past if timedelta() <= point.wall - p.wall < KEPT_FOR]
+    if len(kept) > 1 and all(_same(p, point) for p in kept[-2:]):
+        del kept[-1]
+    return (*kept, point)
+
+
+def _same(one: Point, other: Point) -> bool:
+    """Whether two points say the same of both figures, or neither knows it."""
+    pairs = (one.rto, other.rto), (one.rpo, other.rpo)
+    return all(now is first or trend((first,), now) is Trend.STEADY for first, now in pairs)
 
 
 def trend(past: Sequence[timedelta | None], now: timedelta | None) -> Trend:

@@ -111,6 +111,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """How the steps of a plan hang together: by what nothing has to be searched for at each entry of a long run."""
+
+    of: Mapping[ComponentId, tuple[Step, ...]]
+    """The steps of a component."""
+    above: Mapping[StepId, tuple[Step, ...]]
+    """The steps that need a step."""
+    opens: Mapping[StepId, tuple[Step, ...]]
+    """The promotions of which it depends on a step, among others, whether they can start, cannot yet, or never will."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSet:
     """Who must acknowledge a group's writes: any `acks` of `standbys`. `acks` 0: nobody (asynchronous)."""
 
@@ -164,6 +176,7 @@ class Plan:
     after: Placement
     notes: tuple[str, ...] = ()
     _by_id: Mapping[StepId, Step] = field(init=False, repr=False, compare=False)
+    _graph: Graph | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_id", {step.id: step for step in reversed(self.steps)})
@@ -176,6 +189,57 @@ class Plan:
     def step(self, step_id: StepId) -> Step:
         """Return the step of that id; KeyError if the plan has none."""
         return self._by_id[step_id]
+
+    def has(self, step_id: StepId) -> bool:
+        """Return whether there is a step of that id."""
+        return step_id in self._by_id
+
+    @property
+    def graph(self) -> Graph:
+        """Return how the steps hang together. It is worked out when it is asked for first: most plans never run."""
+        if self._graph is None:
+            object.__setattr__(self, "_graph", _graph_of(self.steps, self._by_id))
+        assert self._graph is not None, "it has just been worked out"
+        return self._graph
+
+
+def _graph_of(steps: Iterable[Step], by_id: Mapping[StepId, Step]) -> Graph:
+    of: dict[ComponentId, list[Step]] = {}
+    above: dict[StepId, list[Step]] = {}
+    opens: dict[StepId, list[Step]] = {}
+    for step in steps:
+        of.setdefault(step.action.component, []).append(step)
+        for need in step.needs:
+            above.setdefault(need, []).append(step)
+    for step in steps:
+        if step.pivot:
+            for one in _rests_on(step, of, by_id):
+                opens.setdefault(one, []).append(step)
+    return Graph(
+        of={c: tuple(own) for c, own in of.items()},
+        above={i: tuple(some) for i, some in above.items()},
+        opens={i: tuple(some) for i, some in opens.items()},
+    )
+
+
+def _rests_on(promotion: Step, of: Mapping[ComponentId, Iterable[Step]], by_id: Mapping[StepId, Step]) -> set[StepId]:
+    """The steps by which it is told whether a promotion is ready, proven, or can be proven yet: all that it needs; its
+    component's receipts; and all that its component's fences need.
+    """
+    found: set[StepId] = set()
+    searched: set[StepId] = set()
+    todo = [promotion]
+    while todo:
+        step = todo.pop()
+        if step.id in searched:
+            continue
+        searched.add(step.id)
+        todo += [by_id[need] for need in step.needs]
+        if step.pivot:
+            own = tuple(of[step.action.component])
+            found.update(s.id for s in own)
+            todo += [s for s in own if s.phase is Phase.FENCE]
+    return found | searched
 
 
 def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:

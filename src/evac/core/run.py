@@ -9,8 +9,8 @@ What this is not: the rules by which a run goes on (`effects`), or the doing (`e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
@@ -18,6 +18,7 @@ from typing import NewType, TypeAlias
 from evac.core.catching_up import UNLESS_HIGHEST, holds_most
 from evac.core.estate import ComponentId
 from evac.core.fence import unfenced
+from evac.core.layered import updated
 from evac.core.observation import Instant, Json
 from evac.core.plan import Phase, Plan, Step, StepId, Term, Verb
 
@@ -225,6 +226,8 @@ class Run:
     does: Mapping[StepId, Progress] = field(default_factory=dict)
     undoes: Mapping[StepId, Progress] = field(default_factory=dict)
     settled: Settled | None = None
+    failed: frozenset[StepId] | None = field(default=None, repr=False, compare=False)
+    """The required steps that have finally failed, carried on from entry to entry; None: they are to be looked for."""
 
     @property
     def id(self) -> RunId:
@@ -273,14 +276,15 @@ class Run:
         """Return why a promotion that could start now lacks its proof; empty if it does not, or is none."""
         if not step.pivot or not self.ready(step):
             return ""
-        kinds = {i: p.receipt.kind for i, p in self.does.items() if p.receipt is not None}
+        own = ((s.id, self.receipt(s.id)) for s in self.plan.graph.of[step.action.component])
+        kinds = {i: receipt.kind for i, receipt in own if receipt is not None}
         word = self.forced.components if self.forced else ()
         return unfenced(self.plan, step, kinds, word=word)
 
     def _fencing(self, promotion: Step) -> bool:
         """Whether a fence of the same component is under way, or about to start, so that the proof may still come."""
-        fences = [s for s in self.plan.steps if s.phase is Phase.FENCE and s is not promotion]
-        mine = [s for s in fences if s.action.component == promotion.action.component and not self.done(s)]
+        own = self.plan.graph.of[promotion.action.component]
+        mine = [s for s in own if s.phase is Phase.FENCE and s is not promotion and not self.done(s)]
         return any(not self.spent(s) if s.id in self.does else self.ready(s) for s in mine)
 
     def ready(self, step: Step) -> bool:
@@ -300,7 +304,8 @@ class Run:
     @property
     def broken(self) -> tuple[Step, ...]:
         """Return the required steps that finally failed."""
-        return tuple(s for s in self.plan.steps if not s.optional and self.spent(s))
+        failed = self.failed if self.failed is not None else self._failed_of(self.plan.steps)
+        return tuple(s for s in self.plan.steps if s.id in failed) if failed else ()
 
     @property
     def halted(self) -> bool:
@@ -317,6 +322,19 @@ class Run:
         """Return the tries without an answer, each as step, whether it is an undo, and its progress."""
         does = [(i, False, p) for i, p in self.does.items() if p.running]
         return (*does, *((i, True, p) for i, p in self.undoes.items() if p.running))
+
+    def after(self, step: StepId, progress: Progress, *, undo: bool) -> Run:
+        """Return the state in which a step, or its undo, has come so far."""
+        if undo:
+            return replace(self, undoes=updated(self.undoes, {step: progress}))
+        then = replace(self, does=updated(self.does, {step: progress}))
+        if self.failed is None:
+            return replace(then, failed=then._failed_of(self.plan.steps))
+        touched = (self.plan.step(step), *self.plan.graph.opens.get(step, ()))
+        return replace(then, failed=self.failed.difference(s.id for s in touched) | then._failed_of(touched))
+
+    def _failed_of(self, steps: Iterable[Step]) -> frozenset[StepId]:
+        return frozenset(s.id for s in steps if not s.optional and self.spent(s))
 
     def _may_hold(self, step: Step) -> bool:
         progress = self.does.get(step.id)

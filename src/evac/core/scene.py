@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from evac.core.detector import Cell, Detector, Sight
+from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import carried_fail, carried_since
 from evac.core.observation import Carried, Instant
+from evac.core.sights import Sight
 
 Pair = tuple[RegionId, RegionId]
 """A vantage point and the region it looks at."""
@@ -76,23 +77,24 @@ def _views(detector: Detector, estate: Estate, now: Instant) -> Mapping[Pair, Vi
     """The known, fresh cells, by vantage point and region."""
     oldest = now - stale_after(detector)
     views: dict[Pair, dict[ServiceId, Cell]] = {(v, r): {} for v in estate.regions for r in estate.regions}
-    for sight, cell in detector.cells.items():
-        pair = sight.vantage, sight.region
-        if not sight.as_client and cell.up is not None and cell.last >= oldest and pair in views:
-            views[pair][sight.service] = cell
+    for (vantage, region, as_client), known in detector.cells.lines().items():
+        if not as_client and (vantage, region) in views:
+            views[vantage, region] = {s: c for s, c in known.items() if c.up is not None and c.last >= oldest}
     return views
 
 
 def _failing(detector: Detector, now: Instant) -> Mapping[Pair, Mapping[Sight, Cell]]:
     """All fresh cells, client probes too, of the pairs where anything failed within the window."""
     oldest = now - stale_after(detector)
-    pairs = {(s.vantage, s.region) for s, cell in detector.cells.items() if cell.failed}
+    lines = detector.cells.lines()
+    pairs = {(at.vantage, at.region) for at, known in lines.items() if any(c.bad for c in known.values())}
     if not pairs:
         return {}
     failing: dict[Pair, dict[Sight, Cell]] = {pair: {} for pair in pairs}
-    for sight, cell in detector.cells.items():
-        if cell.last >= oldest and (sight.vantage, sight.region) in pairs:
-            failing[sight.vantage, sight.region][sight] = cell
+    for line, known in lines.items():
+        if (line.vantage, line.region) in pairs:
+            fresh = {line.at(s): c for s, c in known.items() if c.last >= oldest}
+            failing[line.vantage, line.region] |= fresh
     return failing
 
 
@@ -102,9 +104,11 @@ def _doors(
     """The fresh client probes of those outside that have a vote, by the region and the service whose door they try."""
     oldest = now - stale_after(detector)
     doors: dict[RegionId, dict[ServiceId, list[Cell]]] = {}
-    for sight, cell in detector.cells.items():
-        if sight.as_client and sight.vantage != sight.region and sight.vantage not in voiceless and cell.last >= oldest:
-            doors.setdefault(sight.region, {}).setdefault(sight.service, []).append(cell)
+    for (vantage, region, as_client), known in detector.cells.lines().items():
+        if as_client and vantage != region and vantage not in voiceless:
+            for service, cell in known.items():
+                if cell.last >= oldest:
+                    doors.setdefault(region, {}).setdefault(service, []).append(cell)
     return doors
 
 

@@ -2,11 +2,15 @@
 
 Intuition: the controller writes a snapshot beside its journal a few times a second, so whoever asks for the state of
 things needs only the store, and gets the last state, with its age, even when the controller is gone.
+
+Of a large estate the snapshot is a head, which says what holds for all of it, and parts, which say the rest of some
+groups each, as of a moment of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -22,6 +26,27 @@ from evac.core.run import RunId
 from evac.core.standing import SetStanding
 from evac.core.triggers import Standing
 from evac.core.verdict import Verdict
+
+CLOCKS_AGREE = timedelta(seconds=1)
+"""A part's boot clock is another one than its head's where the wall clocks show it by more than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a snapshot says of some of the groups, as it was at `at` and `wall` by its writer's clocks. `layout` names
+    the division it is a part of.
+    """
+
+    layout: str
+    at: Instant
+    wall: datetime
+    members: tuple[MemberSeen, ...]
+    placements: tuple[Placement, ...]
+    unplaced: dict[str, list[str]]
+    decisions: tuple[Decision, ...]
+    restraints: dict[str, tuple[Restrained, ...]]
+    sets: tuple[SetStanding, ...]
+    health: tuple[ServiceHealth, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +79,40 @@ class Snapshot:
     health: tuple[ServiceHealth, ...] = ()
     triggers: tuple[Standing, ...] = ()
     """How the triggers stand, those that ask for their action first; of many only so many."""
+    layout: str = ""
+    parts: int = 0
+    """Into how many parts what is said of groups is divided, and the name of that division; 0: all of it is here."""
+    missing: int = 0
+    """How many parts were not there when it was read."""
+    oldest: datetime | None = None
+    """When the oldest part was written of those that it was put together from."""
+
+    def whole(self, parts: Iterable[Part]) -> Snapshot:
+        """Return what this head and those parts say together. What a missing part would say is not known.
+
+        A part may have been written by the leader before, on another machine's boot clock: what members said is then
+        set on this one by how much older the part is.
+        """
+        there = tuple(parts)
+        return replace(
+            self,
+            members=tuple(m for part in there for m in self._here(part)),
+            placements=tuple(p for part in there for p in part.placements),
+            unplaced={g: why for part in there for g, why in part.unplaced.items()},
+            decisions=tuple(d for part in there for d in part.decisions),
+            restraints={g: held for part in there for g, held in part.restraints.items()},
+            sets=tuple(s for part in there for s in part.sets),
+            health=tuple(h for part in there for h in part.health),
+            missing=self.parts - len(there),
+            oldest=min((part.wall for part in there), default=None),
+        )
+
+    def _here(self, part: Part) -> tuple[MemberSeen, ...]:
+        """What members say in a part, on this head's clock."""
+        off = (self.at - part.at) - (self.wall - part.wall)
+        if abs(off) <= CLOCKS_AGREE:
+            return part.members
+        return tuple(replace(m, at=m.at + off) for m in part.members)
 
 
 class Wish(StrEnum):

@@ -21,12 +21,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from evac.core.assessment import quorum
-from evac.core.detector import Detector, Sight
+from evac.core.detector import Detector
 from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.facts import Availability, Ground, Times, availability, fact_of, read, sample
 from evac.core.observation import Instant
 from evac.core.plan import Placement
 from evac.core.scene import stale_after
+from evac.core.sights import Sight
 from evac.core.trigger import Action, Named, Scope, Severity, Trigger, Value
 from evac.core.verdict import Assessment, Evidence
 

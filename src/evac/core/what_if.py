@@ -11,29 +11,30 @@ What this is not: a promise. What else fails together with the region is not in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import TypeAlias
 
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
-from evac.core.detector import Detector, fold
+from evac.core.detector import Again, Cell, Detector, fold, go_on
 from evac.core.errors import UnsafePlan
-from evac.core.estate import GroupId, RegionId
-from evac.core.making import maker
+from evac.core.estate import GroupId, RegionId, ServiceId
 from evac.core.objectives import Durations, Forecast, Loss, detection_bound, forecast, losses_now
-from evac.core.observation import Heartbeat, Instant, MemberSeen, Observation, Probed
+from evac.core.observation import Heartbeat, Instant, MemberSeen
 from evac.core.plan import Plan, RunKind
 from evac.core.protection import Protect
+from evac.core.sights import Line, Sights
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 
 SILENT = "lost, in thought"
-
-_make_probed = maker(Probed)
+AT_ONCE = 10_000
+"""How many observations in thought there are at one moment, of the millions that a large estate makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +73,18 @@ def what_if(
     now: Instant,
     durations: Durations,
     planner: Planner,
-) -> tuple[WhatIf, ...]:
-    """Return what would come of a region's loss for each group that has somebody there; `view` is what evac sees."""
+) -> Iterator[WhatIf | None]:
+    """Say what would come of a region's loss for each group that has somebody there; `view` is what evac sees.
+
+    One after the other: in a large estate, all plans there would be are more than anybody wants to hold at once. And it
+    takes seconds there, so now and then a None is given: whoever thinks may see to something else.
+    """
     later = _be_sure_at(detector, now)
-    lost = fold(detector, *_death(region, detector, now=now, until=later))
-    assessment = assess(lost, now=later, estate=view.estate)
-    then = replace(
-        view,
-        assessment=assessment,
-        members=lost.members,
-        streams=lost.streams,
-        heard_since=lost.fresh_since,
-        triggers={},  # what they would read then is not known
-    )
+    then = yield from _in_thought(region, detector, view, now=now, until=later)
     here = {view.estate.services[c.service].group for c in view.estate.components.values() if region in c.members}
-    return tuple(
-        _consequence(region, decision, view=view, then=then, planner=planner, durations=durations)
-        for decision in decide(then, now=later)
-        if decision.group in here
-    )
+    for decision in decide(then, now=later):
+        if decision.group in here:
+            yield _consequence(region, decision, view=view, then=then, planner=planner, durations=durations)
 
 
 def _be_sure_at(detector: Detector, now: Instant) -> Instant:
@@ -98,32 +92,52 @@ def _be_sure_at(detector: Detector, now: Instant) -> Instant:
     return now + detection_bound(detector.policy) + detector.policy.interval
 
 
-def _death(region: RegionId, detector: Detector, *, now: Instant, until: Instant) -> Iterator[Observation]:
-    """What would be seen from now on, in as many rounds as make it certain: nothing of the region, and of all else what
-    was seen last.
+def _in_thought(
+    region: RegionId, detector: Detector, view: View, *, now: Instant, until: Instant
+) -> Generator[None, None, View]:
+    """What would be known when it is certain, after as many rounds of looks as make it so.
+
+    What was looked at is judged before the members are heard, and forgotten: each is as much as all that evac knows.
     """
     policy = detector.policy
     rounds = max(policy.failures, math.ceil(2 * (until - now) / policy.heartbeat_stale))
-    for at in (now + (until - now) * n / rounds for n in range(1, rounds + 1)):
+    moments = tuple(now + (until - now) * n / rounds for n in range(1, rounds + 1))
+
+    def finding(line: Line, cell: Cell) -> Again | None:
+        if line.vantage == region:
+            return None
+        if line.region == region:
+            return Again(ok=False, took=timedelta(), reason=SILENT)
+        return None if cell.up is None else Again(ok=cell.up, took=cell.took, reason=cell.reason)
+
+    there = fold(detector, *_beats(region, detector, now=now, moments=moments))
+    lines: dict[Line, Mapping[ServiceId, Cell]] = {}
+    for line, known in detector.cells.lines().items():
+        lines[line] = go_on(line, known, finding=finding, at=moments, policy=policy)
+        yield
+    assessment = assess(replace(there, cells=Sights(lines)), now=until, estate=view.estate)
+    del lines
+    told = (_after(region, seen, at=until) for seen in detector.members.values())
+    while batch := tuple(islice(told, AT_ONCE)):
+        yield
+        there = fold(there, *batch)
+    yield
+    return replace(
+        view,
+        assessment=assessment,
+        members=there.members,
+        streams=there.streams,
+        heard_since=there.fresh_since,
+        triggers={},  # what they would read then is not known
+    )
+
+
+def _beats(region: RegionId, detector: Detector, *, now: Instant, moments: Sequence[Instant]) -> Iterator[Heartbeat]:
+    """What would be heard from now on of the agents that are heard now, but for the region's own."""
+    for at in moments:
         for other in detector.heartbeats.keys() - {region}:
-            if now - detector.heartbeats[other] <= policy.heartbeat_stale:
+            if now - detector.heartbeats[other] <= detector.policy.heartbeat_stale:
                 yield Heartbeat(at=at, region=other)
-        for sight, cell in detector.cells.items():
-            dead = sight.region == region
-            if sight.vantage == region or not (dead or cell.up is not None):
-                continue
-            yield _make_probed(
-                at=at,
-                vantage=sight.vantage,
-                service=sight.service,
-                region=sight.region,
-                ok=bool(cell.up) and not dead,
-                took=timedelta() if dead else cell.took,
-                reason=SILENT if dead else cell.reason,
-                as_client=sight.as_client,
-            )
-    for seen in detector.members.values():
-        yield _after(region, seen, at=until)
 
 
 def _after(region: RegionId, seen: MemberSeen, *, at: Instant) -> MemberSeen:

@@ -25,7 +25,7 @@ from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.observation import Carried, Heartbeat, Instant, MemberSeen, Observation, Probed
 from evac.engine.prober import Eyes
 from evac.engine.recency import Recency
-from evac.engine.views import encode_view, view_key
+from evac.engine.views import next_view, view_key
 from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Store
 
 KEPT_MAX = 2000
@@ -159,19 +159,25 @@ class Agent:
     async def _tell(self) -> None:
         """Publish what was seen since the last time; what the store did not take is told with the next."""
         telling, self._seen = self._seen, deque(maxlen=self._kept_max)
-        sent = self._clock.now()
-        record = encode_view(self._region, telling, now=sent, life=self._life)
-        try:
-            async with asyncio.timeout(self._detection.timeout.total_seconds()):
-                revision = await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
-            self._recency.committed(sent=sent, revision=revision)
-        except (TimeoutError, StoreError) as error:
-            _log.warning(
-                "store did not take the view: told again with the next",
-                region=self._region,
-                why=str(error) or "no answer in time",
-            )
-            self._seen = deque((*telling, *self._seen), maxlen=self._kept_max)
+        rest = True
+        while rest:
+            sent = self._clock.now()
+            record, told = next_view(self._region, telling, now=sent, life=self._life)
+            rest = told < len(telling)
+            try:
+                async with asyncio.timeout(self._detection.timeout.total_seconds()):
+                    revision = await self._store.commit(expect={}, put={view_key(self._region): record}, lasting=False)
+                self._recency.committed(sent=sent, revision=revision)
+            except (TimeoutError, StoreError) as error:
+                _log.warning(
+                    "store did not take the view: told again with the next",
+                    region=self._region,
+                    why=str(error) or "no answer in time",
+                )
+                self._seen = deque((*telling, *self._seen), maxlen=self._kept_max)
+                return
+            for _ in range(told):
+                telling.popleft()
 
 
 async def _as_coroutine(orders: Callable[[], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
@@ -35,6 +36,10 @@ TAG = "is"
 MICROSECOND = timedelta(microseconds=1)
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+PACKED_ABOVE = 64 * 1024
+"""Records of more bytes are packed, where they are written anew all the time: names and reasons repeat themselves."""
+_PACKED = b"x"
+"""How zlib's data begins, and JSON never does."""
 
 
 def encode(value: object) -> bytes:
@@ -53,7 +58,22 @@ def decode(data: bytes, kind: type[T]) -> T: ...
 def decode(data: bytes, kind: Any) -> Any: ...
 def decode(data: bytes, kind: Any) -> Any:
     """Return the value that was encoded; `kind` is its class, or the union it belongs to. Raises `ValueError`."""
-    return from_plain(json.loads(data), kind)
+    return from_plain(json.loads(unpacked(data)), kind)
+
+
+def packed(record: bytes) -> bytes:
+    """Return a record as it is to be kept: as it is while it is small, else compressed. `decode` reads both."""
+    return record if len(record) <= PACKED_ABOVE else zlib.compress(record, level=1)
+
+
+def unpacked(data: bytes) -> bytes:
+    """Return what was packed. Raises `ValueError`."""
+    if not data.startswith(_PACKED):
+        return data
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"a packed record is damaged: {error}") from error
 
 
 def to_plain(value: object) -> Any:

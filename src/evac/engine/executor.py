@@ -202,8 +202,8 @@ class Execution:
     @property
     def _gives_way(self) -> bool:
         run = self.journal.run
-        over = any(isinstance(effect, Settle) for effect in effects(run))
-        return self.way.asked.is_set() and run.plan.gives_way and not over
+        asked = self.way.asked.is_set() and run.plan.gives_way
+        return asked and not any(isinstance(effect, Settle) for effect in effects(run))
 
     def _give_way(self) -> None:
         """Note that the run is left where it stands; its orders are taken back by the same write."""

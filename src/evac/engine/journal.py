@@ -16,7 +16,7 @@ What this is not: the rules of what may follow (`core.fold`), or the doing (`eng
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evac.core.errors import Conflict, IllegalEvent
@@ -129,8 +129,18 @@ async def read_run(run: RunId, *, store: Store, near: bool = False) -> Run:
 
 async def read_runs(store: Store, *, near: bool = False) -> tuple[Run, ...]:
     """Return all runs in the order they were opened; `near` is the store's."""
-    opened = number(await store.get(COUNTER, near=near))
-    return tuple([await read_run(RunId(str(n)), store=store, near=near) for n in range(1, opened + 1)])
+    return tuple([run async for run in each_run(store, near=near)])
+
+
+async def each_run(store: Store, *, after: int = 0, near: bool = False) -> AsyncIterator[Run]:
+    """Give the runs after so many, one by one, in the order they were opened; `near` is the store's."""
+    for n in range(after + 1, await opened_so_far(store, near=near) + 1):
+        yield await read_run(RunId(str(n)), store=store, near=near)
+
+
+async def opened_so_far(store: Store, *, near: bool = False) -> int:
+    """Return how many runs have been opened; `near` is the store's."""
+    return number(await store.get(COUNTER, near=near))
 
 
 def fold_journal(events: Sequence[Event]) -> Run:

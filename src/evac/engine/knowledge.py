@@ -18,7 +18,7 @@ from evac.core.standing import SetChange, changes_of
 from evac.core.triggers import Triggers
 from evac.core.verdict import Verdict
 from evac.engine.codec import decode
-from evac.engine.journal import read_runs
+from evac.engine.journal import each_run
 from evac.engine.quiet import read_quiet
 from evac.ports import Clock, Store
 
@@ -74,7 +74,7 @@ class Knowledge:
             placement = decode(record.value, Placement)
             self.placements[placement.group] = placement
         self.pause, self.windows = await read_quiet(store, near=True)
-        for run in await read_runs(store, near=True):
+        async for run in each_run(store, near=True):
             if run.settled is None:
                 self.began(run.plan, run.id)
             else:

@@ -4,7 +4,8 @@ Intuition: the view of all regions is in the store, and a region that is cut off
 a copy of the newest view, and beside it how it stands itself: since when the store is silent, and what becomes of the
 primaries that it holds. Both are files; whoever reads them needs neither the store nor the agent.
 
-    known-<region>.json    the records `status`, `what-if/…` and `outlook`, as the store had them last
+    known-<region>.json    the record `status`, as the store had it last
+    more-<region>.json     the records `known/…`, `what-if/…` and `outlook`, which are copied less often
     agent-<region>.json    how the agent stands
 
 What this is not: something that is decided by. A file may be old, and says how old it is.
@@ -14,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,14 +30,17 @@ from evac.core.observation import Instant
 from evac.engine.codec import decode, encode
 from evac.engine.outlook import KEY as OUTLOOK
 from evac.engine.outlook import WHAT_IF
+from evac.engine.parts import PREFIX as PARTS
 from evac.engine.snapshots import KEY as STATUS
-from evac.ports import Clock, Store
+from evac.ports import Clock, Record, Store
 
 EVERY = timedelta(seconds=2)
 """How often the agent looks whether the store answers, and notes how it stands."""
 ANSWERS_WITHIN = timedelta(seconds=2)
 LOOKS_A_THOUGHT = 10
-"""What is thought through is copied with every so many looks: it is thought through anew every half minute."""
+"""What is thought through, and the parts of a large snapshot, are copied with every so many looks."""
+_BINARY = "x"
+"""In a file, what is packed begins with this and goes on in base64; JSON never begins so."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,26 +81,38 @@ async def keep_last_known(
 ) -> None:
     """Note what the store has, and how this region's agent stands, without end."""
     answered: datetime | None = None
-    records: dict[str, bytes] = {}
     look = 0
     while True:
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(ANSWERS_WITHIN.total_seconds()):
-                records |= await _read(store, thoughts=look % LOOKS_A_THOUGHT == 0)
+                view = await store.get(STATUS)
+                more = await _read_more(store) if look % LOOKS_A_THOUGHT == 0 else None
             answered = clock.wall()
             look += 1
-            await _write(folder / f"known-{region}.json", encode({k: v.decode() for k, v in records.items()}))
+            await _write(folder / f"known-{region}.json", _as_file([view] if view else []))
+            if more is not None:
+                await _write(folder / f"more-{region}.json", _as_file(more))
         here = Here(region=region, wall=clock.wall(), answered=answered, guarded=tuple(guarded(clock.now())))
         await _write(folder / f"agent-{region}.json", encode(here))
         await clock.sleep(EVERY)
 
 
-async def _read(store: Store, *, thoughts: bool) -> Mapping[str, bytes]:
-    """The records to keep, read so that a majority of the store has answered."""
-    found = [await store.get(STATUS)]
-    if thoughts:
-        found += [await store.get(OUTLOOK), *await store.list(WHAT_IF)]
-    return {record.key: record.value for record in found if record is not None}
+async def _read_more(store: Store) -> Sequence[Record]:
+    """The records to keep beside the view, read so that a majority of the store has answered."""
+    outlook = await store.get(OUTLOOK)
+    return [*([outlook] if outlook else []), *await store.list(WHAT_IF), *await store.list(PARTS)]
+
+
+def _as_file(records: Iterable[Record]) -> bytes:
+    return encode({r.key: _as_text(r.value) for r in records})
+
+
+def _as_text(value: bytes) -> str:
+    return _BINARY + b64encode(value).decode() if value.startswith(_BINARY.encode()) else value.decode()
+
+
+def _as_value(text: str) -> bytes:
+    return b64decode(text.removeprefix(_BINARY)) if text.startswith(_BINARY) else text.encode()
 
 
 async def _write(file: Path, data: bytes) -> None:
@@ -121,11 +138,11 @@ def read_here(folder: Path) -> Here | None:
 
 def read_known(folder: Path, region: RegionId) -> Mapping[str, bytes]:
     """Return the records that the agent of a region kept; nothing where it kept none that can be read."""
-    with suppress(OSError, ValueError):
-        return {
-            k: v.encode() for k, v in decode((folder / f"known-{region}.json").read_bytes(), dict[str, str]).items()
-        }
-    return {}
+    records: dict[str, bytes] = {}
+    for file in (f"more-{region}.json", f"known-{region}.json"):
+        with suppress(OSError, ValueError):
+            records |= {k: _as_value(v) for k, v in decode((folder / file).read_bytes(), dict[str, str]).items()}
+    return records
 
 
 def _decoded(file: Path) -> Here | None:

@@ -19,7 +19,7 @@ from evac.core.snapshot import Reply
 from evac.engine.chain import digest, link
 from evac.engine.codec import decode, encode, plan_hash
 from evac.engine.journal import COUNTER, Journal, number
-from evac.ports import Clock, Record, Store
+from evac.ports import VALUE_BYTES_MAX, Clock, Record, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ async def prepare_run(
     between.
 
     Raises `UnsafePlan` when another run of the group is under way, the group is not where the plan says, or a promotion
-    is to rest on a word of which no receipt is kept, and `StoreUnavailable`.
+    is to rest on a word of which no receipt is kept, or the plan is too large to keep; and `StoreUnavailable`.
     """
     for step in plan.steps:
         if step.action.args.get(FORCED):
@@ -70,7 +70,10 @@ async def prepare_run(
         symptom_at=symptom_at,
         decision=decision,
     )
-    return _opening(opened, rests_on, request, store=store)
+    opening = _opening(opened, rests_on, request, store=store)
+    if len(opening.journal.links[0]) > VALUE_BYTES_MAX:
+        raise UnsafePlan((f"its {len(plan.steps)} steps are more than one record takes; divide group {plan.group}",))
+    return opening
 
 
 def _opening(opened: Opened, rests_on: Mapping[str, Record | None], request: str | None, *, store: Store) -> Opening:

@@ -9,7 +9,7 @@ What this is not: something that is acted on. A look that is missed is one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,16 +19,22 @@ from evac.core.estate import RegionId
 from evac.core.objectives import Durations
 from evac.core.outlook import Point, remember
 from evac.core.what_if import WhatIf, what_if
-from evac.engine.codec import decode, encode
+from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
-from evac.engine.durations import durations_of
-from evac.engine.journal import read_runs
+from evac.engine.durations import Earlier
+from evac.engine.parts import in_batches
 from evac.engine.planner import plan_of
 from evac.ports import Clock, Store
 
 KEY = "outlook"
 WHAT_IF = "what-if/"
 LOOK_EVERY = timedelta(seconds=30)
+RESTED = 4
+"""After each region's loss nothing is thought for so many times as long: of a large estate it takes a second or more,
+and there is other work.
+"""
+STRETCH = timedelta(milliseconds=20)
+"""For so long it is thought at a time, or for as long as one piece of it takes."""
 CHECK_EVERY = timedelta(seconds=1)
 """How soon it is thought through anew where a group was placed or moved, a run began or ended, or evac was paused."""
 SETTLES_AFTER = timedelta(seconds=2)
@@ -37,7 +43,7 @@ thought again after so long, then twice as long, and so on up to `LOOK_EVERY`.
 """
 POINT_EVERY = timedelta(minutes=1)
 RECORD_MAX = 256 * 1024
-"""A record with plans that are larger than so many bytes is kept without the plans."""
+"""What would come of one region's loss is kept without the plans where it is larger than so many bytes with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,7 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
     without end.
     """
     await controller.recalled.wait()
+    earlier = Earlier(controller.estate)
     looked_at = point_at = clock.now()
     known: object = None
     pause = SETTLES_AFTER
@@ -86,7 +93,7 @@ async def keep_outlook(controller: Controller, *, store: Store, clock: Clock) ->
             looked_at, known = now, state
             point_at += POINT_EVERY if due else timedelta()
             with suppress(StoreError):
-                await _look(controller, store=store, wall=clock.wall(), point=due)
+                await _look(controller, store=store, clock=clock, earlier=earlier, point=due)
         await clock.sleep(CHECK_EVERY)
 
 
@@ -97,41 +104,73 @@ def _state(controller: Controller, *, wall: datetime) -> object:
     return dict(known.placements), dict(known.active), dict(known.stuck), quiet
 
 
-async def _look(controller: Controller, *, store: Store, wall: datetime, point: bool) -> None:
-    thoughts = _think(controller, durations_of(await read_runs(store), controller.estate), wall=wall)
-    put = {f"{WHAT_IF}{thought.region}": record_of(thought) for thought in thoughts}
+async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: Earlier, point: bool) -> None:
+    durations = await earlier.durations(store)
+    put: dict[str, bytes] = {}
+    past: dict[str, tuple[Point, ...]] = dict((await read_outlook(store)).past) if point else {}
+    for region in controller.estate.regions:
+        began = clock.now()
+        thought = await in_turns(think(region, controller, durations, wall=clock.wall()), clock=clock)
+        put[f"{WHAT_IF}{region}"] = packed(encode(thought))
+        past |= _points(thought, past)
+        del thought
+        await clock.sleep(RESTED * (clock.now() - began))
     if point:
-        put[KEY] = encode(_with_points(await read_outlook(store), thoughts))
-    await store.commit(expect={}, put=put, lasting=False)
+        put[KEY] = packed(encode(Outlook(past=past)))
+    for some in in_batches(put):
+        await store.commit(expect={}, put=some, lasting=False)
 
 
-def _think(controller: Controller, durations: Durations, *, wall: datetime) -> tuple[Thought, ...]:
+async def in_turns(thinking: Iterator[Thought | None], *, clock: Clock) -> Thought:
+    """Think to the end, and let everybody else have a turn where it has taken `STRETCH` since the last."""
+    said: Thought | None = None
+    turn = clock.now()
+    for each in thinking:
+        said = each
+        if clock.now() - turn >= STRETCH:
+            await clock.sleep(timedelta())
+            turn = clock.now()
+    assert said is not None, "a thought is given last"
+    return said
+
+
+def think(
+    region: RegionId, controller: Controller, durations: Durations, *, wall: datetime
+) -> Iterator[Thought | None]:
+    """Think through what the loss of a region would come to now, and give that last. Each None before it is a moment in
+    which something else can be seen to.
+    """
     assessment = controller.assess()
-    view, detector = controller.view(assessment), controller.known.detector
-    return tuple(
-        Thought(
-            region=region,
-            wall=wall,
-            each=what_if(region, detector=detector, view=view, now=assessment.at, durations=durations, planner=plan_of),
+    live, detector, now = controller.view(assessment), controller.known.detector, assessment.at
+    view = replace(live, placements=dict(live.placements), active=dict(live.active), stuck=dict(live.stuck))
+    found = what_if(region, detector=detector, view=view, now=now, durations=durations, planner=plan_of)
+    return thought_of(region, found, wall=wall)
+
+
+def thought_of(region: RegionId, found: Iterable[WhatIf | None], *, wall: datetime) -> Iterator[Thought | None]:
+    """Give a thought as it is kept: without the plans, where they are too large. No more of them is held at once."""
+    kept: list[WhatIf] = []
+    size = 0
+    for each in found:
+        yield None
+        if each is None:
+            continue
+        if size <= RECORD_MAX:
+            size += len(encode(each))
+            kept.append(each)
+            if size > RECORD_MAX:
+                kept = [replace(one, plan=None) for one in kept]
+        else:
+            kept.append(replace(each, plan=None))
+    yield Thought(region=region, wall=wall, each=tuple(kept), whole=size <= RECORD_MAX)
+
+
+def _points(thought: Thought, past: Mapping[str, tuple[Point, ...]]) -> dict[str, tuple[Point, ...]]:
+    """The past with a point more of every group that serves in the region and that something can be done for."""
+    return {
+        each.group: remember(
+            past.get(each.group, ()), Point(wall=thought.wall, rto=each.forecast.rto, rpo=each.forecast.rpo)
         )
-        for region in controller.estate.regions
-    )
-
-
-def record_of(thought: Thought) -> bytes:
-    """Return what is kept of a thought: without the plans, where they are too large."""
-    record = encode(thought)
-    if len(record) <= RECORD_MAX:
-        return record
-    return encode(replace(thought, each=tuple(replace(each, plan=None) for each in thought.each), whole=False))
-
-
-def _with_points(before: Outlook, thoughts: Iterable[Thought]) -> Outlook:
-    """The past with a point more for every group that something can be done for."""
-    past = dict(before.past)
-    for thought in thoughts:
-        for each in thought.each:
-            if each.serves and each.forecast is not None:
-                point = Point(wall=thought.wall, rto=each.forecast.rto, rpo=each.forecast.rpo)
-                past[each.group] = remember(past.get(each.group, ()), point)
-    return Outlook(past=past)
+        for each in thought.each
+        if each.serves and each.forecast is not None
+    }

@@ -1,24 +1,29 @@
 """Writes the controller's view of things beside the journal, for whoever asks: the CLI, the API, a page.
 
-Intuition: a snapshot is worth writing when something in it that a person would notice has changed, and once a second
-anyway, so that its age tells whether the controller lives.
+Intuition: a snapshot is written once a second, so that its age tells whether the controller lives. Of a small estate
+it is one record, with all there is to say. Of a large one that is what holds for all of it, and beside it go, in the
+same commit, those parts in which something has changed that a person would notice (`parts`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Collection
+from contextlib import aclosing, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from evac.core.health import health
 from evac.core.restraint import restraints
+from evac.core.sharing import divide
 from evac.core.snapshot import Snapshot
 from evac.core.standing import standings
 from evac.core.triggers import worst_first
-from evac.engine.codec import encode
+from evac.core.verdict import Assessment
+from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
+from evac.engine.parts import BATCH_BYTES_MAX, Parts, left_over, read_parts
 from evac.ports import Clock, Store
 
 KEY = "status"
@@ -32,12 +37,41 @@ TRIGGERS_MAX = 200
 async def publish(controller: Controller, *, store: Store, clock: Clock) -> None:
     """Write a snapshot each `EVERY`, without end."""
     took: timedelta | None = None
+    shares = divide(controller.estate)
+    parts = Parts.of(controller, shares) if len(shares) > 1 else None
+    stale = await _left_over(store, parts=len(shares) if parts else 0)
     while True:
         began = clock.now()
-        snapshot = replace(take(controller, clock=clock), commit=took)
-        await store.commit(expect={}, put={KEY: encode(snapshot)}, lasting=False)
+        if parts is None:
+            put = {KEY: packed(encode(replace(take(controller, clock=clock), commit=took)))}
+        else:
+            assessment, wall = controller.assess(), clock.wall()
+            head = replace(
+                _head(controller, assessment, wall=wall), commit=took, layout=parts.layout, parts=len(shares)
+            )
+            put = {KEY: packed(encode(head))}
+            put |= parts.due(assessment, wall=wall, room=BATCH_BYTES_MAX - len(put[KEY]))
+        await store.commit(expect={}, put=put, delete=stale, lasting=False)
+        stale = ()
         took = clock.now() - began
         await clock.sleep(EVERY)
+
+
+async def _left_over(store: Store, *, parts: int) -> Collection[str]:
+    """The keys of an earlier division that this one does not write."""
+    before = await store.get(KEY, near=True)
+    with suppress(ValueError):
+        return left_over(decode(before.value, Snapshot), parts=parts) if before is not None else ()
+    return ()
+
+
+async def read_snapshot(store: Store) -> Snapshot | None:
+    """Return the newest snapshot, with what there is of its parts; None if there never was one.
+
+    Raises `EvacError` for one of another version of evac.
+    """
+    record = await store.get(KEY)
+    return None if record is None else await read_parts(decode(record.value, Snapshot), store)
 
 
 async def are_published(store: Store) -> bool:
@@ -59,24 +93,37 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
     known, wall = controller.known, clock.wall()
     assessment = controller.assess()
     view = controller.view(assessment)
+    return replace(
+        _head(controller, assessment, wall=wall),
+        members=tuple(known.detector.members.values()),
+        placements=tuple(known.placements.values()),
+        unplaced={str(g): list(why) for g, why in known.unplaced.items()},
+        decisions=tuple(known.decisions.values()),
+        restraints={str(g): held for g in known.placements if (held := restraints(view, g, now=assessment.at))},
+        sets=standings(controller.estate, known.placements.values(), known.set_changes),
+        health=health(known.detector, assessment, estate=controller.estate),
+    )
+
+
+def _head(controller: Controller, assessment: Assessment, *, wall: datetime) -> Snapshot:
+    """What holds for the estate as a whole."""
+    known = controller.known
+    paused = known.pause if controller.paused(wall) else None
     return Snapshot(
         estate=controller.estate.name,
         at=assessment.at,
         wall=wall,
         verdicts=tuple(assessment.verdicts.values()),
         voiceless={str(r): why for r, why in assessment.voiceless.items()},
-        members=tuple(known.detector.members.values()),
-        placements=tuple(known.placements.values()),
-        unplaced={str(g): list(why) for g, why in known.unplaced.items()},
-        decisions=tuple(known.decisions.values()),
+        members=(),
+        placements=(),
+        unplaced={},
+        decisions=(),
         active={str(g): str(r) for g, r in known.active.items()},
         stuck={str(g): str(r) for g, r in known.stuck.items()},
-        paused=known.pause.reason if view.paused and known.pause else "",
-        pause=known.pause if view.paused else None,
+        paused=paused.reason if paused else "",
+        pause=paused,
         windows=controller.windows(wall),
-        restraints={str(g): held for g in known.placements if (held := restraints(view, g, now=assessment.at))},
         leader=controller.led_by,
-        sets=standings(controller.estate, known.placements.values(), known.set_changes),
-        health=health(known.detector, assessment, estate=controller.estate),
         triggers=tuple(islice(worst_first(known.triggers.standings), TRIGGERS_MAX)),
     )

@@ -34,10 +34,11 @@ from statistics import median
 from evac.core.assessment import assess, calm
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Move, View
-from evac.core.detector import Detector, Sight, fold
+from evac.core.detector import Detector, fold
 from evac.core.estate import ComponentId, Estate, Purpose, RegionId, ServiceId
 from evac.core.observation import Heartbeat, MemberRole, MemberSeen, MemberState, Probed
 from evac.core.policy import Detection
+from evac.core.sights import Sight
 from evac.core.traffic import Shift
 from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS, SHOP, WEST, placed, shop

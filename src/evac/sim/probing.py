@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from math import inf, prod
 from random import Random
 
-from evac.core.detector import Sight
 from evac.core.estate import RegionId
+from evac.core.sights import Sight
 from evac.sim.tcp import Connection, Link, Way, connect
 
 OWED_MAX = 2.0

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from evac.core.errors import Conflict
-
-VALUE_BYTES_MAX = 1024 * 1024
-"""The largest value a store takes."""
+from evac.ports import VALUE_BYTES_MAX
 
 
 def check_commit(*, put: Mapping[str, bytes], delete: Collection[str]) -> None:

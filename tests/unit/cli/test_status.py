@@ -100,6 +100,17 @@ def test_what_would_keep_evac_from_moving_is_said_while_all_is_well() -> None:
     assert told[-1].startswith("if shop's primary region were lost now, evac would not move it: orders-db is asynchro")
 
 
+def test_how_much_is_known_of_single_groups_is_said_where_that_is_told_in_parts() -> None:
+    snapshot = Snapshot(
+        estate="shop", at=timedelta(), wall=WALL, verdicts=(), voiceless={}, members=(), placements=(), unplaced={},
+        decisions=(), active={}, stuck={}, parts=500, missing=3, oldest=WALL - timedelta(minutes=9),
+    )  # fmt: skip
+    told = lines(Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={}), led=True, wall=WALL)
+    assert not told[0].startswith("shop: fine")
+    assert any("3 of 500 parts of the view are not written yet" in line for line in told)
+    assert any("told of in 500 parts, the oldest written 9 min" in line for line in told)
+
+
 def test_a_trigger_that_is_true_is_shown_before_it_fires() -> None:
     true = standing(at=timedelta(seconds=100), held=timedelta(seconds=90))
     told = said(WHOLE, triggers=(true, replace(true, true=False), replace(true, true=None)))

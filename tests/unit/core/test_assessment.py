@@ -10,6 +10,7 @@ from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.gray import CLIENT_ROW_LASTING
 from evac.core.observation import Observation
 from evac.core.policy import Detection
+from evac.core.sights import sights
 from evac.core.verdict import Diagnosis, Status
 from evac.sim.estates import CARTS, EAST, EUROPE, FIVE, NINE, ORDERS, SHOP, THREE, WEST, shop
 from fakes.estates import beat, dead, everywhere, judged, probed, seconds, sweep, watched
@@ -80,7 +81,9 @@ def test_some_down_inside_and_all_outside_is_a_service_down() -> None:
 def test_down_outside_and_not_looked_at_inside_is_unknown() -> None:
     down = everywhere(ESTATE, EAST, services=(ORDERS,))
     detector, now = watched(ESTATE, down=down)
-    without = replace(detector, cells={s: c for s, c in detector.cells.items() if not (s.vantage == s.region == EAST)})
+    without = replace(
+        detector, cells=sights({s: c for s, c in detector.cells.items() if not s.vantage == s.region == EAST})
+    )
     said = assess(without, now=seconds(now), estate=ESTATE).verdicts[EAST]
     assert (said.diagnosis, said.since) == (Diagnosis.UNKNOWN, seconds(now))
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.detector import Cell, Detector, Sight, Stream, fold
+from evac.core.detector import Cell, Detector, Stream, fold
 from evac.core.policy import Detection
+from evac.core.sights import Sight
 from evac.sim.estates import EAST, ORDERS, ORDERS_DB, WEST
 from fakes.estates import beat, member, probed, seconds
 
@@ -61,14 +62,14 @@ def test_the_window_forgets_and_counts() -> None:
     policy = replace(Detection(), gray_window=timedelta(seconds=2))
     seen = (probed(count, WEST, EAST, ORDERS, ok=count > 1) for count in range(4))
     kept = fold(Detector(policy=policy), *seen).cells[SIGHT]
-    assert [at for at, _ in kept.recent] == [seconds(2), seconds(3)]
+    assert kept.recent == (seconds(2), seconds(3))
     assert kept.failed == 0
     long_after = fold(Detector(policy=policy), probed(0, WEST, EAST, ORDERS), probed(60, WEST, EAST, ORDERS, ok=False))
     assert long_after.cells[SIGHT].failing_share() == 1.0
 
 
 def test_a_cell_without_answers_fails_in_no_part() -> None:
-    nothing = replace(cell(answered(True)), recent=())
+    nothing = replace(cell(answered(True)), recent=(), bad=())
     assert nothing.failing_share() == 0.0
 
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from evac.core.detector import Detector, Sight, fold
+from evac.core.detector import Detector, fold
 from evac.core.estate import ComponentId, Estate, RegionId, ServiceId
 from evac.core.facts import FACTS, TIMES_MIN, Ground, Times, availability, facts_of, read, sample
 from evac.core.kinds import ServiceKind
 from evac.core.observation import Carried, MemberRole, MemberSeen, MemberState, Observation
 from evac.core.scene import stale_after
+from evac.core.sights import Sight
 from evac.core.trigger import Named, Scope, Value
 from evac.sim.estates import CARTS, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, SHOP_LB, WEST, shop
 from fakes.estates import beat, member, probed, seconds

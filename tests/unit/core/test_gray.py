@@ -20,15 +20,15 @@ def cell(answers: str, *, first_failure: float | None = None, failures: int = 0)
         last=seconds(len(answers)),
         took=timedelta(),
         reason="",
-        recent=tuple((seconds(at), each == "+") for at, each in enumerate(answers, 1)),
-        failed=answers.count("-"),
+        recent=tuple(seconds(at) for at, _ in enumerate(answers, 1)),
+        bad=tuple(seconds(at) for at, each in enumerate(answers, 1) if each == "-"),
     )
 
 
 def test_what_came_up_to_a_moment_is_left_out_of_the_answers_and_of_the_row() -> None:
     met = met_since(cell("-+----", first_failure=3, failures=4), seconds(4))
-    assert met.recent == ((seconds(5), False), (seconds(6), False))
-    assert (met.failed, met.failures, met.first_failure) == (2, 2, seconds(5))
+    assert met.recent == met.bad == (seconds(5), seconds(6))
+    assert (met.failures, met.first_failure) == (2, seconds(5))
 
 
 def test_a_success_ends_the_row() -> None:
@@ -38,7 +38,7 @@ def test_a_success_ends_the_row() -> None:
 
 def test_where_nothing_came_since_nothing_failed() -> None:
     met = met_since(cell("----", first_failure=1, failures=4), seconds(4))
-    assert (met.recent, met.failed, met.failures, met.first_failure) == ((), 0, 0, None)
+    assert (met.recent, met.bad, met.failures, met.first_failure) == ((), (), 0, None)
 
 
 def test_where_all_came_later_a_cell_is_as_it_was() -> None:

@@ -102,3 +102,14 @@ def test_a_regions_score_is_that_of_its_services_on_average() -> None:
     said = found(seen(WEST, took=2.0))
     assert score(EAST, [said, replace(said, score=1.0), replace(said, score=None)]) == pytest.approx(0.75)
     assert score(WEST, [said]) is None
+
+
+def test_that_of_some_services_is_what_is_said_of_them_among_all() -> None:
+    heartbeats = [Heartbeat(at=AT, region=region) for region in (WEST, EUROPE)]
+    looks = [seen(WEST), seen(EUROPE, ok=False, client=True), seen(EUROPE), seen(EAST, ok=False)]
+    detector = fold(Detector(policy=ESTATE.detection), *heartbeats, *looks)
+    assessment = assess(detector, now=AT, estate=ESTATE)
+    everything = health(detector, assessment, estate=ESTATE)
+    for service in ESTATE.services:
+        some = health(detector, assessment, estate=ESTATE, services=[service])
+        assert some == tuple(h for h in everything if h.service == service)

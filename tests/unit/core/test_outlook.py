@@ -15,7 +15,7 @@ ESTATE = shop()
 
 
 def point(minute: int) -> Point:
-    return Point(wall=NOON + timedelta(minutes=minute), rto=timedelta(seconds=minute), rpo=None)
+    return Point(wall=NOON + timedelta(minutes=minute), rto=timedelta(seconds=1 + minute % 2), rpo=None)
 
 
 def test_an_hour_is_remembered_and_a_wall_clock_that_went_back_forgets_the_future() -> None:
@@ -25,6 +25,19 @@ def test_an_hour_is_remembered_and_a_wall_clock_that_went_back_forgets_the_futur
     assert [p.wall for p in past] == [point(m).wall for m in range(30, 90)]
     assert remember(past, point(40))[-2:] == (point(40), point(40))
     assert remember(past, replace(point(0), wall=past[-1].wall + KEPT_FOR))[:-1] == ()
+
+
+def test_of_points_in_a_row_that_are_steady_the_first_and_the_last_are_remembered() -> None:
+    past: tuple[Point, ...] = ()
+    for minute in range(20):
+        past = remember(past, replace(point(minute), rto=timedelta(seconds=10, milliseconds=minute)))
+    assert [p.wall for p in past] == [point(0).wall, point(19).wall]
+    unknown = replace(past[-1], wall=point(20).wall, rto=timedelta(seconds=20))
+    known = replace(unknown, wall=point(21).wall, rpo=timedelta())
+    past = remember(remember(past, unknown), known)
+    for minute in (22, 23):
+        past = remember(past, replace(known, wall=point(minute).wall))
+    assert past[2:] == (unknown, known, replace(known, wall=point(23).wall))
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def test_a_count_told_twice_counts_once_and_the_window_forgets() -> None:
 
 def test_as_a_cell_a_window_in_which_enough_failed_is_one_failure() -> None:
     cell = as_cell([count(0), count(1, failed=8), count(2, failed=7)], POLICY)
-    assert [ok for _, ok in cell.recent] == [True, False, True]
+    assert cell.recent == (seconds(0), seconds(1), seconds(2))
+    assert cell.bad == (seconds(1),)
     assert (cell.failed, cell.first_failure) == (1, seconds(1))
 
 

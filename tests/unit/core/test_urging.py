@@ -268,4 +268,4 @@ def test_what_if_asks_no_trigger() -> None:
         durations={},
         planner=lambda move, _: 1 / 0,  # type: ignore[arg-type, return-value]
     )
-    assert [isinstance(each.decision, Hold) for each in found] == [True]
+    assert [isinstance(each.decision, Hold) for each in found if each is not None] == [True]

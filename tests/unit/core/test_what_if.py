@@ -13,6 +13,7 @@ from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Estate, ReplicationMode
 from evac.core.plan import Plan, RunKind, Verb
 from evac.core.run import RunId
+from evac.core.sights import sights
 from evac.core.traffic import Shift
 from evac.core.what_if import what_if
 from evac.engine.planner import plan_of
@@ -115,15 +116,32 @@ def test_what_was_never_seen_or_heard_stays_so() -> None:
     estate = shop()
     detector, now = seen(estate)
     sight = next(s for s in detector.cells if s.region == WEST)
-    blank = replace(detector, cells={**detector.cells, sight: replace(detector.cells[sight], up=None)})
+    blank = replace(detector, cells=sights({**detector.cells, sight: replace(detector.cells[sight], up=None)}))
     live = View(
         estate=estate,
         assessment=assess(blank, now=now, estate=estate),
         members=blank.members,
         placements={GROUP: placed(estate)},
     )
-    (also,) = what_if(EAST, detector=blank, view=live, now=now, durations={}, planner=plan_of)
+    *_, also = what_if(EAST, detector=blank, view=live, now=now, durations={}, planner=plan_of)
+    assert also is not None
     assert isinstance(also.decision, Move)
+
+
+def test_a_group_that_has_nobody_in_a_region_is_nothing_to_its_loss() -> None:
+    estate = shop()
+    detector, now = seen(estate)
+    elsewhere = {
+        i: replace(c, members={r: m for r, m in c.members.items() if r != EUROPE}) for i, c in estate.components.items()
+    }
+    live = View(
+        estate=replace(estate, components=elsewhere),
+        assessment=assess(detector, now=now, estate=estate),
+        members=detector.members,
+        placements={GROUP: placed(estate)},
+    )
+    said = list(what_if(EUROPE, detector=detector, view=live, now=now, durations={}, planner=plan_of))
+    assert set(said) == {None}
 
 
 def test_where_there_is_nobody_to_move_to_no_hand_helps_either() -> None:

@@ -11,7 +11,7 @@ from evac.core.decision import Ask, Decision
 from evac.core.plan import Placement, Plan
 from evac.core.run import Event, Receipt
 from evac.core.traffic import Shift
-from evac.engine.codec import decode, encode, from_plain, plan_hash, to_plain
+from evac.engine.codec import PACKED_ABOVE, decode, encode, from_plain, packed, plan_hash, to_plain, unpacked
 from evac.sim.estates import EAST, GROUP, WEST
 from fakes.estates import move
 from fakes.rehearsal import play
@@ -57,3 +57,16 @@ def test_what_does_not_fit_is_named() -> None:
         from_plain(None, timedelta)
     with pytest.raises(ValueError, match="value of that union"):
         decode(b'{"is":"Unheard"}', Event)
+
+
+def test_a_large_record_is_packed_and_read_as_what_it_is() -> None:
+    small, large = encode(["a"]), encode(["a name"] * PACKED_ABOVE)
+    assert packed(small) == small
+    assert len(packed(large)) < PACKED_ABOVE
+    assert decode(packed(large), list[str]) == ["a name"] * PACKED_ABOVE
+    assert unpacked(packed(large)) == large
+
+
+def test_a_packed_record_that_is_damaged_is_refused() -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        unpacked(b"x\x01nothing")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.run import Failure, Outcome
-from evac.engine.durations import KEPT_MAX, durations_of
+from evac.core.run import Event, Failure, Opened, Outcome, RunId
+from evac.engine.chain import digest, link
+from evac.engine.codec import encode
+from evac.engine.durations import KEPT_MAX, Earlier, durations_of
+from evac.engine.journal import COUNTER, entry_key
+from evac.stores.memory import MemoryStore
 from fakes.rehearsal import play
 from fakes.shapes import shapes
 
@@ -29,3 +35,36 @@ def test_what_was_not_done_or_is_not_declared_any_more_does_not() -> None:
     failed = replace(run, does=undone, settled=replace(run.settled, outcome=Outcome.ROLLED_BACK))
     assert durations_of([failed, replace(run, does={})], SWITCHOVER.estate) == {}
     assert durations_of([run], replace(SWITCHOVER.estate, components={})) == {}
+
+
+async def keep(store: MemoryStore, number: int, events: Sequence[Event]) -> None:
+    """Write a run's journal, as if it had been opened as that number."""
+    run, head = RunId(str(number)), ""
+    entries: dict[str, bytes] = {}
+    for seq, event in enumerate(events, start=1):
+        told = replace(event, run=run) if isinstance(event, Opened) else event
+        entries[entry_key(run, seq)] = link(told, before=head)
+        head = digest(entries[entry_key(run, seq)])
+    await store.commit(expect={}, put={**entries, COUNTER: encode(number)})
+
+
+def test_who_asks_again_reads_settled_runs_once_and_hears_the_same() -> None:
+    played, estate = play(SWITCHOVER.plan, SWITCHOVER.world()), SWITCHOVER.estate
+
+    async def ask() -> None:
+        store, earlier = MemoryStore(), Earlier(estate)
+        assert await earlier.durations(store) == {}
+        for number, events in ((1, played.events), (2, played.events[:-1]), (3, played.events)):
+            await keep(store, number, events)
+        assert await earlier.durations(store) == durations_of([played.run] * 3, estate)
+        await store.commit(expect={}, put={}, delete=[r.key for r in await store.list("runs/1/")])
+        await keep(store, 2, played.events)
+        await keep(store, 4, played.events[:1])
+        for _ in range(2):
+            assert await earlier.durations(store) == durations_of([played.run] * 3, estate)
+            await store.commit(expect={}, put={}, delete=[r.key for r in await store.list("runs/3/")])
+        restored = MemoryStore()
+        await keep(restored, 1, played.events)
+        assert await earlier.durations(restored) == durations_of([played.run], estate)
+
+    asyncio.run(ask())

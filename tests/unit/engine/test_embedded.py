@@ -20,10 +20,10 @@ from evac.core.run import Opened, Outcome, Resumed, Settled
 from evac.core.snapshot import Snapshot, Wish
 from evac.core.verdict import Diagnosis
 from evac.core.what_if import WhatIf
-from evac.engine.codec import decode
+from evac.engine.codec import decode, encode, packed
 from evac.engine.executor import INTERRUPTIONS_MAX
 from evac.engine.journal import read_journal, read_runs
-from evac.engine.outlook import LOOK_EVERY, Thought, read_outlook, read_thoughts, record_of
+from evac.engine.outlook import LOOK_EVERY, STRETCH, Thought, in_turns, read_outlook, read_thoughts, thought_of
 from evac.sim import time
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS_DB, SHOP_DNS, WEST, shop
 from evac.sim.stores import FailingStore, Moment
@@ -637,9 +637,32 @@ def test_what_could_not_be_planned_right_after_a_change_is_thought_through_again
     played(play)
 
 
+def test_others_have_a_turn_where_a_thought_takes_long() -> None:
+    class Ticking(time.VirtualClock):
+        """A clock that goes on by a third of a stretch with each look at it."""
+
+        looks = turns = 0
+
+        def now(self) -> timedelta:
+            self.looks += 1
+            return self.looks * STRETCH / 3
+
+        async def sleep(self, duration: timedelta) -> None:
+            self.turns += 1
+
+    wall, clock = datetime(2026, 11, 23, tzinfo=UTC), Ticking()
+    said = time.run(in_turns(thought_of(EAST, (None,) * 8, wall=wall), clock=clock))
+    assert said == Thought(region=EAST, wall=wall, each=())
+    assert clock.turns == 3
+
+
 def test_plans_that_are_too_large_to_keep_are_left_out_and_that_is_said() -> None:
-    large = Thought(region=EAST, wall=datetime(2026, 11, 23, tzinfo=UTC), each=(thought(),) * 300)
-    kept = decode(record_of(large), Thought)
+    wall = datetime(2026, 11, 23, tzinfo=UTC)
+    *turns, kept = thought_of(EAST, (thought(),) * 300, wall=wall)
+    assert kept is not None
+    assert turns == [None] * 300
     assert (kept.whole, [each.plan for each in kept.each]) == (False, [None] * 300)
-    assert kept.each[0].forecast == large.each[0].forecast
-    assert decode(record_of(replace(large, each=large.each[:1])), Thought).whole
+    assert kept.each[0].forecast == thought().forecast
+    assert decode(packed(encode(kept)), Thought) == kept
+    *_, small = thought_of(EAST, [None, thought(), None], wall=wall)
+    assert small == Thought(region=EAST, wall=wall, each=(thought(),))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -20,7 +21,7 @@ from evac.engine.journal import fold_journal, raised, read_journal, read_run, re
 from evac.engine.leadership import lead
 from evac.engine.opening import at_term
 from evac.engine.orders import Answer, Order, obey
-from evac.ports import Store
+from evac.ports import VALUE_BYTES_MAX, Store
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
 from evac.stores.memory import MemoryStore
@@ -63,6 +64,21 @@ def test_a_group_has_one_run_at_a_time_and_a_plan_must_fit_the_record() -> None:
         with pytest.raises(UnsafePlan, match="no longer as this plan found it"):
             await begin(FAILOVER.plan, store)
         assert await read_runs(store) == ()
+
+    time.run(tell())
+
+
+def test_a_plan_of_thousands_of_steps_is_kept_and_what_is_too_large_is_refused() -> None:
+    """Steps repeat themselves, and are packed; what does not cannot be made small."""
+    steps = tuple(replace(FAILOVER.plan.steps[0], id=StepId(f"step-{n}")) for n in range(10_000))
+    long = replace(FAILOVER.plan, steps=steps)
+    noise = tuple(Random(1).randbytes(VALUE_BYTES_MAX).hex() for _ in range(2))
+
+    async def tell() -> None:
+        store, run = await opened(long)
+        assert (await read_run(run, store=store)).plan == long
+        with pytest.raises(UnsafePlan, match="its 10000 steps are more than one record takes; divide group shop"):
+            await opened(replace(long, notes=noise))
 
     time.run(tell())
 

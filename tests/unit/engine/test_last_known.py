@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evac.core.estate import ComponentId
 from evac.engine.clock import BootClock
-from evac.engine.codec import encode
+from evac.engine.codec import PACKED_ABOVE, encode, packed
 from evac.engine.last_known import (
     EVERY,
     LOOKS_A_THOUGHT,
@@ -127,3 +127,11 @@ def test_of_several_agents_on_a_host_the_last_to_tell_is_heard(tmp_path: Path) -
     (tmp_path / "agent-torn.json").write_bytes(b"{")
     assert read_here(tmp_path) == new
     assert new.silent_for(wall) == timedelta(seconds=9)
+
+
+async def test_what_is_packed_is_kept_as_it_is(tmp_path: Path) -> None:
+    store = MemoryStore()
+    large = packed(encode(["a name"] * PACKED_ABOVE))
+    await store.commit(expect={}, put={"status": large, "known/00000": large})
+    async with keeping(store, tmp_path):
+        assert read_known(tmp_path, EAST) == {"status": large, "known/00000": large}

@@ -13,7 +13,8 @@ from evac.core.errors import EvacError
 from evac.core.estate import ComponentId, RegionId, ServiceId
 from evac.core.observation import Carried, Heartbeat, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.engine.clock_filter import ClockFilter
-from evac.engine.views import decode_view, encode_view, view_key
+from evac.engine.codec import PACKED_ABOVE
+from evac.engine.views import decode_view, encode_view, next_view, view_key
 
 HERE, THERE = RegionId("us-west-2"), RegionId("us-east-1")
 spans = st.timedeltas(timedelta(), timedelta(hours=1))
@@ -158,3 +159,50 @@ def test_what_real_clients_met_comes_back_as_it_was() -> None:
         failed=7,
     )
     assert read_anew(written([seen], now=timedelta(seconds=10)), now=timedelta(seconds=10))[1:] == (seen,)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "bytes_max", "counts"),
+    [(10, 10**6, [7]), (3, 10**6, [3, 3, 1]), (10, 400, [3, 4]), (10, 1, [1] * 7)],
+)
+def test_a_view_holds_as_much_as_it_may_and_the_next_goes_on(at_once: int, bytes_max: int, counts: list[int]) -> None:
+    seen = [
+        Probed(
+            at=timedelta(seconds=n),
+            vantage=HERE,
+            service=ServiceId(f"service-{n}"),
+            region=THERE,
+            ok=False,
+            took=timedelta(seconds=1),
+            reason="no answer in 1.0 s",
+        )
+        for n in range(7)
+    ]
+    rest, sizes = list(seen), list[int]()
+    told: list[Observation] = []
+    while rest:
+        record, count = next_view(HERE, rest, now=timedelta(seconds=9), life="a", at_once=at_once, bytes_max=bytes_max)
+        told += read_anew(record, now=timedelta(seconds=9))[1:]
+        rest, sizes = rest[count:], [*sizes, count]
+    assert sizes == counts
+    assert told == seen
+
+
+def test_a_large_view_is_packed_and_what_is_said_often_is_one_value() -> None:
+    seen = [
+        Probed(
+            at=timedelta(seconds=5), vantage=HERE, service=ServiceId(f"service-{n}"), region=THERE, ok=True,
+            took=timedelta(),
+        )
+        for n in range(6000)
+    ]  # fmt: skip
+    record = written(seen, now=timedelta(seconds=9))
+    assert len(record) < PACKED_ABOVE < sum(len(s.service) for s in seen)
+    _, *back = read_anew(record, now=timedelta(seconds=9))
+    assert back == seen
+    assert len({id(b.at) for b in back}) == 1
+
+
+def test_a_packed_view_that_is_damaged_is_refused() -> None:
+    with pytest.raises(EvacError, match="cannot be read"):
+        read_anew(b"xdamaged", now=timedelta(seconds=9))

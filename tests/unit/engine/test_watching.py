@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from evac.core.errors import Rejected
+from evac.core.errors import Rejected, StoreUnavailable
 from evac.core.estate import Estate, Observer, RegionId, ServiceId
 from evac.core.observation import Carried, Observation, Probed
 from evac.engine.agent import KEPT_MAX, Agent
 from evac.engine.clock_filter import ClockFilter
-from evac.engine.views import decode_view, view_key
+from evac.engine.views import TOLD_AT_ONCE, decode_view, view_key
 from evac.engine.watching import TOLD_TO, keep_watching
 from evac.ports import Counted, Finding, Place, Sighted, Watching
 from evac.sim import time
@@ -187,3 +187,25 @@ def test_an_agent_listens_to_its_own_observers_and_keeps_an_answer_of_any_size()
     assert {p.service for p in probed if not p.ok} == {"s0"}
     records = [put[view_key(WEST)] for put in store.written]
     assert max(len(r) for r in records) < 12 * many, "names, and little else"
+
+
+class Balking(NotingStore):
+    """A store that does not take the second commit."""
+
+    refused: int = 0
+
+    async def commit(self, **what: Any) -> int:
+        if len(self.written) == 1 and not self.refused:
+            self.refused += 1
+            raise StoreUnavailable("not now")
+        return await super().commit(**what)
+
+
+def test_what_is_more_than_a_view_holds_follows_and_what_was_not_taken_is_told_again() -> None:
+    many = TOLD_AT_ONCE + 7
+    kind = ScriptedObserver(lambda n: [well(ServiceId(f"s{i}"), age_s=0.5) for i in range(many)] if n == 1 else [])
+    store = Balking()
+    estate = replace(shop(), probes=(), observers=(observer(count=many),))
+    told = [o.service for o in told_of(estate, kind, seconds=3, store=store) if isinstance(o, Probed)]
+    assert store.refused == 1
+    assert told == [f"s{i}" for i in range(many)], "each once, in order"

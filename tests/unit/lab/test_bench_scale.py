@@ -5,8 +5,11 @@ import json
 import pytest
 
 from evac.core.estate import Purpose
+from evac.engine.parts import BATCH_BYTES_MAX
 from evac.lab.bench.large import OUTSIDE, estate_of, placements_of, probes
-from evac.lab.bench.scale import AT, Figure, as_json, as_table, measure, measure_plan
+from evac.lab.bench.leading import START, measure
+from evac.lab.bench.long_run import measure_plan
+from evac.lab.bench.scale import Figure, as_json, as_table, figures
 
 
 def figure(*values: float, bound: float | None = None, slope_max: float | None = None) -> Figure:
@@ -19,21 +22,34 @@ def test_every_service_has_a_state_in_every_region_and_a_few_who_look() -> None:
     states = [c for c in estate.components.values() if c.purpose is Purpose.STATE]
     assert len(states) == 20
     assert all(set(c.members) == set(estate.regions) for c in states)
-    assert len(list(probes(estate, AT))) == 20 * 4 * (1 + OUTSIDE)
+    assert len(list(probes(estate, START))) == 20 * 4 * (1 + OUTSIDE)
     assert len(placements_of(estate)) == 2
 
 
-def test_a_tiny_estate_gives_every_figure() -> None:
-    found = measure(3, 20, 2)
-    assert set(found) == {"well", "folding", "rss", "lost", "rss_peak", "view", "snapshot"}
-    assert found["view"] > 0
-    assert found["snapshot"] > 0
+def test_a_small_estate_is_led_through_a_loss() -> None:
+    found = measure(3, 300, 2)
+    assert found["steps"] > 5 * 100  # a third of the services have lost their home
+    assert found["told"] > 1
+    assert 0 < found["status_rate"] < found["status"]
+    assert 0 < found["commit"] <= BATCH_BYTES_MAX
+    assert min(found["view"], found["views_rate"], found["thoughts"], found["think"]) > 0
+
+
+def test_every_figure_is_measured_at_every_size() -> None:
+    found = figures([(3, 20), (3, 40)], [36], 2)
+    assert {f.sizes for f in found} == {(60, 120), (44,)}
+    assert len({f.name for f in found}) == len(found)
 
 
 def test_a_small_plan_has_the_steps_asked_for_and_its_run_goes_to_the_end() -> None:
     found = measure_plan(36)
     assert found["steps"] == 36 + 9 - 1  # and the routers of all regions but the lost one
     assert found["whole"] == 1.0
+
+
+def test_a_plan_takes_as_many_calls_a_step_however_long_it_is() -> None:
+    short, long = (measure_plan(steps) for steps in (360, 1440))
+    assert long["plan_calls"] / long["steps"] < 1.02 * short["plan_calls"] / short["steps"]
 
 
 def test_a_slope_is_that_of_the_power() -> None:

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import Change, Record
+from evac.ports import VALUE_BYTES_MAX, Change, Record
 from evac.stores.logged import LoggedStore, Patience
 from evac.stores.logged.ground import PART_BYTES_MAX, Entry, Place
 from evac.stores.logged.snapshots import FOLDER, NEWEST
 from evac.stores.logged.store import COMMIT_BYTES_MAX, OWN, RESTORED_BY_HAND, SEGMENT_ENTRIES
 from evac.stores.logged.upkeep import HISTORY, Upkeep, size
-from evac.stores.rules import VALUE_BYTES_MAX
 from fakes.grounds import MemoryGround, Mishap
 
 QUICK = Patience(pause_min=timedelta(0), pause_max=timedelta(milliseconds=1))

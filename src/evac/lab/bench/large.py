@@ -6,7 +6,8 @@ the estate, its cells and its members are made as values: no server, no store, n
 The shape: services in groups of `GROUP_SIZE`, each with a state in every region and a synchronous quorum, one router a
 group. Each service in each region is seen by its own region's agent and by `OUTSIDE` vantage points outside (the next
 regions in turn): nobody looks at everything from everywhere where there are 90,000 things to look at. With 10,000
-observations a second each of these is then seen twice a minute, so that is the estate's interval.
+observations a second each of these is then seen twice a minute, so that is the estate's interval, and what is fresh or
+recent is measured by it.
 
 What this is not: a lab, or a simulation of what happens in time (`evac.sim`).
 """
@@ -14,10 +15,9 @@ What this is not: a lab, or a simulation of what happens in time (`evac.sim`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
-from evac.core.decision import View
-from evac.core.detector import Detector
 from evac.core.estate import (
     Component,
     ComponentId,
@@ -38,12 +38,19 @@ from evac.core.kinds import ServiceKind
 from evac.core.observation import Heartbeat, Instant, MemberRole, MemberSeen, MemberState, Observation, Probed
 from evac.core.plan import Placement, SyncSet, Term
 from evac.core.policy import Detection
-from evac.core.verdict import Assessment
 
 GROUP_SIZE = 10
 OUTSIDE = 2
 INTERVAL = timedelta(seconds=30)
+MICROSECOND = timedelta(microseconds=1)
+DETECTION = Detection(
+    interval=INTERVAL, heartbeat_stale=2.5 * INTERVAL, gray_window=4 * INTERVAL, lossy_window=2 * INTERVAL
+)
 TOOK = timedelta(milliseconds=20)
+CUT = MemberState(
+    role=MemberRole.STANDBY, writable=False, timeline=1, position=4096, streaming=False, stream_silence=INTERVAL
+)
+"""What a standby says whose primary is lost."""
 
 
 def estate_of(regions: int, services: int, *, group_size: int = GROUP_SIZE) -> Estate:
@@ -69,7 +76,7 @@ def estate_of(regions: int, services: int, *, group_size: int = GROUP_SIZE) -> E
         components={c.id: c for c in components},
         probes=(),
         home=home,
-        detection=Detection(interval=INTERVAL, quorum=min(OUTSIDE, regions - 1)),
+        detection=replace(DETECTION, quorum=min(OUTSIDE, regions - 1)),
     )
 
 
@@ -175,13 +182,20 @@ def everything(estate: Estate, at: Instant, *, lost: RegionId | None = None) -> 
     yield from tellings(estate, at, lost=lost)
 
 
-def view_of(estate: Estate, detector: Detector, assessment: Assessment, placements: dict[GroupId, Placement]) -> View:
-    """Return what a decision rests on, with nothing under way."""
-    return View(
-        estate=estate,
-        assessment=assessment,
-        members=detector.members,
-        placements=placements,
-        streams=detector.streams,
-        heard_since=detector.fresh_since,
-    )
+def seen_from(estate: Estate, vantage: RegionId, at: Instant, *, lost: RegionId | None = None) -> Iterator[Observation]:
+    """One look from one region: an observer's answer of all it watches, and what each member there says, a moment after
+    the one before.
+    """
+    where = list(estate.regions)
+    here = where.index(vantage)
+    for service in estate.services:
+        for step in range(min(OUTSIDE, len(where) - 1) + 1):
+            region = where[here - step]
+            ok = region != lost
+            reason = "" if ok else "no answer within 1 s"
+            yield Probed(at=at, vantage=vantage, service=service, region=region, ok=ok, took=timedelta(), reason=reason)
+    for n, component in enumerate(estate.components.values()):
+        if component.purpose is Purpose.STATE:
+            home = estate.home[estate.services[component.service].group]
+            state = replace(CUT, upstream=home) if home == lost else _says(vantage, home)
+            yield MemberSeen(at=at - n * MICROSECOND, component=component.id, region=vantage, state=state)
