@@ -257,7 +257,7 @@ class Execution:
         """The order of a try: the step's action at the run's term, with its component's receipts that it rests on."""
         run = self.journal.run
         step = run.plan.step(step_id)
-        own = [n for n in step.needs if run.plan.step(n).action.component == step.action.component]
+        own = [s.id for s in run.plan.graph.of[step.action.component] if step.waits_for(s)]
         given: dict[str, Json] = {n: receipt.facts for n in own if (receipt := run.receipt(n)) is not None}
         args: dict[str, Json] = {**step.action.args, "receipts": given}
         done = run.receipt(step_id)
