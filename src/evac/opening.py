@@ -129,7 +129,8 @@ async def ask_or_recall(
                 f"{trouble}; {here.region}'s agent on this host has not heard of it either"
             ) from None
         kept = MemoryStore()
-        await kept.commit(expect={}, put=records)
+        for key, value in records.items():
+            await kept.commit(expect={}, put={key: value})
         estate = OpenEstate(
             loaded=load(Path(path), environment=environment, store=store), store=kept, by=getpass.getuser()
         )

@@ -51,6 +51,10 @@ class Change:
 
 VALUE_BYTES_MAX = 1024 * 1024
 """The largest value a store takes."""
+COMMIT_WRITES_MAX = 120
+"""So many keys a commit writes and deletes at most, and so many versions it expects: etcd as it ships takes 128 of
+each, and a store adds a few of its own.
+"""
 
 
 class Store(Protocol):

@@ -23,7 +23,7 @@ from etcd_clusters import QUICK, Members, address, lasting, needs_etcd
 from zookeeper_ensembles import Servers, needs_zookeeper
 
 from evac.core.errors import Conflict, StoreUnavailable
-from evac.ports import VALUE_BYTES_MAX, Change, Inspectable, Store
+from evac.ports import COMMIT_WRITES_MAX, VALUE_BYTES_MAX, Change, Inspectable, Store
 from evac.sim.cluster import Cluster, Line
 from evac.sim.estates import EAST, THREE
 from evac.sim.network import Network
@@ -215,6 +215,18 @@ async def test_a_malformed_commit_is_a_programming_error(store: Store) -> None:
         await store.commit(expect={}, put={"a": b""}, delete=["a"])
     with pytest.raises(AssertionError):
         await store.commit(expect={}, put={"a": bytes(VALUE_BYTES_MAX + 1)})
+    with pytest.raises(AssertionError):
+        await store.commit(expect={}, put={f"{n}": b"" for n in range(COMMIT_WRITES_MAX)}, delete=["one more"])
+
+
+async def test_a_commit_takes_as_many_keys_as_the_port_says(store: Store) -> None:
+    keys = [f"k/{n:03d}" for n in range(COMMIT_WRITES_MAX)]
+    await store.commit(expect=dict.fromkeys(keys, 0), put=dict.fromkeys(keys, b"a"))
+    records = await store.list("k/")
+    assert [r.key for r in records] == keys
+    versions = {r.key: r.version for r in records}
+    await store.commit(expect=versions, put=dict.fromkeys(keys[::2], b"b"), delete=keys[1::2])
+    assert [(r.key, r.value) for r in await store.list("k/")] == [(key, b"b") for key in keys[::2]]
 
 
 async def test_a_closed_store_says_so_and_ends_its_watches(store: Store) -> None:

@@ -62,6 +62,7 @@ from evac.report.triggers import standing_lines
 from evac.sim.estates import FIVE, GROUP, NINE, SHOP_DNS, THREE, placed, shop
 from fakes.estates import beat, member, probed, seconds
 from fakes.triggers import trigger
+from fakes.waiting import waits_of
 
 STEP = 0.5
 SIZES = {"three": THREE, "five": FIVE, "nine": NINE}
@@ -417,8 +418,8 @@ def tell_plan(plan: Plan) -> list[str]:
         lines.append(f"    {step.phase}: {step.id}{tail}")
         if step.action.args:
             lines.append(f"      with {dict(step.action.args)}")
-        if step.needs:
-            lines.append(f"      after {', '.join(step.needs)}")
+        if after := waits_of(step, plan.steps):
+            lines.append(f"      after {', '.join(after)}")
     lines += [f"    note: {note}" for note in plan.notes]
     sets = [f"{c} {s.acks} of {', '.join(s.standbys)}" for c, sets_ in sorted(plan.after.sync.items()) for s in sets_]
     lines.append(f"    then: {plan.after.primary}; {'; '.join(sets) or 'nobody acknowledges'}")

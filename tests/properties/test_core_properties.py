@@ -26,6 +26,8 @@ from evac.core.targets import Members
 from evac.core.verdict import Assessment
 from evac.sim.estates import CARTS, FIVE, GROUP, NINE, ORDERS, SHOP, THREE, placed, shop
 from fakes.estates import beat, changed, members, move, probed, seconds, view
+from fakes.listing import check_waits
+from fakes.waiting import waits
 
 SIZES = st.sampled_from((THREE, FIVE, NINE))
 SERVICES = (ORDERS, CARTS, SHOP)
@@ -202,6 +204,7 @@ def test_every_plan_keeps_the_promises(world: Wish) -> None:
     if plan is None:
         return
     assert in_order(plan.steps) == plan.steps
+    check_waits(plan, here.estate)
     assert len({s.id for s in plan.steps}) == len(plan.steps)
     assert plan.term == plan.after.term > plan.before.term
     assert {s.action.term for s in plan.steps} == {plan.term}
@@ -221,7 +224,7 @@ def test_every_plan_keeps_the_promises(world: Wish) -> None:
 def _before(plan: Plan, step: StepId) -> set[StepId]:
     """All steps that are done when this one starts. A required step goes on without an optional one that failed."""
     here = plan.step(step)
-    needs = {n for n in here.needs if here.optional or not plan.step(n).optional}
+    needs = {n for n in waits(plan, step) if here.optional or not plan.step(n).optional}
     return needs.union(*(_before(plan, n) for n in needs))
 
 
@@ -283,6 +286,7 @@ def test_a_shift_leads_to_an_open_door_and_touches_no_state(world: World, data: 
     except UnsafePlan:
         return
     assert in_order(plan.steps) == plan.steps
+    check_waits(plan, estate)
     assert {estate.components[s.action.component].purpose for s in plan.steps} == {Purpose.ROUTER}
     assert all(here.reachable(s.action.region) for s in plan.steps)
     assert SHOP in now.verdicts[plan.target].entered

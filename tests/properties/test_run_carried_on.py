@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from evac.core.barriers import standing
 from evac.core.effects import Settle, Undo, effects, wanted
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.fold import apply
 from evac.core.observation import Json
-from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
+from evac.core.plan import Action, Barrier, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
 from evac.core.run import Done, Event, Failed, Failure, Forced, Opened, Receipt, Resumed, Run, RunId, Settled, Started
 from fakes.estates import seconds
+from fakes.listing import listed
 
 A, B, C = RegionId("a"), RegionId("b"), RegionId("c")
 COMPONENTS = (ComponentId("one"), ComponentId("two"))
@@ -28,7 +30,7 @@ ENTRIES_MAX = 60
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A plan of up to ten steps on two components, of which some promotions can be proven, and some need a word. What
-    fences needs only what fences.
+    fences waits only for what fences. Some stand before a barrier, others behind it.
     """
     steps: list[Step] = []
     on_word = draw(st.sets(st.sampled_from(COMPONENTS)))
@@ -52,6 +54,8 @@ def plans(draw: st.DrawFn) -> Plan:
                 optional=draw(st.booleans()),
             )
         )
+    for barrier in draw(st.sets(st.sampled_from(Barrier), max_size=3)):
+        _put_up(draw, barrier, steps)
     sets = (SyncSet(acks=1, standbys=(B, C)),)
     before = Placement(group=GroupId("shop"), primary=A, term=Term(1), sync=dict.fromkeys(COMPONENTS, sets))
     return Plan(
@@ -64,6 +68,21 @@ def plans(draw: st.DrawFn) -> Plan:
         before=before,
         after=replace(before, primary=B),
     )
+
+
+def _put_up(draw: st.DrawFn, barrier: Barrier, steps: list[Step]) -> None:
+    """Have some of the later steps stand behind a barrier, and some of those before them before it."""
+    cut = draw(st.integers(0, len(steps)))
+    behind = draw(st.sets(st.sampled_from(range(cut, len(steps))))) if cut < len(steps) else set()
+    before = draw(st.sets(st.sampled_from(range(cut)))) if cut else set()
+    if any(steps[n].optional for n in behind):
+        before = {n for n in before if not steps[n].optional}
+    if any(steps[n].phase is Phase.FENCE for n in behind):
+        before = {n for n in before if steps[n].phase is Phase.FENCE}
+    for n in behind:
+        steps[n] = standing(steps[n], behind=barrier)
+    for n in before:
+        steps[n] = standing(steps[n], before=barrier)
 
 
 def follows(run: Run, data: st.DataObject) -> Event:
@@ -99,7 +118,10 @@ def opened(plan: Plan) -> Run:
 
 
 def check(run: Run) -> None:
-    """Hold what is carried on against what is looked for in all steps."""
+    """Hold what is carried on against what is looked for in all steps, and against a plan that lists all waits."""
+    by_lists = replace(run, opened=replace(run.opened, plan=listed(run.plan)), failed=None, passed={})
+    assert effects(run) == effects(by_lists)
+    assert [s.id for s in run.broken] == [s.id for s in by_lists.broken]
     assert run.broken == tuple(s for s in run.plan.steps if not s.optional and run.spent(s))
     asked = {(e.step, isinstance(e, Undo)): e for e in effects(run) if not isinstance(e, Settle)}
     for step in run.plan.steps:

@@ -1,7 +1,7 @@
 """What a run does next: the rules by which it goes forward, turns back, or stops for a person.
 
-- a step starts when all it needs is done; a promotion starts only when the receipts prove the fence (`fence`); one that
-  is needless by then (`run.Run.needless`) is left out;
+- a step starts when all it waits for is done; a promotion starts only when the receipts prove the fence (`fence`); one
+  that is needless by then (`run.Run.needless`) is left out;
 - a step that was refused has failed; one that could not be reached is tried again while tries are left; one whose
   answer is unknown is tried again too, and when no try is left it is looked at, without acting, a few times more;
 - a run can turn back until something holds, or may hold, that cannot be undone: a promotion (the pivot), or a step
@@ -18,11 +18,11 @@ What this is not: keeping the state (`fold`), or the doing (`engine.executor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from evac.core.plan import Step, StepId
+from evac.core.plan import Barrier, Step, StepId
 from evac.core.run import Failure, Outcome, Progress, Run
 
 UNDO_RETRIES_MIN = 2
@@ -114,7 +114,7 @@ def _back(run: Run) -> Iterator[Do | Undo]:
             yield replace(effect, look=True)
     if unsure or not run.turned:
         return
-    clear: dict[StepId, bool] = {}
+    clear: dict[StepId | Barrier, bool] = {}
     for step in run.plan.steps:
         if _to_undo(run, step) and _undone_above(run, step, clear) and (undo := _undo_again(run, step)):
             yield undo
@@ -135,14 +135,24 @@ def _undone(run: Run, step: Step) -> bool:
     return progress is not None and progress.receipt is not None
 
 
-def _undone_above(run: Run, step: Step, clear: dict[StepId, bool]) -> bool:
-    """Whether every step that needs this one, directly or not, has been undone or has nothing to undo. `clear` is of
-    which steps that was found already, and takes what is found.
+def _undone_above(run: Run, step: Step, clear: dict[StepId | Barrier, bool]) -> bool:
+    """Whether every step that waits for this one, directly or not, has been undone or has nothing to undo. `clear` is
+    of which steps and barriers that was found already, and takes what is found.
     """
     if step.id not in clear:
         above = run.plan.graph.above.get(step.id, ())
-        clear[step.id] = all((_undone(run, s) or not _to_undo(run, s)) and _undone_above(run, s, clear) for s in above)
+        clear[step.id] = _all_undone(run, above, clear) and all(_undone_behind(run, b, clear) for b in step.before)
     return clear[step.id]
+
+
+def _undone_behind(run: Run, barrier: Barrier, clear: dict[StepId | Barrier, bool]) -> bool:
+    if barrier not in clear:
+        clear[barrier] = _all_undone(run, run.plan.graph.behind.get(barrier, ()), clear)
+    return clear[barrier]
+
+
+def _all_undone(run: Run, steps: Iterable[Step], clear: dict[StepId | Barrier, bool]) -> bool:
+    return all((_undone(run, s) or not _to_undo(run, s)) and _undone_above(run, s, clear) for s in steps)
 
 
 def _undo_retries(step: Step) -> int:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from evac.core.estate import Component, ComponentId, Estate, Purpose, ReplicationMode
 from evac.core.fencing import unstarvable
 from evac.core.observation import MemberRole, MemberState
-from evac.core.plan import Phase, Placement, Plan, Step, StepId, Verb
+from evac.core.plan import Barrier, Phase, Placement, Plan, Step, StepId, Verb
 from evac.core.policy import Detection
 from evac.core.protection import synchronous
 from evac.core.targets import Members
@@ -142,12 +142,14 @@ def _usual(step: Step, estate: Estate, durations: Durations) -> tuple[timedelta,
 
 
 def _longest(plan: Plan, took: Mapping[StepId, timedelta]) -> tuple[tuple[StepId, ...], timedelta]:
-    """The chain of steps that clients wait for longest, and its length. A plan's steps come after what they need."""
-    best: dict[StepId, tuple[timedelta, tuple[StepId, ...]]] = {}
+    """The chain of steps that clients wait for longest, and its length. A plan's steps are in order."""
+    best: dict[StepId | Barrier, tuple[timedelta, tuple[StepId, ...]]] = {}
     for step in plan.steps:
-        before = max((best[n] for n in step.needs if n in best), default=(timedelta(), ()))
+        waits: tuple[StepId | Barrier, ...] = (*step.needs, *step.behind)
+        before = max((best[n] for n in waits if n in best), default=(timedelta(), ()))
         if step.phase in SERVING and not step.optional:
-            best[step.id] = (before[0] + took[step.id], (*before[1], step.id))
+            mine = best[step.id] = (before[0] + took[step.id], (*before[1], step.id))
+            best.update((b, max(mine, best.get(b, mine))) for b in step.before)
     length, path = max(best.values(), default=(timedelta(), ()))
     return path, length
 

@@ -1,8 +1,8 @@
 """A plan: a graph of steps, as a value: read, checked, pinned by a hash and drawn before anything is done.
 
-Intuition: a step asks one driver for one verb on one member. Steps are ordered only by what they need; what needs
-nothing of each other runs side by side. At most one step set is the pivot: the promotions. Before it everything
-can be undone; after it the run goes forward.
+Intuition: a step asks one driver for one verb on one member. Steps are ordered only by what they need, and by the
+barriers that they stand before or behind; what waits for nothing of each other runs side by side. At most one step set
+is the pivot: the promotions. Before it everything can be undone; after it the run goes forward.
 
 What this is not: how plans are made (`planning`), or how far one has come (`run`).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import NewType
 
 from evac.core.estate import ComponentId, GroupId, RegionId
@@ -65,6 +65,28 @@ class Phase(StrEnum):
     RESTORE = "restore"
 
 
+class Barrier(Enum):
+    """What all of some steps have come to before others go on: a wait of many for many, said once by each.
+
+    A step behind one starts once all before it are over: done, needless, or optional and failed. Nothing that may fail
+    itself stands behind what may fail.
+
+    PREPARED  nothing is stopped, and no router turned, before all is prepared
+    STOPPED   a planned move promotes nothing before all is stopped
+    AFAR      a failover promotes nothing before the fences that may yet be refused are over
+    FENCED    it promotes what is merely wanted after the fences of all else
+    PROMOTED  clients are sent over once all is promoted that they cannot do without
+    TURNED    what a client does is tried once all routers have turned that must
+    """
+
+    PREPARED = "prepared"
+    STOPPED = "stopped"
+    AFAR = "afar"
+    FENCED = "fenced"
+    PROMOTED = "promoted"
+    TURNED = "turned"
+
+
 class RunKind(StrEnum):
     """Why a plan exists."""
 
@@ -94,20 +116,26 @@ class Action:
 class Step:
     """One node of a plan. An `optional` step may fail without failing the run: it becomes a finding in the report.
 
-    `undoable` says whether the driver has an undo for it; `pivot` marks a promotion. `agent` is the region whose
-    agent does the step: usually the member's own.
+    It waits for the steps it `needs`, and for all that stand before a barrier which it stands `behind`. `undoable` says
+    whether the driver has an undo for it; `pivot` marks a promotion.
     """
 
     id: StepId
     action: Action
     phase: Phase
     needs: tuple[StepId, ...] = ()
+    before: tuple[Barrier, ...] = ()
+    behind: tuple[Barrier, ...] = ()
     timeout: timedelta = timedelta(seconds=30)
     retries: int = 1
     undoable: bool = True
     pivot: bool = False
     optional: bool = False
     needs_control_plane: bool = False
+
+    def waits_for(self, other: Step) -> bool:
+        """Return whether this step starts only when the other is over, because it says so, not because another does."""
+        return other.id in self.needs or any(b in self.behind for b in other.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +146,13 @@ class Graph:
     """The steps of a component."""
     above: Mapping[StepId, tuple[Step, ...]]
     """The steps that need a step."""
-    opens: Mapping[StepId, tuple[Step, ...]]
-    """The promotions of which it depends on a step, among others, whether they can start, cannot yet, or never will."""
+    before: Mapping[Barrier, tuple[Step, ...]]
+    """The steps before a barrier."""
+    behind: Mapping[Barrier, tuple[Step, ...]]
+    """The steps behind it."""
+    opens: Mapping[StepId | Barrier, tuple[Step, ...]]
+    """The required promotions of which it depends on a step, or on whether a barrier still holds, among others, whether
+    they can start, cannot yet, or never will."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,27 +239,41 @@ class Plan:
 def _graph_of(steps: Iterable[Step], by_id: Mapping[StepId, Step]) -> Graph:
     of: dict[ComponentId, list[Step]] = {}
     above: dict[StepId, list[Step]] = {}
-    opens: dict[StepId, list[Step]] = {}
+    before: dict[Barrier, list[Step]] = {}
+    behind: dict[Barrier, list[Step]] = {}
+    opens: dict[StepId | Barrier, list[Step]] = {}
     for step in steps:
         of.setdefault(step.action.component, []).append(step)
         for need in step.needs:
             above.setdefault(need, []).append(step)
+        for barrier in step.before:
+            before.setdefault(barrier, []).append(step)
+        for barrier in step.behind:
+            behind.setdefault(barrier, []).append(step)
     for step in steps:
-        if step.pivot:
-            for one in _rests_on(step, of, by_id):
+        if step.pivot and not step.optional:
+            for one in _rests_on(step, of, by_id, before):
                 opens.setdefault(one, []).append(step)
     return Graph(
         of={c: tuple(own) for c, own in of.items()},
         above={i: tuple(some) for i, some in above.items()},
+        before={b: tuple(some) for b, some in before.items()},
+        behind={b: tuple(some) for b, some in behind.items()},
         opens={i: tuple(some) for i, some in opens.items()},
     )
 
 
-def _rests_on(promotion: Step, of: Mapping[ComponentId, Iterable[Step]], by_id: Mapping[StepId, Step]) -> set[StepId]:
+def _rests_on(
+    promotion: Step,
+    of: Mapping[ComponentId, Iterable[Step]],
+    by_id: Mapping[StepId, Step],
+    before: Mapping[Barrier, Iterable[Step]],
+) -> set[StepId | Barrier]:
     """The steps by which it is told whether a promotion is ready, proven, or can be proven yet: all that it needs; its
-    component's receipts; and all that its component's fences need.
+    component's receipts; and all that its component's fences need. Of a barrier on that way it counts whether it
+    holds; for what may fail also what before it has failed.
     """
-    found: set[StepId] = set()
+    found: set[StepId | Barrier] = set()
     searched: set[StepId] = set()
     todo = [promotion]
     while todo:
@@ -235,6 +282,9 @@ def _rests_on(promotion: Step, of: Mapping[ComponentId, Iterable[Step]], by_id: 
             continue
         searched.add(step.id)
         todo += [by_id[need] for need in step.needs]
+        found.update(step.behind)
+        if step.optional:
+            todo += [s for barrier in step.behind for s in before.get(barrier, ())]
         if step.pivot:
             own = tuple(of[step.action.component])
             found.update(s.id for s in own)
@@ -243,12 +293,13 @@ def _rests_on(promotion: Step, of: Mapping[ComponentId, Iterable[Step]], by_id: 
 
 
 def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Return steps so that each comes after what it needs; asserts that they do not cycle."""
+    """Return steps so that each comes after what it waits for; asserts that they do not cycle."""
     left = {s.id: s for s in steps}
     ordered: list[Step] = []
     while left:
-        ready = [s for s in left.values() if not any(n in left for n in s.needs)]
-        assert ready, f"steps need each other in a circle: {sorted(left)}"
+        held = {barrier for s in left.values() for barrier in s.before}
+        ready = [s for s in left.values() if not any(n in left for n in s.needs) and held.isdisjoint(s.behind)]
+        assert ready, f"steps wait for each other in a circle: {sorted(left)}"
         ordered += ready
         for step in ready:
             del left[step.id]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evac.core.afar import fence_from_afar, uncovered
-from evac.core.barriers import with_barrier, with_way_back
+from evac.core.barriers import with_barrier, with_clients, with_way_back
 from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.decision import Move
 from evac.core.errors import UnsafePlan
@@ -38,14 +38,13 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
     planned = move.kind is not RunKind.FAILOVER
     chains, left_out = _chains(move, situation, term=term, planned=planned)
     steps = [s for chain in chains for s in chain]
-    wanted = situation.estate.wanted_only(move.group)
-    gate = tuple(
-        s.id for s in steps if s.pivot and situation.estate.components[s.action.component].service not in wanted
-    )
-    shifts, notes = shifts_of(move, situation, term=term, needs=gate)
+    shifts, notes = shifts_of(move, situation, term=term)
     steps = with_barrier([*map(_readiness, shifts), *steps]) if planned else with_way_back(steps)
     steps += shifts
-    steps += _verifications(move, situation, chains, shifts, term=term)
+    steps += _verifications(move, situation, chains, term=term)
+    wanted = situation.estate.wanted_only(move.group)
+    vital = {c.id for c in situation.estate.group_components(move.group, Purpose.STATE) if c.service not in wanted}
+    steps = with_clients(steps, vital=vital)
     if planned:
         steps += _returns(move, situation, chains, term=term)
     after = _after(move, situation, chains, term=term, planned=planned)
@@ -277,7 +276,6 @@ def shifts_of(
     situation: Situation,
     *,
     term: Term,
-    needs: tuple[StepId, ...],
     only: RegionId | None = None,
 ) -> tuple[list[Step], list[str]]:
     """Every router that answers sends its clients to the target; one that does not is named, and mended on return.
@@ -304,7 +302,6 @@ def shifts_of(
                     Verb.SHIFT,
                     Phase.SHIFT,
                     term=term,
-                    needs=needs,
                     args={"weights": weights},
                     retries=3,
                     optional=distressed,
@@ -320,16 +317,13 @@ def _readiness(shift: Step) -> Step:
         id=StepId(f"{Verb.PREPARE}:{shift.action.component}@{shift.action.region}"),
         action=replace(shift.action, verb=Verb.PREPARE),
         phase=Phase.PREPARE,
-        needs=(),
         timeout=LIMITS[Verb.PREPARE],
         retries=1,
         undoable=False,
     )
 
 
-def _verifications(
-    move: Move, situation: Situation, chains: Sequence[Chain], shifts: Sequence[Step], *, term: Term
-) -> list[Step]:
+def _verifications(move: Move, situation: Situation, chains: Sequence[Chain], *, term: Term) -> list[Step]:
     """A client's write and read on each new primary, once traffic is there and those it waits for follow.
 
     What is merely wanted may fail it: that is a finding for the report, and no reason to call anybody.
@@ -340,7 +334,7 @@ def _verifications(
         promote = next(s for s in chain if s.pivot)
         follows = tuple(s.id for s in chain if s.action.verb is Verb.FOLLOW and s.optional == promote.optional)
         component = situation.estate.components[promote.action.component]
-        needs = (promote.id, *follows, *(s.id for s in shifts if not s.optional))
+        needs = (promote.id, *follows)
         steps.append(
             step_of(
                 component,

@@ -31,7 +31,7 @@ def plan_rejoin(rejoin: Rejoin, situation: Situation, *, term: Term) -> Plan:
     shift = Move(
         group=rejoin.group, kind=RunKind.REJOIN, source=rejoin.region, target=placement.primary, reasons=rejoin.reasons
     )
-    shifts, _ = shifts_of(shift, situation, term=term, needs=(), only=rejoin.region)
+    shifts, _ = shifts_of(shift, situation, term=term, only=rejoin.region)
     # Never undone: traffic must not go back to a region that is being rebuilt. Of a router that missed a move it is the
     # whole of the run.
     steps += [replace(s, undoable=False, optional=s.action.component not in rejoin.missed) for s in shifts]

@@ -20,7 +20,7 @@ from evac.core.estate import ComponentId
 from evac.core.fence import unfenced
 from evac.core.layered import updated
 from evac.core.observation import Instant, Json
-from evac.core.plan import Phase, Plan, Step, StepId, Term, Verb
+from evac.core.plan import Barrier, Phase, Plan, Step, StepId, Term, Verb
 
 RunId = NewType("RunId", str)
 
@@ -228,6 +228,8 @@ class Run:
     settled: Settled | None = None
     failed: frozenset[StepId] | None = field(default=None, repr=False, compare=False)
     """The required steps that have finally failed, carried on from entry to entry; None: they are to be looked for."""
+    passed: Mapping[Barrier, int] = field(default_factory=dict, repr=False, compare=False)
+    """How many of those before a barrier are over, from the first on: what is over stays so. Carried on likewise."""
 
     @property
     def id(self) -> RunId:
@@ -262,8 +264,16 @@ class Run:
         return progress.spent(step)
 
     def skipped(self, step: Step) -> bool:
-        """Return whether an optional step never starts, because something it needs is not there."""
-        return step.optional and step.id not in self.does and any(self.spent(self.plan.step(n)) for n in step.needs)
+        """Return whether an optional step never starts, because something it waits for is not there."""
+        if not step.optional or step.id in self.does:
+            return False
+        return any(self.spent(self.plan.step(n)) for n in step.needs) or any(map(self._stays_shut, step.behind))
+
+    def _stays_shut(self, barrier: Barrier) -> bool:
+        """Whether a required step before a barrier has finally failed."""
+        if self.failed is not None:
+            return any(barrier in self.plan.step(i).before for i in self.failed)
+        return any(not s.optional and self.spent(s) for s in self.plan.graph.before.get(barrier, ()))
 
     def unknown(self, step: Step) -> bool:
         """Return whether a step has finally failed and may have happened all the same, or may happen yet."""
@@ -288,13 +298,27 @@ class Run:
         return any(not self.spent(s) if s.id in self.does else self.ready(s) for s in mine)
 
     def ready(self, step: Step) -> bool:
-        """Return whether all that a step needs is done or needless; a required one goes on without what is optional
-        and failed.
+        """Return whether all that a step needs is done or needless, and no barrier holds it; a required one goes on
+        without what is optional and failed.
         """
         needed = [self.plan.step(n) for n in step.needs]
         return all(
             self.done(n) or self.needless(n) or (not step.optional and n.optional and self.spent(n)) for n in needed
-        )
+        ) and not any(map(self.holds, step.behind))
+
+    def holds(self, barrier: Barrier) -> bool:
+        """Return whether something before a barrier is not over yet."""
+        return self._passed(barrier) < len(self.plan.graph.before.get(barrier, ()))
+
+    def _passed(self, barrier: Barrier) -> int:
+        """How many before a barrier are over, from the first on; those who were at the last entry are not looked at."""
+        line, count = self.plan.graph.before.get(barrier, ()), self.passed.get(barrier, 0)
+        while count < len(line) and self._over(line[count]):
+            count += 1
+        return count
+
+    def _over(self, step: Step) -> bool:
+        return self.done(step) or self.needless(step) or (step.optional and self.spent(step))
 
     @property
     def committed(self) -> bool:
@@ -327,11 +351,15 @@ class Run:
         """Return the state in which a step, or its undo, has come so far."""
         if undo:
             return replace(self, undoes=updated(self.undoes, {step: progress}))
-        then = replace(self, does=updated(self.does, {step: progress}))
+        then = replace(self, does=updated(self.does, {step: progress}), failed=None)
+        then = replace(then, passed={barrier: then._passed(barrier) for barrier in self.plan.graph.before})
         if self.failed is None:
             return replace(then, failed=then._failed_of(self.plan.steps))
-        touched = (self.plan.step(step), *self.plan.graph.opens.get(step, ()))
-        return replace(then, failed=self.failed.difference(s.id for s in touched) | then._failed_of(touched))
+        opens = self.plan.graph.opens
+        now_open = [b for b in then.passed if self.holds(b) and not then.holds(b)]
+        told: tuple[StepId | Barrier, ...] = (step, *now_open)
+        touched = {step: self.plan.step(step)} | {s.id: s for one in told for s in opens.get(one, ())}
+        return replace(then, failed=self.failed.difference(touched) | then._failed_of(touched.values()))
 
     def _failed_of(self, steps: Iterable[Step]) -> frozenset[StepId]:
         return frozenset(s.id for s in steps if not s.optional and self.spent(s))

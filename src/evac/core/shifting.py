@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from evac.core.barriers import standing
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Component, Directs, Estate, RegionId
 from evac.core.observation import Json
-from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
+from evac.core.plan import Action, Barrier, Phase, Placement, Plan, RunKind, Step, StepId, Term, Verb, in_order
 from evac.core.steps import LIMITS, Situation
 from evac.core.traffic import Shift, carriers, choose_door, obstacle, routers
 from evac.core.verdict import Diagnosis
@@ -33,13 +34,13 @@ def plan_shift(shift: Shift, situation: Situation, *, term: Term) -> Plan:
     if not tries:
         notes.append(f"nothing tries {shift.target}'s door as a client does: evac's client probes alone watch it")
     asked = [*map(_asked_first, turns), *map(_asked_first, tries)]
-    required = tuple(s.id for s in asked if not s.optional)
-    own = {s.action.component + s.action.region: s.id for s in asked}
-    turns = [
-        replace(s, needs=tuple(dict.fromkeys((*required, own[s.action.component + s.action.region])))) for s in turns
-    ]
-    turned = tuple(s.id for s in turns if not s.optional)
-    steps = (*asked, *turns, *(replace(s, needs=turned) for s in tries))
+    own = {(s.action.component, s.action.region): (s.id,) for s in asked}
+    turns = [replace(s, needs=own[s.action.component, s.action.region], behind=(Barrier.PREPARED,)) for s in turns]
+    steps = (
+        *(standing(s, before=None if s.optional else Barrier.PREPARED) for s in asked),
+        *(standing(s, before=None if s.optional else Barrier.TURNED) for s in turns),
+        *(standing(s, behind=Barrier.TURNED) for s in tries),
+    )
     return Plan(
         kind=RunKind.SHIFT,
         group=shift.group,

@@ -19,12 +19,13 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, overload
 
 import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.strategies import configure_tagged_union
 
 from evac.core.decision import Decision, Move
 from evac.core.news import News
 from evac.core.observation import Json, Observation
-from evac.core.plan import Plan
+from evac.core.plan import Plan, Step
 from evac.core.run import Event
 from evac.core.traffic import Shift
 
@@ -124,6 +125,8 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
     converter.register_structure_hook_func(_is_json, lambda plain, _: plain)
     converter.register_unstructure_hook_func(_is_json, _plain_json)
+    unsaid = override(omit_if_default=True)
+    converter.register_unstructure_hook(Step, make_dict_unstructure_fn(Step, converter, before=unsaid, behind=unsaid))
     for union in (Event, Decision, Observation, News, Move | Shift):
         configure_tagged_union(union, converter, tag_name=TAG)
     return converter

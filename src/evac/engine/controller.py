@@ -4,7 +4,8 @@ Intuition: it carries values between the store and the pure core. Views come in,
 a decision to move becomes a plan, a plan becomes a run in the journal, and the executor does the rest. What it knows
 is written back as a snapshot for whoever asks, and what people wish is read from the store like everything else.
 
-What this is not: rules. When to act is `core.deciding`, how is `core.planning`, how far one has come is `core.run`.
+What this is not: hearing (`engine.hearing`), or rules. When to act is `core.deciding`, how is `core.planning`, how far
+one has come is `core.run`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ import structlog
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, Rejoin, View
-from evac.core.detector import Detector, fold
-from evac.core.ease import at_ease, stale_at, stirs
+from evac.core.detector import Detector
+from evac.core.ease import at_ease
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
-from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan
 from evac.core.protection import Protect
 from evac.core.quiet import Pause, Window, open_windows
@@ -35,10 +35,10 @@ from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.triggers import advance
 from evac.core.verdict import Assessment, Diagnosis
-from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
 from evac.engine.forcing import take_word
+from evac.engine.hearing import STORE_AGAIN, Hearing
 from evac.engine.journal import read_journal, read_run
 from evac.engine.knowledge import Knowledge
 from evac.engine.opening import prepare_run
@@ -46,19 +46,10 @@ from evac.engine.orders import Answer, Order
 from evac.engine.placing import place
 from evac.engine.planner import Act, plan_of
 from evac.engine.signing import Signer
-from evac.engine.views import PREFIX, decode_view
 from evac.ports import Clock, Store
-
-EVALUATE_EVERY = timedelta(milliseconds=100)
-"""The longest that a verdict which only time brings about stays unnoticed where anything ails."""
-AT_EASE_EVERY = timedelta(seconds=1)
-"""And where nothing does, and nothing new is seen; a heartbeat going stale is noticed at its moment."""
-A_MOMENT = timedelta(milliseconds=1)
-"""Timers may be early by less than this."""
 
 PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
 """Verdicts that are often a station on the way to another one."""
-STORE_AGAIN = timedelta(seconds=1)
 LASTING = timedelta(seconds=1)
 """How long such a verdict stands before it is told."""
 
@@ -85,19 +76,13 @@ class Controller:
     ) -> None:
         """So many views may wait to be folded while nobody asks what is known."""
         self.estate = estate
-        self._known = Knowledge(detector=Detector(policy=estate.detection))
-        self._unfolded: list[tuple[bytes, Instant]] = []
-        """Views that were heard and not yet folded, and when."""
-        self._unfolded_max = unfolded_max
-        self._at_ease: Instant | None = None
-        """When the last evaluation found all as it should be; None where it did not."""
+        detector = Detector(policy=estate.detection)
+        self._hearing = Hearing(detector, store=store, clock=clock, unfolded_max=unfolded_max)
         self._store = store
         self._clock = clock
         self._announce = announce
         self._name = name
         self._signer = signer
-        self._clocks = ClockFilter()
-        self._changed = asyncio.Event()
         self._runs: asyncio.TaskGroup | None = None
         self._under_way: dict[GroupId, tuple[Way, asyncio.Task[None]]] = {}
         self._kept_free: set[GroupId] = set()
@@ -112,9 +97,7 @@ class Controller:
     @property
     def known(self) -> Knowledge:
         """What it knows, all that it has heard of included."""
-        if self._unfolded:
-            self._fold()
-        return self._known
+        return self._hearing.known
 
     async def run(self) -> None:
         """Watch, decide and act, as the only controller there is."""
@@ -124,12 +107,7 @@ class Controller:
 
     async def watch(self) -> None:
         """Hear every view that an agent publishes, without end: whoever may lead knows what is seen when it begins."""
-        while True:
-            try:
-                await self._listen()
-            except StoreUnavailable as trouble:
-                _log.warning("the store does not answer: nothing is heard", why=str(trouble))
-                await self._clock.sleep(STORE_AGAIN)
+        await self._hearing.listen()
 
     async def lead(self) -> None:
         """Decide and act until cancelled. Runs that an earlier controller left behind go on first.
@@ -139,13 +117,13 @@ class Controller:
         await self._recall()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._runs, self._at_ease = tasks, None
+                self._runs, self._hearing.at_ease, self._hearing.at_once = tasks, None, True
                 self.recalled.set()
                 for group, run in self.known.active.items():
                     self._drive(group, run)
                 tasks.create_task(self._evaluate())
         finally:
-            self._runs = None
+            self._runs, self._hearing.at_once = None, False
             self._under_way.clear()
             self._unsure.clear()
             self.recalled.clear()
@@ -153,45 +131,17 @@ class Controller:
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement)
-        self._known = Knowledge(detector=self.known.detector)
+        self._hearing.forget()
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
-
-    async def _listen(self) -> None:
-        after = await self._store.revision()
-        async for change in self._store.watch(PREFIX, after=after):
-            if change.record is not None:
-                self._unfolded.append((change.record.value, self._clock.now()))
-                if self._runs is not None or len(self._unfolded) > self._unfolded_max:
-                    self._fold()
-
-    def _fold(self) -> None:
-        """Fold what has been heard, and note whether it is news. Raises `EvacError` for a view of another format."""
-        heard, self._unfolded = self._unfolded, []
-        seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
-        if self._at_ease is None or stirs(self._known.detector, *seen):
-            self._changed.set()
-        self._known.detector = fold(self._known.detector, *seen)
 
     async def _evaluate(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._rest().total_seconds()):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            self._changed.clear()
+            await self._hearing.rest()
             await self.evaluate()
-
-    def _rest(self) -> timedelta:
-        """How long nothing need be evaluated as long as nothing new is seen."""
-        if self._at_ease is None:
-            return EVALUATE_EVERY
-        stale = stale_at(self.known.detector, now=self._at_ease)
-        return AT_EASE_EVERY if stale is None else min(AT_EASE_EVERY, stale + A_MOMENT - self._clock.now())
 
     async def evaluate(self) -> None:
         """Assess and decide once, and act on it."""
-        self._at_ease = None  # until all of it is found to be so
+        self._hearing.at_ease = None  # until all of it is found to be so
         await self._look_for_runs()
         assessment = self.assess()
         self._tell_verdicts(assessment)
@@ -200,11 +150,11 @@ class Controller:
         said, decisions = self._said(), decide(self.view(assessment), now=assessment.at)
         for decision in decisions:
             if self._said() != said:  # to begin a run takes its time, and a person has said something meanwhile
-                self._changed.set()
+                self._hearing.stir()
                 return
             await self._act(decision, assessment)
         nothing_open = not (self.known.active or self.known.unplaced or self._unsure)
-        self._at_ease = assessment.at if nothing_open and at_ease(assessment, decisions) else None
+        self._hearing.at_ease = assessment.at if nothing_open and at_ease(assessment, decisions) else None
 
     def _look_at_triggers(self, assessment: Assessment) -> None:
         known = self.known
@@ -321,7 +271,7 @@ class Controller:
             self._failed(decision)
         except (Conflict, StoreUnavailable):
             # The next evaluation looks whether it was opened all the same, and decides again.
-            self._changed.set()
+            self._hearing.stir()
 
     def _failed(self, decision: Act) -> None:
         """Remember that a decision led to no run."""
@@ -451,4 +401,4 @@ class Controller:
         self.known.settled(group, run, now=self._clock.now(), guard=self.estate.guard)
         self.known.ended(group)
         del self._under_way[group]
-        self._changed.set()
+        self._hearing.stir()

@@ -13,12 +13,12 @@ What this is not: the agent's half (`engine.orders`), or when and why a run is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from evac.core.effects import Do, Settle, Undo, effects
+from evac.core.effects import Do, Effect, Settle, Undo, effects
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.news import Announce, RunNews, silent
 from evac.core.observation import Instant, Json
@@ -36,6 +36,10 @@ ANSWER_GRACE = LOOK_TIMEOUT + timedelta(seconds=2)
 only looks takes no longer than this."""
 INTERRUPTIONS_MAX = 100
 """How often a run goes on after the store did not answer, before that is raised."""
+AT_ONCE = 20
+"""So many answers, and so many new orders, go in one commit: an answer is an entry and two keys taken away, an order an
+entry and a key, and a commit has no more than `COMMIT_WRITES_MAX`.
+"""
 PAUSE = timedelta(milliseconds=100)
 PAUSE_MAX = timedelta(seconds=5)
 PAUSE_DOUBLINGS_MAX = 10
@@ -136,32 +140,39 @@ class Execution:
     """The orders without an answer, by the key their answer will have."""
     expect: dict[str, int] = field(default_factory=dict)
     """What must still hold for what was noted to be written."""
+    put: dict[str, bytes] = field(default_factory=dict)
+    """What else the next write writes."""
+    delete: Collection[str] = ()
+    """What else it takes away."""
     answered: list[Order] = field(default_factory=list)
     """Orders whose answer, or the lack of one, was noted: they are taken away with the next write."""
 
     async def begin(self, opening: Opening) -> None:
         """Go round for the first time: the write that opens the run gives its first orders."""
-        await self._proceed(expect=opening.expect, put=opening.put, delete=opening.delete)
+        self.expect, self.put, self.delete = dict(opening.expect), dict(opening.put), opening.delete
+        await self._proceed()
 
     async def take_up(self) -> None:
         """Go round for the first time with a run that was opened before."""
         run = self.journal.run
         if run.settled is None:
-            await self._go_on(await self._resume() if run.entries > 1 else {})
+            if run.entries > 1:
+                await self._resume()
+            await self._go_on()
 
     async def drive(self) -> Run:
         """Go round the circle until the run is settled."""
         while self.journal.run.settled is None:
             await self._hear()
-            await self._go_on({})
+            await self._go_on()
         return self.journal.run
 
-    async def _go_on(self, put: Mapping[str, bytes]) -> None:
+    async def _go_on(self) -> None:
         if self._gives_way:
-            self._give_way()
-        await self._proceed(put=put)
+            await self._give_way()
+        await self._proceed()
 
-    async def _resume(self) -> Mapping[str, bytes]:
+    async def _resume(self) -> None:
         """Raise the term, and note the answers that came while nobody listened."""
         resumed, put = raised(self.journal, clock=self.clock, by=self.by)
         orders = [
@@ -169,35 +180,47 @@ class Execution:
             for step, undo, progress in self.journal.run.under_way
         ]
         self.journal.note(resumed)
+        self.put.update(put)
         for order in orders:
             answer = await self.journal.store.get(order.answer_key)
+            await self._make_room()
             self.answered.append(order)
             if answer is None:
                 self.expect[order.answer_key] = 0
             else:
                 self._note_answer(order, answer)
-        return put
 
-    async def _proceed(
-        self, *, put: Mapping[str, bytes], expect: Mapping[str, int] | None = None, delete: Collection[str] = ()
-    ) -> None:
-        """Write what was noted, what follows from it, and the orders, in one commit."""
-        orders: list[Order] = []
-        for effect in effects(self.journal.run):
-            match effect:
-                case Do() | Undo():
-                    orders.append(self._start(effect))
-                case Settle():  # pragma: no branch (the union is closed)
-                    self._settle(effect)
+    async def _proceed(self) -> None:
+        """Write what was noted, what follows from it, and the orders: in one commit, unless it is too much for one."""
+        due = effects(self.journal.run)
+        for begun in range(0, max(len(due), 1), AT_ONCE):
+            await self._write([order for e in due[begun : begun + AT_ONCE] if (order := self._follow(e))])
+
+    def _follow(self, effect: Effect) -> Order | None:
+        """Note an effect, and return the order that it is, if it is one."""
+        match effect:
+            case Do() | Undo():
+                return self._start(effect)
+            case Settle():  # pragma: no branch (the union is closed)
+                self._settle(effect)
+                return None
+
+    async def _write(self, orders: Sequence[Order] = ()) -> None:
+        """Write what was noted, and these orders, in one commit, and tell of it."""
         written = await self.journal.write(
-            expect={**self.expect, **(expect or {})},
-            put={**put, **{o.key: encode(o) for o in orders}},
-            delete=[*delete, *(key for o in self.answered for key in (o.key, o.answer_key))],
+            expect=self.expect,
+            put={**self.put, **{o.key: encode(o) for o in orders}},
+            delete=[*self.delete, *(key for o in self.answered for key in (o.key, o.answer_key))],
         )
         self.waiting.update({o.answer_key: o for o in orders})
-        self.expect, self.answered = {}, []
+        self.expect, self.put, self.delete, self.answered = {}, {}, (), []
         for event in written:
             self.announce(RunNews(at=event.at, run=self.journal.run.id, event=event))
+
+    async def _make_room(self) -> None:
+        """Write what was noted of answers if no commit would take more."""
+        if len(self.answered) >= AT_ONCE:
+            await self._write()
 
     @property
     def _gives_way(self) -> bool:
@@ -205,10 +228,11 @@ class Execution:
         asked = self.way.asked.is_set() and run.plan.gives_way
         return asked and not any(isinstance(effect, Settle) for effect in effects(run))
 
-    def _give_way(self) -> None:
-        """Note that the run is left where it stands; its orders are taken back by the same write."""
-        self.answered += self.waiting.values()
-        self.waiting.clear()
+    async def _give_way(self) -> None:
+        """Note that the run is left where it stands; its orders are taken back before that is written, or with it."""
+        while self.waiting:
+            await self._make_room()
+            self.answered.append(self.waiting.popitem()[1])
         self._settle(Settle(outcome=Outcome.GAVE_WAY, reasons=self.way.reasons))
 
     def _start(self, effect: Do | Undo) -> Order:
@@ -233,7 +257,7 @@ class Execution:
         """The order of a try: the step's action at the run's term, with its component's receipts that it rests on."""
         run = self.journal.run
         step = run.plan.step(step_id)
-        own = [n for n in step.needs if run.plan.step(n).action.component == step.action.component]
+        own = [s.id for s in run.plan.graph.of[step.action.component] if step.waits_for(s)]
         given: dict[str, Json] = {n: receipt.facts for n in own if (receipt := run.receipt(n)) is not None}
         args: dict[str, Json] = {**step.action.args, "receipts": given}
         done = run.receipt(step_id)
@@ -258,10 +282,11 @@ class Execution:
             async with asyncio.timeout((at - self.clock.now()).total_seconds()):
                 await self._stir()
         except TimeoutError:
-            self._give_up(at)
+            await self._give_up(at)
             return
         for record in await self.journal.store.list("answers/", near=True):
             if order := self.waiting.pop(record.key, None):
+                await self._make_room()
                 self._note_answer(order, record)
 
     async def _stir(self) -> None:
@@ -293,11 +318,12 @@ class Execution:
         run = self.journal.run
         return (run.undoes if order.undo else run.does)[order.step].started_at
 
-    def _give_up(self, at: Instant) -> None:
+    async def _give_up(self, at: Instant) -> None:
         """Note that the orders due by `at` have no answer. If one comes all the same, the write fails."""
         for key, order in list(self.waiting.items()):
             if self._deadline(order) > at:
                 continue
+            await self._make_room()
             del self.waiting[key]
             self.expect[key] = 0
             said = f"no answer from {order.action.region} in {(at - self._started_at(order)).total_seconds():g} s"

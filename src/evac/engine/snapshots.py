@@ -8,7 +8,7 @@ same commit, those parts in which something has changed that a person would noti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
 from evac.engine.parts import BATCH_BYTES_MAX, Parts, left_over, read_parts
-from evac.ports import Clock, Store
+from evac.ports import COMMIT_WRITES_MAX, Clock, Store
 
 KEY = "status"
 EVERY = timedelta(seconds=1)
@@ -51,17 +51,18 @@ async def publish(controller: Controller, *, store: Store, clock: Clock) -> None
             )
             put = {KEY: packed(encode(head))}
             put |= parts.due(assessment, wall=wall, room=BATCH_BYTES_MAX - len(put[KEY]))
-        await store.commit(expect={}, put=put, delete=stale, lasting=False)
-        stale = ()
+        room = COMMIT_WRITES_MAX - len(put)
+        await store.commit(expect={}, put=put, delete=stale[:room], lasting=False)
+        stale = stale[room:]
         took = clock.now() - began
         await clock.sleep(EVERY)
 
 
-async def _left_over(store: Store, *, parts: int) -> Collection[str]:
+async def _left_over(store: Store, *, parts: int) -> Sequence[str]:
     """The keys of an earlier division that this one does not write."""
     before = await store.get(KEY, near=True)
     with suppress(ValueError):
-        return left_over(decode(before.value, Snapshot), parts=parts) if before is not None else ()
+        return tuple(left_over(decode(before.value, Snapshot), parts=parts)) if before is not None else ()
     return ()
 
 

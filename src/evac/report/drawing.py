@@ -9,11 +9,14 @@ What this is not: a chart library, or the SVG itself (`templates/report.html.j2`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 
-from evac.core.plan import Step, StepId, in_order
+from evac.core.plan import Barrier, Step, StepId, in_order
 from evac.report.measures import Lap
 from evac.report.value import StepReport
 from evac.report.words import span
@@ -62,13 +65,13 @@ def graph(steps: Sequence[StepReport]) -> Graph:
     column = _columns([s.step for s in steps])
     nodes: dict[StepId, Node] = {}
     filled: dict[int, int] = {}
-    tallest = max((list(column.values()).count(c) for c in set(column.values())), default=1)
+    height = Counter(column.values())
+    tallest = max(height.values(), default=1)
     for step in in_order(s.step for s in steps):
         place = column[step.id]
         row = filled.get(place, 0)
         filled[place] = row + 1
-        count = list(column.values()).count(place)
-        top = MARGIN + (tallest - count) * (NODE_HEIGHT + GAP_Y) / 2
+        top = MARGIN + (tallest - height[place]) * (NODE_HEIGHT + GAP_Y) / 2
         report = by_id[step.id]
         took = f" · {span(report.took)}" if report.took is not None else ""
         nodes[step.id] = Node(
@@ -90,17 +93,40 @@ def graph(steps: Sequence[StepReport]) -> Graph:
 
 def _columns(steps: Sequence[Step]) -> dict[StepId, int]:
     column: dict[StepId, int] = {}
+    passed: dict[Barrier, int] = {}
     for step in in_order(steps):
-        column[step.id] = max((column[n] + 1 for n in step.needs if n in column), default=0)
+        after = (*(column[n] for n in step.needs if n in column), *(passed[b] for b in step.behind if b in passed))
+        place = column[step.id] = max(after, default=-1) + 1
+        passed.update((b, max(place, passed.get(b, 0))) for b in step.before)
     return column
 
 
 def shown_needs(steps: Sequence[Step]) -> list[tuple[StepId, StepId]]:
-    """Return a plan's needs as pairs, without those that follow from others (the transitive reduction)."""
-    before: dict[StepId, set[StepId]] = {}
-    for step in in_order(steps):
-        before[step.id] = set(step.needs).union(*(before[n] for n in step.needs))
-    return [(n, s.id) for s in steps for n in s.needs if not any(n in before[m] for m in s.needs if m != n)]
+    """Return what waits for what in a plan as pairs, without what follows from others (the transitive reduction).
+
+    Sets of steps are bits of a number here: a plan of thousands has thousands of large ones.
+    """
+    ordered = in_order(steps)
+    bit = {step.id: 1 << n for n, step in enumerate(ordered)}
+    before: dict[StepId, int] = {}
+    line: dict[Barrier, int] = {}
+    passed: dict[Barrier, int] = {}
+    shown: dict[StepId, int] = {}
+    for step in ordered:
+        waits = reduce(or_, (*(bit[n] for n in step.needs), *(line.get(b, 0) for b in step.behind)), 0)
+        others = reduce(or_, (*(before[n] for n in step.needs), *(passed.get(b, 0) for b in step.behind)), 0)
+        before[step.id] = waits | others
+        shown[step.id] = waits & ~others
+        for barrier in step.before:
+            line[barrier] = line.get(barrier, 0) | bit[step.id]
+            passed[barrier] = passed.get(barrier, 0) | before[step.id]
+    return [(other.id, step.id) for step in steps for other in _of(shown[step.id], ordered)]
+
+
+def _of(bits: int, ordered: Sequence[Step]) -> Iterator[Step]:
+    while bits:
+        yield ordered[(bits & -bits).bit_length() - 1]
+        bits &= bits - 1
 
 
 def _edge(start: Node, end: Node) -> Edge:

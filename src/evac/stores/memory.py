@@ -43,7 +43,7 @@ class MemoryStore:
         life: str | None = None,
     ) -> int:
         self._need_open()
-        check_commit(put=put, delete=delete)
+        check_commit(expect=expect, put=put, delete=delete)
         check_life(life, self._incarnation)
         for key, version in expect.items():
             record = self._records.get(key)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from evac.core.errors import Conflict
-from evac.ports import VALUE_BYTES_MAX
+from evac.ports import COMMIT_WRITES_MAX, VALUE_BYTES_MAX
 
 
-def check_commit(*, put: Mapping[str, bytes], delete: Collection[str]) -> None:
-    """Assert that a commit is well formed: no key twice, no value too large."""
+def check_commit(*, expect: Collection[str], put: Mapping[str, bytes], delete: Collection[str]) -> None:
+    """Assert that a commit is well formed: not too many keys, no key twice, no value too large."""
+    most = max(len(expect), len(put) + len(delete))
+    assert most <= COMMIT_WRITES_MAX, f"a commit of {most} keys, at most {COMMIT_WRITES_MAX} are taken"
     both = set(put) & set(delete)
     assert not both, f"a commit writes and deletes {sorted(both)}"
     for key, value in put.items():

@@ -88,7 +88,7 @@ class SqliteStore:
         lasting: bool = True,
         life: str | None = None,
     ) -> int:
-        check_commit(put=put, delete=delete)
+        check_commit(expect=expect, put=put, delete=delete)
         wanted, values, gone = dict(expect), dict(put), tuple(delete)
         revision, changes = await self._write(lambda db: _commit(db, wanted, values, gone, lasting=lasting, life=life))
         if revision == self._feed.revision + 1:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from evac.core.barriers import with_barrier, with_way_back
+from dataclasses import replace
+
+from evac.core.barriers import with_barrier, with_clients, with_way_back
 from evac.core.estate import ComponentId, RegionId
 from evac.core.plan import Action, Phase, Step, StepId, Term, Verb
+from fakes.waiting import waits_of
+
+ACTION = Action(component=ComponentId("db"), region=RegionId("a"), verb=Verb.PROMOTE, term=Term(2), args={})
 
 
 def step(name: str, verb: Verb, phase: Phase, *needs: str, optional: bool = False) -> Step:
-    action = Action(component=ComponentId("db"), region=RegionId("a"), verb=verb, term=Term(2), args={})
+    action = replace(ACTION, verb=verb)
     needed = tuple(map(StepId, needs))
     pivot = verb is Verb.PROMOTE
     return Step(id=StepId(name), action=action, phase=phase, needs=needed, pivot=pivot, optional=optional)
 
 
 def needs(steps: list[Step]) -> dict[str, tuple[str, ...]]:
-    return {str(s.id): tuple(map(str, s.needs)) for s in steps}
+    return {str(s.id): tuple(map(str, waits_of(s, steps))) for s in steps}
 
 
 def test_nothing_is_stopped_before_all_is_prepared_and_nothing_promoted_before_all_is_stopped() -> None:
@@ -37,6 +42,24 @@ def test_nothing_is_stopped_before_all_is_prepared_and_nothing_promoted_before_a
         "promote-2": ("stop-2", "stop-1"),
         "follow": ("promote-1",),
     }
+    assert {s.id: s.needs for s in with_barrier(steps)} == {s.id: s.needs for s in steps}, "nothing is listed"
+
+
+def test_clients_are_sent_over_once_what_they_need_is_promoted_and_their_way_is_tried_once_all_have_turned() -> None:
+    steps = [
+        step("promote", Verb.PROMOTE, Phase.PROMOTE),
+        replace(step("wanted", Verb.PROMOTE, Phase.PROMOTE), action=replace(ACTION, component=ComponentId("cache"))),
+        step("shift-1", Verb.SHIFT, Phase.SHIFT),
+        step("shift-2", Verb.SHIFT, Phase.SHIFT),
+        step("shift-3", Verb.SHIFT, Phase.SHIFT, optional=True),
+        step("follow", Verb.FOLLOW, Phase.PROMOTE, "promote"),
+        step("verify", Verb.VERIFY, Phase.VERIFY, "follow"),
+    ]
+    found = needs(with_clients(steps, vital={ComponentId("db")}))
+    assert found["shift-1"] == found["shift-2"] == found["shift-3"] == ("promote",)
+    assert found["verify"] == ("follow", "shift-1", "shift-2")
+    assert found["wanted"] == found["promote"] == ()
+    assert found["follow"] == ("promote",)
 
 
 def test_what_is_merely_wanted_is_promoted_after_the_fences_of_all_else_and_of_nothing_that_is_wanted_too() -> None:

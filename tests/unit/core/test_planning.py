@@ -17,6 +17,7 @@ from evac.core.steps import Situation
 from evac.core.timing import Holding, LeaseTiming
 from evac.sim.estates import CARTS_CACHE, EAST, EUROPE, GROUP, ORDERS, ORDERS_DB, SHOP, SHOP_LB, WEST, placed, shop
 from fakes.estates import changed, dead, everywhere, judged, members, move, seconds, situation
+from fakes.waiting import waits
 
 ESTATE = shop()
 TERM = Term(2)
@@ -55,7 +56,7 @@ def test_a_failover_starves_the_old_primary_before_it_promotes() -> None:
 
 def test_a_failover_shifts_clients_once_what_they_need_is_promoted() -> None:
     shift = failover().step(StepId("shift:shop-lb@us-west-2"))
-    assert shift.needs == ("promote:orders-db@us-west-2",)
+    assert waits(failover(), shift.id) == {"promote:orders-db@us-west-2"}
     assert shift.action.args["weights"] == {"us-east-1": 0, "us-west-2": 100, "eu-west-1": 0}
 
 
@@ -225,9 +226,9 @@ def switchover(here: Situation | None = None) -> Plan:
 def test_a_switchover_promotes_nothing_before_all_is_stopped_and_caught_up() -> None:
     plan = switchover()
     for promote in (plan.step(s) for s in verbs(plan, Verb.PROMOTE)):
-        assert {*verbs(plan, Verb.STOP), *verbs(plan, Verb.CATCH_UP)} <= set(promote.needs)
+        assert {*verbs(plan, Verb.STOP), *verbs(plan, Verb.CATCH_UP)} <= waits(plan, promote.id)
     for stop in (plan.step(s) for s in verbs(plan, Verb.STOP)):
-        assert set(verbs(plan, Verb.PREPARE)) <= set(stop.needs)
+        assert set(verbs(plan, Verb.PREPARE)) <= waits(plan, stop.id)
 
 
 def test_a_switchover_ends_with_the_old_primary_standing_by() -> None:
@@ -324,5 +325,5 @@ def test_what_is_merely_wanted_is_promoted_once_all_else_is_fenced(estate: Estat
     fences = {s.id for s in plan.steps if s.phase is Phase.FENCE and not s.optional}
     promote = plan.step(StepId("promote:carts-cache@us-west-2"))
     assert promote.optional
-    assert fences <= set(promote.needs)
+    assert fences <= waits(plan, promote.id)
     assert ("expire:orders-db@us-west-2" in fences) is (estate is not ESTATE)

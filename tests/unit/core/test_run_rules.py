@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from evac.core.barriers import standing
 from evac.core.catching_up import UNLESS_HIGHEST
 from evac.core.effects import Do, Settle, Undo, effects
 from evac.core.errors import IllegalEvent
@@ -14,7 +15,7 @@ from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.fence import QUORUM
 from evac.core.fold import apply
 from evac.core.observation import Json
-from evac.core.plan import Action, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
+from evac.core.plan import Action, Barrier, Phase, Placement, Plan, RunKind, Step, StepId, SyncSet, Term, Verb
 from evac.core.run import (
     LOOKS_MAX,
     Done,
@@ -461,3 +462,59 @@ def test_nothing_is_needless_before_what_it_needs_has_told() -> None:
     fresh = begin(*run.plan.steps, sync=run.plan.before.sync[DB])
     assert not fresh.needless(fresh.plan.step(StepId("catch up")))
     assert not fresh.needless(fresh.plan.step(StepId("promote")))
+
+
+def before(*steps: Step) -> tuple[Step, ...]:
+    return tuple(standing(s, before=Barrier.PREPARED) for s in steps)
+
+
+def behind(*steps: Step) -> tuple[Step, ...]:
+    return tuple(standing(s, behind=Barrier.PREPARED) for s in steps)
+
+
+def test_a_barrier_holds_until_all_before_it_are_over_in_whatever_order_they_end() -> None:
+    run = begin(*before(step("one"), step("two"), step("three", optional=True)), *behind(step("four"), step("five")))
+    run = done(done(run, "two"), "one")
+    assert effects(run) == (Do(step=StepId("three"), attempt=1),)
+    run = fail(run, "three", REFUSED)
+    assert [e.step for e in effects(run) if isinstance(e, Do)] == ["four", "five"], "what may fail holds nothing up"
+    settled(done(done(run, "four"), "five"), Outcome.COMPLETED)
+
+
+def test_a_barrier_without_anything_before_it_holds_nothing() -> None:
+    run = begin(*behind(step("one")))
+    settled(done(run, "one"), Outcome.COMPLETED)
+
+
+def test_what_may_fail_is_left_out_when_something_before_its_barrier_has_failed() -> None:
+    steps = (
+        step("forward", undoable=False),
+        *before(step("one")),
+        *behind(step("may fail", optional=True)),
+        step("last", "may fail"),
+    )
+    run = begin(*steps)
+    assert not run.skipped(run.plan.step(StepId("may fail")))
+    run = fail(done(run, "forward"), "one", REFUSED)
+    assert run.skipped(run.plan.step(StepId("may fail")))
+    assert run.skipped(replace(run, failed=None).plan.step(StepId("may fail")))
+    run = done(run, "last")
+    assert settled(run, Outcome.STUCK)[0] == "one was refused: because"
+
+
+def test_a_promotion_that_lacks_its_proof_has_failed_once_the_barrier_before_it_is_open() -> None:
+    others: tuple[Step, ...] = (step("one"), step("two"))
+    others = before(*(replace(s, action=replace(s.action, component=ComponentId("cache"))) for s in others))
+    run = done(begin(*others, *behind(step("promote", verb=Verb.PROMOTE))), "one")
+    assert not run.broken
+    run = done(run, "two")
+    assert [s.id for s in run.broken] == ["promote"]
+
+
+def test_the_way_back_undoes_what_is_behind_a_barrier_before_what_is_before_it() -> None:
+    run = begin(*before(step("one"), step("two")), *behind(step("three"), step("four")))
+    run = fail(done(done(done(run, "one"), "two"), "three"), "four", REFUSED)
+    assert effects(run) == (Undo(step=StepId("three"), attempt=1),)
+    run = done(run, "three", undo=True)
+    assert effects(run) == (Undo(step=StepId("one"), attempt=1), Undo(step=StepId("two"), attempt=1))
+    settled(done(done(run, "one", undo=True), "two", undo=True), Outcome.ROLLED_BACK)

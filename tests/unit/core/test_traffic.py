@@ -34,6 +34,7 @@ from evac.sim.estates import (
     shop,
 )
 from fakes.estates import beat, changed, members, probed, seconds, situation, view
+from fakes.waiting import waits
 
 ESTATE = shop()
 HERE = placed(ESTATE)
@@ -308,11 +309,11 @@ def test_a_shift_asks_first_and_proves_itself_and_touches_no_state() -> None:
     assert not any(s.pivot for s in plan.steps)
     turns = [s for s in plan.steps if s.action.verb is Verb.SHIFT]
     asked = {s.id for s in plan.steps if s.action.verb is Verb.PREPARE and not s.optional}
-    assert all(asked <= set(turn.needs) and turn.undoable for turn in turns)
+    assert all(asked <= waits(plan, turn.id) and turn.undoable for turn in turns)
     assert {t.action.region for t in turns if t.optional} == {EAST}
     (proof,) = [s for s in plan.steps if s.action.verb is Verb.VERIFY]
     assert (proof.action.region, proof.action.args) == (WEST, {"serves": EAST})
-    assert set(proof.needs) == {t.id for t in turns if not t.optional}
+    assert waits(plan, proof.id) == {t.id for t in turns if not t.optional}
     assert plan.after == replace(HERE, term=Term(2), entry=WEST)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evac.core.estate import Purpose
+from evac.core.plan import RunKind
 from evac.engine.parts import BATCH_BYTES_MAX
 from evac.lab.bench.large import OUTSIDE, estate_of, placements_of, probes
 from evac.lab.bench.leading import START, measure
@@ -37,19 +38,33 @@ def test_a_small_estate_is_led_through_a_loss() -> None:
 
 def test_every_figure_is_measured_at_every_size() -> None:
     found = figures([(3, 20), (3, 40)], [36], 2)
-    assert {f.sizes for f in found} == {(60, 120), (44,)}
+    assert {f.sizes for f in found} == {(60, 120), (44,), (57,)}
     assert len({f.name for f in found}) == len(found)
 
 
-def test_a_small_plan_has_the_steps_asked_for_and_its_run_goes_to_the_end() -> None:
-    found = measure_plan(36)
-    assert found["steps"] == 36 + 9 - 1  # and the routers of all regions but the lost one
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        (RunKind.FAILOVER, 36 + 9 - 1),  # and the routers of all regions but the lost one
+        (RunKind.SWITCHOVER, 39 + 2 * 9),  # and all routers, asked and turned
+    ],
+)
+def test_a_small_plan_has_the_steps_asked_for_and_its_run_goes_to_the_end(kind: RunKind, steps: int) -> None:
+    found = measure_plan(36, kind)
+    assert found["steps"] == steps
     assert found["whole"] == 1.0
 
 
-def test_a_plan_takes_as_many_calls_a_step_however_long_it_is() -> None:
-    short, long = (measure_plan(steps) for steps in (360, 1440))
+@pytest.mark.parametrize("kind", [RunKind.FAILOVER, RunKind.SWITCHOVER])
+def test_a_plan_takes_as_many_calls_a_step_however_long_it_is(kind: RunKind) -> None:
+    short, long = (measure_plan(steps, kind) for steps in (360, 1440))
     assert long["plan_calls"] / long["steps"] < 1.02 * short["plan_calls"] / short["steps"]
+
+
+@pytest.mark.parametrize("kind", [RunKind.FAILOVER, RunKind.SWITCHOVER])
+def test_what_steps_wait_for_takes_as_many_names_a_step_however_long_a_plan_is(kind: RunKind) -> None:
+    short, long = (measure_plan(steps, kind) for steps in (360, 720))
+    assert long["waits"] / long["steps"] < 1.02 * short["waits"] / short["steps"]
 
 
 def test_a_slope_is_that_of_the_power() -> None:

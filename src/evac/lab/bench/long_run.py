@@ -1,7 +1,7 @@
 """What a plan of thousands of steps costs, and the journal of its run as it is folded entry by entry.
 
-Intuition: one group of nine regions whose home is lost, with as many services as make so many steps. All goes well:
-each step is begun and has its receipt.
+Intuition: one group of nine regions, with as many services as make so many steps. Either its home is lost, or it is
+moved while all is well. All goes well: each step is begun and has its receipt.
 
 What this is not: a run. Nothing is executed, and nothing is written.
 """
@@ -21,14 +21,18 @@ from evac.core.effects import Do, effects
 from evac.core.estate import Estate, RegionId
 from evac.core.fold import apply
 from evac.core.observation import Instant
-from evac.core.plan import Plan, RunKind, Term
+from evac.core.plan import Plan, RunKind, Term, Verb
 from evac.core.planning import plan_move
 from evac.core.run import Done, Event, Opened, Receipt, Run, RunId, Started
 from evac.core.steps import Situation
 from evac.lab.bench.large import INTERVAL, estate_of, everything, placements_of
 
-STEPS_A_CHAIN = 18
-"""A state in nine regions, its own lost: 8 refusals, a catch-up, a promotion, 7 that follow, a verification."""
+STEPS_A_CHAIN = {RunKind.FAILOVER: 18, RunKind.SWITCHOVER: 13}
+"""A state in nine regions, its own lost: 8 refusals, a catch-up, a promotion, 7 that follow, a verification. Or moved:
+a preparation, 7 that follow, a stop, a promotion, a verification, a rebuild, a protection.
+"""
+KINDS = {Verb.REFUSE: "starved", Verb.STOP: "stopped"}
+"""What the receipts of fences are called; the others, as the verb."""
 RUN_BUDGET_S = 10.0
 """So much processor time at most is spent on folding a run; what was folded by then is what is told."""
 ROUNDS = 9
@@ -41,22 +45,24 @@ AT = timedelta(hours=1)
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def measure_plan(steps: int) -> dict[str, float]:
-    """Return the figures of a plan of about so many steps: one group of nine regions whose home is lost."""
-    services = max(1, round(steps / STEPS_A_CHAIN))
+def measure_plan(steps: int, kind: RunKind) -> dict[str, float]:
+    """Return the figures of a plan of about so many steps: one group of nine regions whose home is lost, or left."""
+    services = max(1, round(steps / STEPS_A_CHAIN[kind]))
     estate = estate_of(9, services, group_size=services)
-    lost, target = list(estate.regions)[:2]
-    well = fold(Detector(policy=estate.detection), *everything(estate, AT - timedelta(seconds=1)))
-    detector, now = _after_loss(estate, well, lost)
+    source, target = list(estate.regions)[:2]
+    detector, now = fold(Detector(policy=estate.detection), *everything(estate, AT - timedelta(seconds=1))), AT
+    if kind is RunKind.FAILOVER:
+        detector, now = _after_loss(estate, detector, source)
     assessment = assess(detector, now=now, estate=estate)
     (placement,) = placements_of(estate).values()
     here = Situation(estate=estate, assessment=assessment, members=detector.members, placement=placement)
-    move = Move(group=placement.group, kind=RunKind.FAILOVER, source=lost, target=target, reasons=("lost",))
+    move = Move(group=placement.group, kind=kind, source=source, target=target, reasons=("measured",))
     planned = [_planning(move, here) for _ in range(ROUNDS)]
     plan = plan_move(move, here, term=Term(2))
     folded = [_fold_run(plan) for _ in range(ROUNDS_OF_A_RUN)]
     return {
         "steps": len(plan.steps),
+        "waits": float(sum(len(s.needs) + len(s.before) + len(s.behind) for s in plan.steps)),
         "plan": max(planned),
         "plan_least": min(planned),
         "plan_calls": float(_calls(move, here)),
@@ -99,7 +105,7 @@ def _fold_run(plan: Plan) -> tuple[int, float, bool]:
     opened = Opened(
         run=RunId("bench"), at=AT, wall=WALL, plan=plan, plan_hash="", decided_by="bench", symptom_at=AT, decision={}
     )
-    kinds = {s.id: "starved" if s.action.verb == "refuse" else str(s.action.verb) for s in plan.steps}
+    kinds = {s.id: KINDS.get(s.action.verb, str(s.action.verb)) for s in plan.steps}
     begun, entries = time.process_time(), 1
     run = apply(None, opened)
     while todo := [e for e in effects(run) if isinstance(e, Do)]:

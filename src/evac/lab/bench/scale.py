@@ -19,7 +19,7 @@ import json
 import math
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from evac.core.plan import RunKind
 from evac.engine.parts import BATCH_BYTES_MAX
 from evac.engine.views import VIEW_BYTES_MAX
 from evac.lab.bench.leading import RATE, measure
@@ -87,17 +88,29 @@ class Figure:
 def figures(sizes: Sequence[tuple[int, int]], steps: Sequence[int], rounds: int) -> list[Figure]:
     """Measure every size in a process of its own, and return the figures with the bounds they are judged by."""
     found = [_alone(measure, regions, services, rounds) for regions, services in sizes]
-    plans = [_alone(measure_plan, count) for count in steps]
+    plans = [_alone(measure_plan, count, RunKind.FAILOVER) for count in steps]
+    moves = [_alone(measure_plan, count, RunKind.SWITCHOVER) for count in steps]
     states = tuple(regions * services for regions, services in sizes)
-    counts = tuple(int(p["steps"]) for p in plans)
 
     def of(key: str, name: str, unit: str, *, bound: float | None = None, slope: float | None = None) -> Figure:
         values = tuple(f[key] for f in found)
         return Figure(name=name, unit=unit, sizes=states, values=values, bound=bound, slope_max=slope)
 
-    def of_plan(key: str, name: str, unit: str, *, bound: float | None = None, slope: float | None = None) -> Figure:
-        values = tuple(p[key] for p in plans)
-        return Figure(name=name, unit=unit, sizes=counts, values=values, bound=bound, slope_max=slope)
+    def of_plans(made: Sequence[Mapping[str, float]], what: str) -> tuple[Figure, ...]:
+        counts = tuple(int(p["steps"]) for p in made)
+
+        def one(key: str, name: str, unit: str, *, bound: float | None = None, slope: float | None = None) -> Figure:
+            values = tuple(p[key] for p in made)
+            return Figure(name=f"{what}, {name}", unit=unit, sizes=counts, values=values, bound=bound, slope_max=slope)
+
+        return (
+            one("plan", "the longest of nine", "s", bound=1.0),
+            one("plan_least", "the shortest of nine", "s", slope=LINEAR_TIME),
+            one("plan_calls", "calls of functions", "calls", slope=LINEAR),
+            one("waits", "names of what steps wait for", "names", slope=LINEAR),
+            one("entry_ms", "fold one entry of its run", "ms", slope=LEVEL),
+            one("whole", f"its run folded to the end in {RUN_BUDGET_S:g} s", "1 = yes"),
+        )
 
     return [
         of("well", "assess and decide, all well, p99", "s", bound=1.0),
@@ -119,15 +132,12 @@ def figures(sizes: Sequence[tuple[int, int]], steps: Sequence[int], rounds: int)
         of("told", "snapshots until the loss is told of all groups", "s"),
         of("thoughts", "what the loss of each region would come to", "bytes", slope=LINEAR),
         of("steps", "steps of all plans after the loss", "steps"),
-        of_plan("plan", "plan, the longest of nine", "s", bound=1.0),
-        of_plan("plan_least", "plan, the shortest of nine", "s", slope=LINEAR_TIME),
-        of_plan("plan_calls", "plan, calls of functions", "calls", slope=LINEAR),
-        of_plan("entry_ms", "fold one entry of its run", "ms", slope=LEVEL),
-        of_plan("whole", f"its run folded to the end in {RUN_BUDGET_S:g} s", "1 = yes"),
+        *of_plans(plans, "plan"),
+        *of_plans(moves, "plan of a planned move"),
     ]
 
 
-def _alone(work: Callable[..., T], *given: int) -> T:
+def _alone(work: Callable[..., T], *given: int | RunKind) -> T:
     """Do some work in a process of its own, begun anew."""
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *given).result()

@@ -107,7 +107,7 @@ class EtcdStore:
         lasting: bool = True,
         life: str | None = None,
     ) -> int:
-        check_commit(put=put, delete=delete)
+        check_commit(expect=expect, put=put, delete=delete)
         if not put and not delete:
             return await self._check(expect)
         born = await self._birth()

@@ -134,7 +134,7 @@ class LoggedStore:
         lasting: bool = True,
         life: str | None = None,
     ) -> int:
-        check_commit(put=put, delete=delete)
+        check_commit(expect=expect, put=put, delete=delete)
         lives = self._lives
         if self._replica is None or not (put or delete) or self.replica.conflict(expect):
             await self.catch_up()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from evac.core.detector import Detector, fold
 from evac.core.observation import Heartbeat
 from evac.core.verdict import Diagnosis
-from evac.engine.controller import A_MOMENT, AT_EASE_EVERY, EVALUATE_EVERY, Controller
+from evac.engine.hearing import A_MOMENT, AT_EASE_EVERY, EVALUATE_EVERY, Hearing
 from evac.engine.views import encode_view, view_key
 from evac.sim import time
 from evac.sim.estates import EAST, EUROPE, WEST, shop
@@ -81,18 +81,16 @@ def test_views_wait_unfolded_for_whoever_asks_and_no_more_than_so_many() -> None
 
     async def hear(unfolded_max: int) -> tuple[Detector, Detector]:
         store, clock = MemoryStore(), time.VirtualClock()
-        controller = Controller(
-            estate=shop(), store=store, clock=clock, announce=lambda news: None, name="c", unfolded_max=unfolded_max
-        )
-        listening = asyncio.create_task(controller.watch())
+        hearing = Hearing(Detector(policy=shop().detection), store=store, clock=clock, unfolded_max=unfolded_max)
+        listening = asyncio.create_task(hearing.listen())
         for _ in range(3):
             await asyncio.sleep(0.5)
             record = encode_view(WEST, (), now=clock.now(), life="a life")
             await store.commit(expect={}, put={view_key(WEST): record})
         await asyncio.sleep(0.1)
         listening.cancel()
-        before = controller._known.detector
-        return before, controller.known.detector
+        before = hearing._known.detector
+        return before, hearing.known.detector
 
     expected = fold(Detector(policy=shop().detection), Heartbeat(at=timedelta(seconds=1.5), region=WEST))
     for unfolded_max, folded in ((0, 1.5), (1, 1.0), (9, None)):

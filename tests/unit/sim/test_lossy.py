@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from evac.sim.estates import EAST, shop
-from evac.sim.loss import SLOT, Failing, World, healthy, time_to_move
+from evac.sim.lossy import SLOT, Failing, World, healthy, time_to_move
 from evac.sim.probing import Place
 from evac.sim.tcp import Connection, Link, Way, connect
 
