@@ -21,6 +21,7 @@ from evac.core.errors import Conflict, StoreUnavailable
 from evac.engine.clock import BootClock
 from evac.lab.servers import process
 from evac.lab.servers.authority import Authority, Certificate
+from evac.ports import COMMIT_WRITES_MAX
 from evac.stores.consul import ConsulAddress, ConsulGround
 from evac.stores.logged import LoggedStore
 from evac.stores.logged.store import SEGMENT_ENTRIES
@@ -151,7 +152,8 @@ async def test_the_log_stays_short_within_consuls_limits_and_who_comes_late_read
     async with opened(emulated) as store:
         start, pairs = await store.revision(), emulated.datacenter.pairs
         await store.commit(expect={}, put={"large": LARGE})
-        await store.commit(expect={}, put={f"k/{n}": b"" for n in range(2 * consul_emulator.OPERATIONS_MAX)})
+        assert COMMIT_WRITES_MAX > consul_emulator.OPERATIONS_MAX
+        await store.commit(expect={}, put={f"k/{n}": b"" for n in range(COMMIT_WRITES_MAX)})
         for n in range(SEGMENT_ENTRIES):
             await store.commit(expect={}, put={f"n/{n % 7}": str(n).encode()})
         assert max(len(pair.value) for pair in pairs.values()) < consul_emulator.VALUE_BYTES_MAX

@@ -415,15 +415,15 @@ async def test_a_certificate_that_is_renewed_on_disk_is_shown_by_the_next_connec
 
 
 async def test_what_is_too_large_is_refused_with_what_to_do_and_nothing_is_written(tmp_path: Path) -> None:
-    async with cluster(tmp_path, 1) as members, opened(members) as store:
-        with pytest.raises(StoreUnavailable, match=r"--max-txn-ops \(a commit of 200 writes"):
-            await store.commit(expect={}, put={f"k/{n}": b"" for n in range(200)})
+    async with cluster(tmp_path, 1, flags=("--max-txn-ops=60",)) as members, opened(members) as store:
+        with pytest.raises(StoreUnavailable, match=r"--max-txn-ops \(a commit of 100 writes"):
+            await store.commit(expect={}, put={f"k/{n}": b"" for n in range(100)})
         with pytest.raises(StoreUnavailable, match="--max-request-bytes"):
             await store.commit(expect={}, put={f"k/{n}": bytes(1024 * 1024) for n in range(3)})
         assert await store.list("k/") == ()
-        await store.commit(expect={}, put={f"k/{n}": bytes(10) for n in range(120)})
+        await store.commit(expect={}, put={f"k/{n}": bytes(10) for n in range(50)})
         await store.commit(expect={}, put={"k/large": bytes(1024 * 1024)})
-        assert len(await store.list("k/")) == 121
+        assert len(await store.list("k/")) == 51
 
 
 async def test_a_full_database_says_so_and_can_still_be_read(tmp_path: Path) -> None:
