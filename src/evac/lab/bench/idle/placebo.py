@@ -1,4 +1,4 @@
-"""`python -m evac.lab.bench.idle.placebo SHARE`: use so much of a processor, and ask nobody anything, until killed.
+"""`python -m evac.lab.bench.idle.placebo SHARE`: use so much of a processor, and ask nobody, while the bench lives.
 
 Intuition: evac's processes take processor time on the machine they run on. On a machine that others work on, too, that
 alone moves others about, onto the primary's processor as well. So while evac is off something stands in for it that
@@ -7,6 +7,7 @@ takes as much, and is no cost of the database: what differs then is what evac as
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -14,8 +15,9 @@ PERIOD_S = 0.02
 
 
 def main(share: float) -> None:
-    """Work for a part of each period."""
-    while True:
+    """Work for a part of each period, until whoever began this is gone or kills it."""
+    bench = os.getppid()
+    while os.getppid() == bench:
         until = time.process_time() + share * PERIOD_S
         began = time.monotonic()
         while time.process_time() < until:
