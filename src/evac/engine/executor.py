@@ -1,10 +1,10 @@
 """The executor: takes one run to its settlement, through any number of crashes.
 
 Intuition: three movements in a circle. Say what follows from the run's state (`core.effects`), write it to the journal
-together with the orders, in one commit; wait for an answer or for a time limit; note what came. Only here is anything
-decided, and only by asking the core, so steps side by side need no locks.
+together with the orders it gives, in as few commits as take them; wait for an answer or for a time limit; note what
+came. Only here is anything decided, and only by asking the core, so steps side by side need no locks.
 
-After a crash the same circle starts at the journal: the term is raised, old orders are taken away, their answers kept,
+After a crash the same circle starts at the journal: old orders are taken away, their answers kept, the term is raised,
 and what has no answer is ordered anew under the new term. The agent looks before it acts, so nothing is done twice.
 
 What this is not: the agent's half (`engine.orders`), or when and why a run is opened (`engine.controller`).
@@ -13,7 +13,7 @@ What this is not: the agent's half (`engine.orders`), or when and why a run is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -140,7 +140,7 @@ class Execution:
     """The orders without an answer, by the key their answer will have."""
     expect: dict[str, int] = field(default_factory=dict)
     """What must still hold for what was noted to be written."""
-    put: dict[str, bytes] = field(default_factory=dict)
+    put: Mapping[str, bytes] = field(default_factory=dict)
     """What else the next write writes."""
     delete: Collection[str] = ()
     """What else it takes away."""
@@ -149,7 +149,7 @@ class Execution:
 
     async def begin(self, opening: Opening) -> None:
         """Go round for the first time: the write that opens the run gives its first orders."""
-        self.expect, self.put, self.delete = dict(opening.expect), dict(opening.put), opening.delete
+        self.expect, self.put, self.delete = dict(opening.expect), opening.put, opening.delete
         await self._proceed()
 
     async def take_up(self) -> None:
@@ -173,15 +173,11 @@ class Execution:
         await self._proceed()
 
     async def _resume(self) -> None:
-        """Raise the term, and note the answers that came while nobody listened."""
-        resumed, put = raised(self.journal, clock=self.clock, by=self.by)
-        orders = [
-            self._order(step, progress.attempt, undo=undo, term=progress.term)
-            for step, undo, progress in self.journal.run.under_way
-        ]
-        self.journal.note(resumed)
-        self.put.update(put)
-        for order in orders:
+        """Take the old orders back, note the answers that came while nobody listened, and raise the term: last, so that
+        no agent ever finds an order of an ended term.
+        """
+        for step, undo, progress in self.journal.run.under_way:
+            order = self._order(step, progress.attempt, undo=undo, term=progress.term)
             answer = await self.journal.store.get(order.answer_key)
             await self._make_room()
             self.answered.append(order)
@@ -189,6 +185,8 @@ class Execution:
                 self.expect[order.answer_key] = 0
             else:
                 self._note_answer(order, answer)
+        resumed, self.put = raised(self.journal, clock=self.clock, by=self.by)
+        self.journal.note(resumed)
 
     async def _proceed(self) -> None:
         """Write what was noted, what follows from it, and the orders: in one commit, unless it is too much for one."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from evac.core.plan import Plan, StepId
 from evac.core.run import Outcome, Receipt, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import AT_ONCE, Way, execute
 from evac.engine.journal import read_run
-from evac.engine.orders import Answer, Order
+from evac.engine.orders import Answer, Order, obey
 from evac.ports import COMMIT_WRITES_MAX
 from evac.sim import time
 from evac.stores.memory import MemoryStore
@@ -32,8 +33,8 @@ def wide(plan: Plan) -> Plan:
     return replace(plan, steps=tuple(replace(step, id=StepId(f"step-{n}")) for n in range(WIDTH)))
 
 
-async def opened(plan: Plan) -> tuple[MemoryStore, RunId]:
-    store = MemoryStore()
+async def opened(plan: Plan, store: MemoryStore | None = None) -> tuple[MemoryStore, RunId]:
+    store = store or MemoryStore()
     await store.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
     run = await open_run(plan, store=store, clock=CLOCK, decided_by="a test", symptom_at=CLOCK.now(), decision={})
     return store, run
@@ -96,6 +97,38 @@ def test_whoever_goes_on_with_it_takes_up_every_answer_and_orders_only_the_rest_
         twice = {step for step, p in run.does.items() if p.attempt == 2}
         assert twice == {o.step for o in open_yet}
         assert not await left(store)
+
+    time.run(tell())
+
+
+class FarStore(MemoryStore):
+    """A store over a link: the reply to a commit takes a moment, in which others see what was written."""
+
+    async def commit(self, **what: Any) -> int:
+        revision = await super().commit(**what)
+        await asyncio.sleep(0.005)
+        return revision
+
+
+def test_an_agent_that_wakes_while_a_run_is_taken_over_finds_no_order_of_an_ended_term() -> None:
+    async def tell() -> None:
+        plan = wide(FAILOVER.plan)
+        store, run_id = await opened(plan, FarStore())
+        first = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the first"))
+        region = (await orders_of(store))[0].action.region
+        first.cancel()
+        await asyncio.wait([first])
+        term = await store.get(f"terms/{plan.group}")
+        second = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the second"))
+        async with asyncio.timeout(60):
+            while await store.get(f"terms/{plan.group}") == term:
+                await asyncio.sleep(0.001)
+        members = FAILOVER.world().members(region)
+        agent = asyncio.create_task(obey(region, store=store, members=members, clock=CLOCK))
+        run = await second
+        agent.cancel()
+        assert outcome(run) is Outcome.COMPLETED
+        assert not [p.reason for p in run.does.values() if p.failures]
 
     time.run(tell())
 
