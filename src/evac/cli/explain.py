@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from evac.cli.opening import Chosen
-from evac.cli.standing import asking_the_store, note_cut, plain_cut
+from evac.cli.standing import asking_the_store, note_cut, parts_lines, plain_cut
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -134,6 +134,7 @@ def lines(found: Explained, snapshot: Snapshot) -> list[str]:
         *(decision_line(DecisionNews(at=at, decision=d), since=since) for d in found.decisions),
     ]
     said = [f"{found.region} as it was at {snapshot.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
+    said += parts_lines(snapshot, wall=snapshot.wall)
     said += [f"  {line.word:<9} {line.text}" for line in news]
     for decision in found.decisions:
         if isinstance(decision, CallPerson):

@@ -13,7 +13,7 @@ from evac.engine.codec import to_plain
 from evac.engine.last_known import EVERY, Guarded
 from evac.opening import CutOff
 from evac.ports import StoreHealth
-from evac.report.words import listed, size, span
+from evac.report.words import count, listed, size, span
 
 
 @contextmanager
@@ -100,3 +100,14 @@ def _guarded(held: Guarded, *, told: timedelta) -> str:
     if age >= held.kills_at:
         return f"{renewed}: fenced, {by} kills it at {span(held.kills_at)}"
     return f"{renewed}: being fenced, {by} kills it in {span(held.kills_at - age)}"
+
+
+def parts_lines(snapshot: Snapshot, *, wall: datetime) -> list[str]:
+    """Return how much is known of single groups, where that is told in parts."""
+    said: list[str] = []
+    if snapshot.missing:
+        said.append(f"  {snapshot.missing} of {count(snapshot.parts, 'part')} of the view are not written yet: wait")
+    if snapshot.oldest is not None:
+        age = span(max(wall - snapshot.oldest, timedelta()))
+        said.append(f"  groups are told of in {count(snapshot.parts, 'part')}, the oldest written {age} ago")
+    return said

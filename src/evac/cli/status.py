@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from evac.cli.standing import asking_the_store, cut_off, plain_cut, store_line
+from evac.cli.standing import asking_the_store, cut_off, parts_lines, plain_cut, store_line
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -180,7 +180,7 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += [f"  {window.in_words()}" for window in snapshot.windows]
     said += [f"  {_leads(snapshot.leader)}"] if snapshot.leader else []
     said += [f"  {store_line(known.store, commit=snapshot.commit)}"] if known.store else []
-    said += _parts(snapshot, wall=wall)
+    said += parts_lines(snapshot, wall=wall)
     said += _primaries(snapshot)
     said.append("")
     said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
@@ -193,17 +193,6 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
         said.append(f"if {group}'s primary region were lost now: {rto}   {loss}")
     for group, reasons in known.blocked.items():
         said.append(f"if {group}'s primary region were lost now, evac would not move it: {'; '.join(reasons)}")
-    return said
-
-
-def _parts(snapshot: Snapshot, *, wall: datetime) -> list[str]:
-    """How much is known of single groups, where that is told in parts."""
-    said: list[str] = []
-    if snapshot.missing:
-        said.append(f"  {snapshot.missing} of {count(snapshot.parts, 'part')} of the view are not written yet: wait")
-    if snapshot.oldest is not None:
-        age = span(max(wall - snapshot.oldest, timedelta()))
-        said.append(f"  groups are told of in {count(snapshot.parts, 'part')}, the oldest written {age} ago")
     return said
 
 

@@ -6,10 +6,10 @@ What this is not: how it is come by (`deciding`, `upkeep`), or the steps (`plann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from math import log2
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from evac.core.estate import ComponentId, Estate, GroupId, RegionId
 from evac.core.observation import Instant
@@ -97,6 +97,11 @@ class View:
     """Why automation is off; empty when it is on."""
     quiet: Mapping[GroupId, str] = field(default_factory=dict)
     """The maintenance in which a group is not moved by itself, in words."""
+
+    def still(self) -> View:
+        """Return the same of this moment: what is known is held in maps of its own, and goes on without it."""
+        own: dict[str, Any] = {f.name: dict(m) for f in fields(self) if isinstance(m := getattr(self, f.name), dict)}
+        return replace(self, **own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class RunKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What one member is asked to do. `args` is all the driver may use; the executor adds the receipts of the steps
-    of its component that this one needs under `receipts` (step id to facts) before the order leaves.
+    of its component that this one waits for under `receipts` (step id to facts) before the order leaves.
     """
 
     component: ComponentId

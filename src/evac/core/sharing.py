@@ -11,12 +11,12 @@ What this is not: the writing (`engine.parts`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from evac.core.decision import Decision
+from evac.core.essence import essence, without_figures
 from evac.core.estate import ComponentId, Estate, GroupId, ServiceId
 from evac.core.health import ServiceHealth
 from evac.core.observation import MemberSeen
@@ -80,9 +80,9 @@ def gist(part: Part) -> int:
     return hash(
         (
             tuple(map(_of_placement, part.placements)),
-            tuple(map(_of_decision, part.decisions)),
+            tuple(map(essence, part.decisions)),
             tuple((g, tuple(why)) for g, why in part.unplaced.items()),
-            tuple((g, tuple(r.kind for r in held)) for g, held in part.restraints.items()),
+            tuple((g, tuple((r.kind, without_figures(r.reason)) for r in held)) for g, held in part.restraints.items()),
             tuple((s.component, s.sets, s.missing, s.changed and s.changed.run) for s in part.sets),
             tuple(map(_of_member, part.members)),
             tuple(map(_of_health, part.health)),
@@ -97,7 +97,7 @@ def group_gist(share: Share, *, placements: Mapping[GroupId, Placement], decisio
         for group in share.groups:
             placement, decision = placements.get(group), decisions.get(group)
             yield placement and _of_placement(placement)
-            yield decision and _of_decision(decision)
+            yield decision and essence(decision)
 
     return hash(tuple(each()))
 
@@ -107,18 +107,10 @@ def _of_placement(placement: Placement) -> object:
     return placement.group, placement.primary, placement.term, sync, placement.awaiting_rejoin, placement.entry
 
 
-def _of_decision(decision: Decision) -> object:
-    return decision.group, type(decision).__name__, tuple(map(_without_figures, decision.reasons))
-
-
-def _without_figures(text: str) -> str:
-    return "".join(c for c in text if not c.isdigit())
-
-
 def _of_member(seen: MemberSeen) -> object:
     state = seen.state
     if state is None:
-        return seen.component, seen.region, _without_figures(seen.reason)
+        return seen.component, seen.region, without_figures(seen.reason)
     return (
         *(seen.component, seen.region, state.role, state.writable, state.term, state.timeline, state.upstream),
         *(state.refuses, state.streaming, state.sync_standbys, state.sync_acks, state.waiting > 0),
@@ -135,5 +127,5 @@ def _tenths(part: float | None) -> int | None:
 
 
 def _magnitude(span: timedelta | None) -> int | None:
-    """How many digits a span has in whole seconds: below a second it is all the same."""
-    return None if span is None else math.ceil(math.log10(1 + span // timedelta(seconds=1)))
+    """How often a span has doubled since a second: below one it is all the same."""
+    return None if span is None else (span // timedelta(seconds=1)).bit_length()

@@ -29,6 +29,10 @@ from evac.core.verdict import Verdict
 
 CLOCKS_AGREE = timedelta(seconds=1)
 """A part's boot clock is another one than its head's where the wall clocks show it by more than this."""
+REFRESHED_AFTER = timedelta(minutes=10)
+"""A part in which nothing has changed that a person would notice is written again after so long."""
+STANDS_FOR = REFRESHED_AFTER + timedelta(minutes=1)
+"""For so long what a part says of members is what their writer still sees: parts that are due wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +94,9 @@ class Snapshot:
     def whole(self, parts: Iterable[Part]) -> Snapshot:
         """Return what this head and those parts say together. What a missing part would say is not known.
 
-        A part may have been written by the leader before, on another machine's boot clock: what members said is then
-        set on this one by how much older the part is.
+        What members said in a part stands until the part is written anew: whoever wrote it looks it through all the
+        time, and writes again what has changed. A part that is older than `STANDS_FOR` was left by somebody who ended;
+        so was one by another machine's boot clock, of which members are as old as the wall clocks say.
         """
         there = tuple(parts)
         return replace(
@@ -109,10 +114,10 @@ class Snapshot:
 
     def _here(self, part: Part) -> tuple[MemberSeen, ...]:
         """What members say in a part, on this head's clock."""
-        off = (self.at - part.at) - (self.wall - part.wall)
-        if abs(off) <= CLOCKS_AGREE:
-            return part.members
-        return tuple(replace(m, at=m.at + off) for m in part.members)
+        age = self.at - part.at
+        off = age - (self.wall - part.wall)
+        moved = off if abs(off) > CLOCKS_AGREE else age if age <= STANDS_FOR else timedelta()
+        return tuple(replace(m, at=m.at + moved) for m in part.members) if moved else part.members
 
 
 class Wish(StrEnum):

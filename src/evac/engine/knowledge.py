@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from evac.core.decision import Decision, Flaps, Tries
 from evac.core.detector import Detector
+from evac.core.essence import essence
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan, RunKind
@@ -181,11 +182,9 @@ class Knowledge:
         self.sent_by.pop(group, None)
 
     def is_news(self, decision: Decision) -> bool:
-        """Return whether a decision differs from the last one of its group in more than its numbers."""
+        """Return whether a decision differs from the last one of its group in more than its figures."""
         last = self.decisions.get(decision.group)
-        if last is None or type(last) is not type(decision):
-            return True
-        return last.reasons != decision.reasons and _gist(last) != _gist(decision)
+        return last is None or essence(last) != essence(decision)
 
 
 def _one_more(before: Tries | None, now: Instant) -> Tries:
@@ -195,11 +194,6 @@ def _one_more(before: Tries | None, now: Instant) -> Tries:
 def _more_restless(before: Flaps | None, *, now: Instant, guard: Guard) -> Flaps:
     points = (before or Flaps()).now(now, guard.flap_half_life) + guard.flap_penalty
     return Flaps(points=points, at=now)
-
-
-def _gist(decision: Decision) -> tuple[str, ...]:
-    """A decision's reasons without figures, which change all the time."""
-    return tuple("".join(c for c in reason if not c.isdigit()) for reason in decision.reasons)
 
 
 def _ago(settled: Settled, clock: Clock) -> Instant:

@@ -37,8 +37,8 @@ from evac.ports import Clock, Record, Store
 EVERY = timedelta(seconds=2)
 """How often the agent looks whether the store answers, and notes how it stands."""
 ANSWERS_WITHIN = timedelta(seconds=2)
-LOOKS_A_THOUGHT = 10
-"""What is thought through, and the parts of a large snapshot, are copied with every so many looks."""
+MORE_EVERY = timedelta(seconds=20)
+"""How often what is thought through is copied, and the parts of a large snapshot; a copy takes no longer than that."""
 _BINARY = "x"
 """In a file, what is packed begins with this and goes on in base64; JSON never begins so."""
 
@@ -80,27 +80,41 @@ async def keep_last_known(
     region: RegionId, *, store: Store, folder: Path, clock: Clock, guarded: Callable[[Instant], Sequence[Guarded]]
 ) -> None:
     """Note what the store has, and how this region's agent stands, without end."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_keep_view(region, store=store, folder=folder, clock=clock, guarded=guarded))
+        tasks.create_task(_keep_more(region, store=store, folder=folder, clock=clock))
+
+
+async def _keep_view(
+    region: RegionId, *, store: Store, folder: Path, clock: Clock, guarded: Callable[[Instant], Sequence[Guarded]]
+) -> None:
     answered: datetime | None = None
-    look = 0
     while True:
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(ANSWERS_WITHIN.total_seconds()):
                 view = await store.get(STATUS)
-                more = await _read_more(store) if look % LOOKS_A_THOUGHT == 0 else None
             answered = clock.wall()
-            look += 1
             await _write(folder / f"known-{region}.json", _as_file([view] if view else []))
-            if more is not None:
-                await _write(folder / f"more-{region}.json", _as_file(more))
         here = Here(region=region, wall=clock.wall(), answered=answered, guarded=tuple(guarded(clock.now())))
         await _write(folder / f"agent-{region}.json", encode(here))
         await clock.sleep(EVERY)
 
 
+async def _keep_more(region: RegionId, *, store: Store, folder: Path, clock: Clock) -> None:
+    """Note what is large and changes slowly. How long that takes delays nothing else."""
+    while True:
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(MORE_EVERY.total_seconds()):
+                more = await _read_more(store)
+            await _write(folder / f"more-{region}.json", _as_file(more))
+        await clock.sleep(MORE_EVERY)
+
+
 async def _read_more(store: Store) -> Sequence[Record]:
-    """The records to keep beside the view, read so that a majority of the store has answered."""
-    outlook = await store.get(OUTLOOK)
-    return [*([outlook] if outlook else []), *await store.list(WHAT_IF), *await store.list(PARTS)]
+    """The records to keep beside the view, from the nearest copy of the store."""
+    outlook = await store.get(OUTLOOK, near=True)
+    large = [r for prefix in (WHAT_IF, PARTS) for r in await store.list(prefix, near=True)]
+    return [*([outlook] if outlook else []), *large]
 
 
 def _as_file(records: Iterable[Record]) -> bytes:

@@ -105,9 +105,13 @@ def _state(controller: Controller, *, wall: datetime) -> object:
 
 
 async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: Earlier, point: bool) -> None:
+    """Think all losses through, one after the other, and tell of them as they are done; from the beginning when what
+    decides has changed meanwhile, unless a point of time is due.
+    """
     durations = await earlier.durations(store)
     put: dict[str, bytes] = {}
     past: dict[str, tuple[Point, ...]] = dict((await read_outlook(store)).past) if point else {}
+    known, told_at = _state(controller, wall=clock.wall()), clock.now()
     for region in controller.estate.regions:
         began = clock.now()
         thought = await in_turns(think(region, controller, durations, wall=clock.wall()), clock=clock)
@@ -115,8 +119,17 @@ async def _look(controller: Controller, *, store: Store, clock: Clock, earlier: 
         past |= _points(thought, past)
         del thought
         await clock.sleep(RESTED * (clock.now() - began))
+        if clock.now() - told_at >= CHECK_EVERY:
+            await _tell(put, store)
+            put, told_at = {}, clock.now()
+        if not point and _state(controller, wall=clock.wall()) != known:
+            break
     if point:
         put[KEY] = packed(encode(Outlook(past=past)))
+    await _tell(put, store)
+
+
+async def _tell(put: Mapping[str, bytes], store: Store) -> None:
     for some in in_batches(put):
         await store.commit(expect={}, put=some, lasting=False)
 
@@ -142,8 +155,7 @@ def think(
     """
     assessment = controller.assess()
     live, detector, now = controller.view(assessment), controller.known.detector, assessment.at
-    view = replace(live, placements=dict(live.placements), active=dict(live.active), stuck=dict(live.stuck))
-    found = what_if(region, detector=detector, view=view, now=now, durations=durations, planner=plan_of)
+    found = what_if(region, detector=detector, view=live.still(), now=now, durations=durations, planner=plan_of)
     return thought_of(region, found, wall=wall)
 
 

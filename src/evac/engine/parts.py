@@ -17,17 +17,17 @@ What this is not: the values (`core.snapshot`), or when they are written (`engin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
-from evac.core.errors import EvacError
 from evac.core.health import health
 from evac.core.observation import Instant
 from evac.core.restraint import restraints
 from evac.core.sharing import Share, gist, group_gist
-from evac.core.snapshot import Part, Snapshot
+from evac.core.snapshot import REFRESHED_AFTER, Part, Snapshot
 from evac.core.standing import standings
 from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode, packed
@@ -41,8 +41,6 @@ PARTS_AT_ONCE = 50
 """And so many parts: making one takes some milliseconds, in which nothing else is done."""
 LOOKED_AT_WITHIN = 10
 """In so many rounds every part is looked through for changes; what is decided of its groups, in each."""
-REFRESHED_AFTER = timedelta(minutes=10)
-"""A part in which nothing has changed is written again after so long."""
 
 
 def key_of(number: int) -> str:
@@ -148,15 +146,14 @@ async def read_parts(head: Snapshot, store: Store) -> Snapshot:
         return head
     parts: list[Part] = []
     for record in await store.list(PREFIX):
-        try:
+        with suppress(ValueError):  # of another version of evac: nothing is known of it
             part = decode(record.value, Part)
-        except ValueError as error:
-            raise EvacError(f"{record.key} cannot be read ({error}): run one version of evac everywhere") from error
-        if part.layout == head.layout:
-            parts.append(part)
+            if part.layout == head.layout:
+                parts.append(part)
     return head.whole(parts)
 
 
-def left_over(before: Snapshot, *, parts: int) -> Collection[str]:
-    """Return the keys of parts that another division, of which `before` is the head, has more than one into `parts`."""
-    return [key_of(number) for number in range(parts, before.parts)]
+def left_over(there: Iterable[str], *, parts: int) -> tuple[str, ...]:
+    """Return which keys of parts another division has left that a division into so many does not write."""
+    written = {key_of(number) for number in range(parts)}
+    return tuple(key for key in there if key not in written)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -23,7 +23,7 @@ from evac.core.triggers import worst_first
 from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode, packed
 from evac.engine.controller import Controller
-from evac.engine.parts import BATCH_BYTES_MAX, Parts, left_over, read_parts
+from evac.engine.parts import BATCH_BYTES_MAX, PREFIX, Parts, left_over, read_parts
 from evac.ports import COMMIT_WRITES_MAX, Clock, Store
 
 KEY = "status"
@@ -60,10 +60,8 @@ async def publish(controller: Controller, *, store: Store, clock: Clock) -> None
 
 async def _left_over(store: Store, *, parts: int) -> Sequence[str]:
     """The keys of an earlier division that this one does not write."""
-    before = await store.get(KEY, near=True)
-    with suppress(ValueError):
-        return tuple(left_over(decode(before.value, Snapshot), parts=parts)) if before is not None else ()
-    return ()
+    there = await store.list(PREFIX, near=True)
+    return left_over((record.key for record in there), parts=parts)
 
 
 async def read_snapshot(store: Store) -> Snapshot | None:

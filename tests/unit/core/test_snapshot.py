@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from evac.core.decision import Hold
 from evac.core.estate import GroupId
 from evac.core.observation import MemberSeen
@@ -57,9 +59,18 @@ def test_each_part_adds_its_groups_and_what_is_missing_is_counted() -> None:
     assert (nothing.missing, nothing.oldest, nothing.members) == (3, None, ())
 
 
-def test_what_another_machines_clock_said_is_set_on_the_heads() -> None:
-    """A part that a leader before has written is as old as the wall clocks say, whatever its boot clock showed."""
-    mine, other = (HEAD.whole([part("a", ago=5, clock=clock)]).members for clock in (timedelta(), timedelta(days=9)))
-    assert [m.at for m in mine] == [m.at for m in other] == [HEAD.at - timedelta(seconds=7)]
-    nearly = HEAD.whole([part("a", ago=5, clock=timedelta(seconds=0.5))]).members
-    assert [m.at for m in nearly] == [HEAD.at - timedelta(seconds=6.5)], "a wall clock that is set a little is no other"
+@pytest.mark.parametrize(
+    ("ago", "clock", "age"),
+    [
+        (5, timedelta(), 2),  # as old as when it was written: whoever wrote it still sees it so
+        (5, timedelta(seconds=0.5), 2),  # a wall clock that is set a little is no other clock
+        (600, timedelta(), 2),
+        (700, timedelta(), 702),  # nobody has looked it through for too long
+        (5, timedelta(days=9), 7),  # another machine's: as old as the wall clocks say
+    ],
+)
+def test_what_members_said_stands_as_long_as_somebody_looks_it_through(
+    ago: float, clock: timedelta, age: float
+) -> None:
+    (member,) = HEAD.whole([part("a", ago=ago, clock=clock)]).members
+    assert HEAD.at - member.at == timedelta(seconds=age)

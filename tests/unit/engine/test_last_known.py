@@ -14,13 +14,14 @@ from evac.engine.clock import BootClock
 from evac.engine.codec import PACKED_ABOVE, encode, packed
 from evac.engine.last_known import (
     EVERY,
-    LOOKS_A_THOUGHT,
+    MORE_EVERY,
     Guarded,
     Here,
     keep_last_known,
     read_here,
     read_known,
 )
+from evac.ports import Record
 from evac.sim.estates import EAST, WEST
 from evac.stores.memory import MemoryStore
 
@@ -29,25 +30,24 @@ HELD = Guarded(component=DB, age=timedelta(seconds=2), kills_at=timedelta(second
 
 
 class Rounds(BootClock):
-    """A clock on which a sleep lasts until the test wants another round."""
+    """A clock on which a sleep lasts until the test wants another round of those who sleep so long."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._ended = asyncio.Queue[None]()
-        self._go = asyncio.Queue[None]()
+        self._ended = {pause: asyncio.Queue[None]() for pause in (EVERY, MORE_EVERY)}
+        self._go = {pause: asyncio.Queue[None]() for pause in (EVERY, MORE_EVERY)}
 
     async def sleep(self, duration: timedelta) -> None:
-        assert duration == EVERY
-        await self._ended.put(None)
-        await self._go.get()
+        await self._ended[duration].put(None)
+        await self._go[duration].get()
 
-    async def ended(self) -> None:
+    async def ended(self, pause: timedelta = EVERY) -> None:
         """Wait for the end of a round."""
-        await self._ended.get()
+        await self._ended[pause].get()
 
-    async def another(self) -> None:
-        await self._go.put(None)
-        await self.ended()
+    async def another(self, pause: timedelta = EVERY) -> None:
+        await self._go[pause].put(None)
+        await self.ended(pause)
 
 
 @asynccontextmanager
@@ -56,9 +56,10 @@ async def keeping(store: MemoryStore, folder: Path) -> AsyncIterator[Rounds]:
     task = asyncio.create_task(
         keep_last_known(EAST, store=store, folder=folder, clock=clock, guarded=lambda now: [HELD])
     )
-    await clock.ended()
+    await asyncio.gather(clock.ended(), clock.ended(MORE_EVERY))
     yield clock
     task.cancel()
+    await asyncio.wait([task])
 
 
 def stands(folder: Path) -> Here:
@@ -84,16 +85,36 @@ async def test_what_the_store_had_last_is_kept_when_it_falls_silent(tmp_path: Pa
         assert (tmp_path / "known-us-east-1.json").stat().st_mode & 0o077 == 0
 
 
-async def test_what_is_thought_through_is_copied_less_often_than_the_view(tmp_path: Path) -> None:
+async def test_what_is_thought_through_is_copied_on_its_own(tmp_path: Path) -> None:
     store = MemoryStore()
     await store.commit(expect={}, put={"status": b"1", "outlook": b"1"})
     async with keeping(store, tmp_path) as clock:
         await store.commit(expect={}, put={"status": b"2", "outlook": b"2"})
-        for _ in range(LOOKS_A_THOUGHT - 1):
-            await clock.another()
-        assert read_known(tmp_path, EAST) == {"status": b"2", "outlook": b"1"}
         await clock.another()
+        assert read_known(tmp_path, EAST) == {"status": b"2", "outlook": b"1"}
+        await clock.another(MORE_EVERY)
         assert read_known(tmp_path, EAST) == {"status": b"2", "outlook": b"2"}
+
+
+class Ample(MemoryStore):
+    """A store of which the lists take for ever."""
+
+    async def list(self, prefix: str, *, near: bool = False) -> tuple[Record, ...]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+async def test_a_view_is_kept_and_the_store_answers_however_long_the_rest_takes(tmp_path: Path) -> None:
+    store = Ample()
+    await store.commit(expect={}, put={"status": b"1"})
+    clock = Rounds()
+    task = asyncio.create_task(keep_last_known(EAST, store=store, folder=tmp_path, clock=clock, guarded=lambda now: []))
+    await clock.ended()
+    assert read_known(tmp_path, EAST) == {"status": b"1"}
+    here = stands(tmp_path)
+    assert here.reaches_the_store(here.wall)
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_an_agent_that_never_reached_the_store_says_so(tmp_path: Path) -> None:
