@@ -25,8 +25,8 @@ RUN_WAIT_S = 420.0
 
 @dataclass(slots=True, kw_only=True)
 class Labs:
-    """The one lab that is up. It serves one run after the other as long as evac did nothing in it: it is slow to do
-    again what it has just done, and that would have to be judged otherwise.
+    """The one lab that is up. It serves one run after the other as long as evac did nothing in it, nor called anybody:
+    it is slow to do again what it has just done, and a second outage within a minute is another fault than the first.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ async def one(row: Row, seed: int, labs: Labs, *, version: str, evidence: Path) 
         run = broken_harness(script, in_one_line(error), version=version, took_s=time.monotonic() - began)
     if run["outcome"] == HARNESS or run["violations"]:
         await keep(on, labs.folder, evidence / row.name.replace("/", "-") / str(seed), run)
-    if run["outcome"] == HARNESS or run["evac_runs"] or not run["whole"]:
+    if run["outcome"] == HARNESS or run["evac_runs"] or run["called"] or not run["whole"]:
         await labs.drop()
     return run
 
