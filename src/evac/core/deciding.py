@@ -18,13 +18,13 @@ from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
 from evac.core.estate import GroupId
-from evac.core.fencing import unfenceable
+from evac.core.fencing import stops_cleanly, unfenceable
 from evac.core.observation import Instant
 from evac.core.permission import by_hand, permitted
 from evac.core.plan import Placement, RunKind
 from evac.core.targets import choose
 from evac.core.traffic import Shift
-from evac.core.trying import after_failure
+from evac.core.trying import AFRESH_AFTER, after_failure
 from evac.core.upkeep import starving, stay, upkeep, waits_for_acknowledgement
 from evac.core.urging import stays_away, unheard, urged
 from evac.core.verdict import Diagnosis, Verdict
@@ -82,7 +82,12 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
         if not isinstance(shifted, str):
             return shifted
         reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
-    return starving(view, placement, reasons[0], now=now) or _move(view, placement, sick, reasons, now)
+    kind = RunKind.FAILOVER
+    if of_doors:
+        unasked = _unasked(view, placement, now)
+        kind = RunKind.FAILOVER if unasked else RunKind.SWITCHOVER
+        reasons = (*reasons, unasked) if unasked else reasons
+    return starving(view, placement, reasons[0], now=now) or _move(view, placement, sick, reasons, now, kind=kind)
 
 
 def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision:
@@ -219,8 +224,25 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
     return permitted(view, shift, now)
 
 
-def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision:
-    """Something must be done: may it be, and where to?"""
+def _unasked(view: View, placement: Placement, now: Instant) -> str:
+    """Why primaries that are well behind a broken way in are not asked to stop cleanly, by which nothing would be lost;
+    empty if they are.
+
+    A move that did not complete lately is not asked for in the same way again: clients wait meanwhile.
+    """
+    tries = view.tries.get(placement.group)
+    if tries and now - tries.at < AFRESH_AFTER:
+        ago = (now - tries.at).total_seconds()
+        return f"a move did not complete {ago:.0f} s ago: primaries are not asked to stop cleanly again"
+    if not stops_cleanly(view.estate, view.assessment, placement, view.members):
+        return f"not every primary in {placement.primary} can be asked to stop cleanly"
+    return ""
+
+
+def _move(
+    view: View, placement: Placement, verdict: Verdict, reasons: tuple[str, ...], now: Instant, *, kind: RunKind
+) -> Decision:
+    """Something must be done: may it be, and where to? What stops cleanly needs no other fence."""
     group = placement.group
     choice = choose(view.estate, view.assessment, placement, view.members)
     if choice.target is None:
@@ -229,7 +251,7 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
         return replace(stays, rejected=choice.rejected) if isinstance(stays, CallPerson) else stays
     move = Move(
         group=group,
-        kind=RunKind.FAILOVER,
+        kind=kind,
         source=placement.primary,
         target=choice.target,
         reasons=(*reasons, f"{choice.target} scores {choice.score:.2f}"),
@@ -237,7 +259,8 @@ def _move(view: View, placement: Placement, verdict: Verdict, reasons: tuple[str
         evidence=verdict.evidence,
         symptom_at=verdict.symptom_at,
     )
-    if reason := unfenceable(view.estate, view.assessment, placement, view.members):
+    fenced = kind is RunKind.SWITCHOVER
+    if not fenced and (reason := unfenceable(view.estate, view.assessment, placement, view.members)):
         alive = answers(view.assessment, placement.primary, estate=view.estate)
         if_so = "to move without what only the others hold" if alive else "if you are sure that it writes no more"
         command = f"evac failover {placement.primary} --to {choice.target} --accept-loss"

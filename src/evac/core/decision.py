@@ -89,8 +89,7 @@ class View:
     triggers: Mapping[GroupId, tuple[Standing, ...]] = field(default_factory=dict)
     """How each group's triggers stand."""
     urged_at: Mapping[GroupId, Instant] = field(default_factory=dict)
-    """When a group was last moved as planned by evac itself, which only a trigger asks for: it holds back triggers, and
-    nothing else."""
+    """When a group was last moved as planned for a trigger: it holds back triggers, and nothing else."""
     urge_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
     """Moves in a row that a trigger asked for and that did not complete; they keep no group from being moved else."""
     paused: str = ""

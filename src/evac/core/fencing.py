@@ -1,4 +1,5 @@
-"""Whether the old primaries of a group can be fenced without a person, as far as can be told before it is tried.
+"""Whether the old primaries of a group can be fenced without a person, or can be asked to stop by themselves, as far as
+can be told before it is tried.
 
 What this is not: the proof that they are (a fence receipt, `core.run`).
 """
@@ -31,6 +32,17 @@ def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, me
         if reason := unstarvable(component, estate, assessment, placement, members):
             return reason
     return ""
+
+
+def stops_cleanly(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> bool:
+    """Return whether the old primaries can be asked to stop cleanly, after which their standbys hold all they wrote:
+    their agent is heard, and each of them says that it takes writes.
+    """
+    if not answers(assessment, placement.primary, estate=estate):
+        return False
+    seen = [members.get((c.id, placement.primary)) for c in estate.group_components(placement.group, Purpose.STATE)]
+    states = [s.state for s in seen if s is not None]
+    return len(states) == len(seen) and all(s is not None and s.role is MemberRole.PRIMARY for s in states)
 
 
 def keeps_all(component: Component, placement: Placement) -> bool:

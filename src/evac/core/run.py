@@ -89,6 +89,11 @@ class Opened:
     symptom_at: Instant
     decision: Mapping[str, Json]
 
+    @property
+    def detected(self) -> bool:
+        """Return whether it answers what evac detected by itself: no person began it, and no trigger asked for it."""
+        return self.decided_by == "evac" and not self.decision.get("trigger")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:

@@ -12,6 +12,8 @@ TRIES_MAX = 3
 """After so many runs in a row that did not complete, a person is called."""
 TRY_AGAIN_AFTER = timedelta(seconds=10)
 """Twice as long after each further one."""
+AFRESH_AFTER = timedelta(minutes=5)
+"""A run that ended without completing says nothing of what a try this much later would come to."""
 PATIENCE_DOUBLINGS_MAX = 6
 """No wait for a standby to come back, or for another try, is doubled more often."""
 

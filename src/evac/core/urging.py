@@ -15,11 +15,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from evac.core import traffic
-from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Hold, Move, View
-from evac.core.estate import Purpose
-from evac.core.fencing import unfenceable
-from evac.core.observation import Instant, MemberRole
+from evac.core.fencing import stops_cleanly, unfenceable
+from evac.core.observation import Instant
 from evac.core.permission import permitted
 from evac.core.plan import Placement, RunKind
 from evac.core.restraint import restraints_of_trigger
@@ -95,7 +93,7 @@ def _move(view: View, placement: Placement, standing: Standing, now: Instant) ->
     if choice.target is None:
         nobody = ("no region can take over:", *(f"{r.region} {r.reason}" for r in choice.rejected))
         return CallPerson(group=group, reasons=(*reasons, *nobody), rejected=choice.rejected)
-    planned = _can_be_asked(view, placement)
+    planned = stops_cleanly(view.estate, view.assessment, placement, view.members)
     move = Move(
         group=group,
         kind=RunKind.SWITCHOVER if planned else RunKind.FAILOVER,
@@ -111,18 +109,6 @@ def _move(view: View, placement: Placement, standing: Standing, now: Instant) ->
         by_hand = f"evac failover {placement.primary} --to {choice.target} --accept-loss"
         return CallPerson(group=group, reasons=(*reasons, why, f"if you are sure that it writes no more: {by_hand}"))
     return permitted(view, move, now, also=restraints_of_trigger(view, standing, now=now))
-
-
-def _can_be_asked(view: View, placement: Placement) -> bool:
-    """Whether the primaries' agent is heard, and each of them says that it takes writes."""
-    if not answers(view.assessment, placement.primary, estate=view.estate):
-        return False
-    seen = [
-        view.members.get((component.id, placement.primary))
-        for component in view.estate.group_components(placement.group, Purpose.STATE)
-    ]
-    states = [s.state for s in seen if s is not None]
-    return len(states) == len(seen) and all(s is not None and s.role is MemberRole.PRIMARY for s in states)
 
 
 def _shift(view: View, placement: Placement, standing: Standing, now: Instant) -> Decision:

@@ -60,7 +60,7 @@ class Knowledge:
     triggers: Triggers = field(default_factory=Triggers)
     """How the triggers stand; whoever begins to lead counts anew."""
     urged_at: dict[GroupId, Instant] = field(default_factory=dict)
-    """When each group was last moved as planned by evac itself."""
+    """When each group was last moved as planned because a trigger asked for it."""
     urge_tries: dict[GroupId, Tries] = field(default_factory=dict)
     pause: Pause | None = None
     windows: dict[str, Window] = field(default_factory=dict)
@@ -120,8 +120,8 @@ class Knowledge:
                 self.tries.pop(group, None)
                 self.urge_tries.pop(group, None)
                 self._forget(group)
-                # A planned move says nothing of a group's restlessness: the next loss must be acted on at once.
-                if run.plan.kind is RunKind.FAILOVER:
+                # What a person or a trigger planned says nothing of restlessness: a loss then must be acted on at once.
+                if run.plan.kind is RunKind.FAILOVER or run.opened.detected:
                     self.last_move_at[group] = now
                     self.flaps[group] = _more_restless(self.flaps.get(group), now=now, guard=guard)
                 elif run.opened.decided_by == "evac":

@@ -94,6 +94,11 @@ def receipts(events: Iterable[Event]) -> Mapping[StepId, tuple[Instant, Receipt]
     return {e.step: (e.at, e.receipt) for e in events if isinstance(e, Done) and not e.undo}
 
 
+def _began_with_symptom(opened: Opened) -> bool:
+    """Whether clients suffered before the run began: a planned move is such a one where evac itself detected it."""
+    return opened.plan.kind in UNPLANNED or (opened.plan.kind in PLANNED and opened.detected)
+
+
 def laps(events: Sequence[Event]) -> tuple[Lap, ...]:
     """Return the phases from the first symptom to recovery; they touch, and add up to the whole.
 
@@ -103,7 +108,7 @@ def laps(events: Sequence[Event]) -> tuple[Lap, ...]:
     opened, done = opening(events), receipts(events)
     started = min((e.at for e in events if isinstance(e, Started)), default=opened.at)
     ends = [("decide", started)]
-    if opened.at > opened.symptom_at and opened.plan.kind in UNPLANNED:
+    if opened.at > opened.symptom_at and _began_with_symptom(opened):
         ends.insert(0, ("detect", opened.at))
     for phase in (Phase.PREPARE, Phase.FENCE, Phase.PROMOTE, Phase.SHIFT, Phase.VERIFY):
         steps = [s for s in opened.plan.steps if s.phase is phase and not s.optional and s.id in done]
@@ -139,7 +144,7 @@ def recovery(events: Sequence[Event], estate: Estate | None) -> Measure:
     """Return the achieved time to recover; for a planned move the gap in writing."""
     opened = opening(events)
     target = _target_rto(estate, opened.plan.group)
-    if opened.plan.kind in PLANNED:
+    if opened.plan.kind in PLANNED and not _began_with_symptom(opened):
         return _gap(events, target)
     trigger = opened.decision.get("trigger")
     if isinstance(trigger, Mapping) and isinstance(within := trigger.get("rto"), int):

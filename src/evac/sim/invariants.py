@@ -194,7 +194,7 @@ class Watch:
         others = [r.id for r in self.active if r.plan.group == run.plan.group and r.id != run.id]
         if others:
             self.broken("S13", f"run {run.id} was opened while {', '.join(others)} was under way")
-        if run.plan.kind is RunKind.FAILOVER and run.opened.decided_by == "evac":
+        if run.plan.kind in (RunKind.FAILOVER, RunKind.SWITCHOVER) and run.opened.decided_by == "evac":
             self._justified(run)
 
     def _justified(self, run: Run) -> None:

@@ -11,13 +11,15 @@ from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Automation, Component, Directs, Estate, RegionId
-from evac.core.observation import Observation
+from evac.core.estate import Automation, Component, Directs, Estate, RegionId, ReplicationMode
+from evac.core.observation import MemberRole, Observation
 from evac.core.plan import Placement, RunKind, Term, Verb
+from evac.core.planning import plan_move
 from evac.core.rejoining import plan_rejoin
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.targets import Members
 from evac.core.traffic import Shift, choose_door, door_trouble, obstacle
+from evac.core.trying import AFRESH_AFTER, TRIES_MAX
 from evac.core.verdict import Assessment, Diagnosis
 from evac.sim.estates import (
     CARTS,
@@ -188,10 +190,96 @@ def test_a_shift_that_did_not_help_is_a_reason_to_move() -> None:
     tried = {GROUP: Tries(count=1, at=SHUT.at - seconds(1))}
     decision = decided(replace(view(ESTATE, SHUT), shift_tries=tried))
     assert isinstance(decision, Move)
-    assert decision.kind is RunKind.FAILOVER
+    assert decision.kind is RunKind.SWITCHOVER
     assert decision.reasons[1] == "traffic alone cannot be shifted: it did not help 1 s ago"
     long_ago = {GROUP: Tries(count=1, at=SHUT.at - ESTATE.guard.hold_down)}
     assert isinstance(decided(replace(view(ESTATE, SHUT), shift_tries=long_ago)), Shift)
+
+
+DOORLESS = replace(ESTATE, components={c: made for c, made in ESTATE.components.items() if c != SHOP_DNS})
+"""Nothing sends clients in by another door."""
+
+
+def asynchronous(estate: Estate) -> Estate:
+    """Return the same estate whose database waits for nobody."""
+    database = estate.components[ORDERS_DB]
+    assert database.replication is not None
+    alone = replace(database.replication, mode=ReplicationMode.ASYNC, acks=0)
+    return replace(estate, components={**estate.components, ORDERS_DB: replace(database, replication=alone)})
+
+
+@pytest.mark.parametrize("estate", [DOORLESS, asynchronous(DOORLESS)], ids=["sync", "async"])
+def test_primaries_behind_a_broken_way_in_stop_cleanly_so_that_nothing_is_lost(estate: Estate) -> None:
+    decision = decided(view(estate, SHUT))
+    assert isinstance(decision, Move)
+    assert (decision.kind, decision.decided_by, decision.trigger) == (RunKind.SWITCHOVER, "evac", None)
+    plan = plan_move(decision, situation(estate, SHUT, placed(estate)), term=Term(2))
+    stops = [s.action.args["mode"] for s in plan.steps if s.action.verb is Verb.STOP]
+    assert set(stops) == {"clean"}
+    assert plan.after.awaiting_rejoin == ()
+
+
+@pytest.mark.parametrize("estate", [DOORLESS, asynchronous(DOORLESS)], ids=["sync", "async"])
+def test_one_that_did_not_complete_lately_is_followed_by_a_failover(estate: Estate) -> None:
+    def after(age: float, *, count: int = 1) -> Decision:
+        tries = {GROUP: Tries(count=count, at=SHUT.at - seconds(age))}
+        return decided(replace(view(estate, SHUT), tries=tries))
+
+    assert isinstance(after(5), Hold)
+    for tried in (after(10), after(20, count=2), after(AFRESH_AFTER.total_seconds() - 1)):
+        assert isinstance(tried, Move)
+        assert tried.kind is RunKind.FAILOVER
+        assert any("primaries are not asked to stop cleanly again" in reason for reason in tried.reasons)
+    assert isinstance(after(20, count=TRIES_MAX), CallPerson)
+    afresh = after(AFRESH_AFTER.total_seconds())
+    assert isinstance(afresh, Move)
+    assert afresh.kind is RunKind.SWITCHOVER
+
+
+def test_who_stops_cleanly_needs_no_standbys_to_fence_it_and_who_does_not_then_does() -> None:
+    there = {at: seen for at, seen in members(DOORLESS).items() if at != (ORDERS_DB, EUROPE)}
+    knows = replace(view(DOORLESS, SHUT), members=there)
+    decision = decided(knows)
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.SWITCHOVER
+    again = decided(replace(knows, tries={GROUP: Tries(count=1, at=SHUT.at - seconds(10))}))
+    assert isinstance(again, CallPerson)
+    assert again.reasons[-1].endswith("evac failover us-east-1 --to us-west-2 --accept-loss")
+
+
+@pytest.mark.parametrize("state", [{"role": MemberRole.STANDBY}, None], ids=["another role", "no answer"])
+def test_a_primary_that_cannot_be_asked_to_stop_is_failed_over(state: dict[str, MemberRole] | None) -> None:
+    if state:
+        there = changed(members(DOORLESS), ORDERS_DB, EAST, **state)
+    else:
+        there = members(DOORLESS)
+        there[ORDERS_DB, EAST] = replace(there[ORDERS_DB, EAST], state=None, reason="no answer")
+    decision = decided(replace(view(DOORLESS, SHUT), members=there))
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.FAILOVER
+    assert "not every primary in us-east-1 can be asked to stop cleanly" in decision.reasons
+
+
+def test_what_stops_cleanly_waits_for_a_word_and_is_held_down_as_a_failover_is() -> None:
+    at, guard = SHUT.at, DOORLESS.guard
+    restless = Flaps(points=guard.flap_suppress, at=at)
+    for held in (replace(view(DOORLESS, SHUT), last_move_at={GROUP: at}), _restless(restless), _paused()):
+        decision = decided(held)
+        assert isinstance(decision, CallPerson)
+        assert decision.reasons[-1] == "by hand: evac switchover us-west-2"
+    services = {s: replace(made, automation=Automation.SEMI_AUTOMATIC) for s, made in DOORLESS.services.items()}
+    asks = decided(view(replace(DOORLESS, services=services), SHUT))
+    assert isinstance(asks, Ask)
+    assert isinstance(asks.move, Move)
+    assert asks.move.kind is RunKind.SWITCHOVER
+
+
+def _restless(flaps: Flaps) -> View:
+    return replace(view(DOORLESS, SHUT), flaps={GROUP: flaps})
+
+
+def _paused() -> View:
+    return replace(view(DOORLESS, SHUT), paused="work on the lines")
 
 
 def test_clients_who_go_round_already_are_left_alone() -> None:

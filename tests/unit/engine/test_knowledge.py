@@ -92,6 +92,22 @@ def test_what_a_trigger_asked_for_counts_for_triggers_alone() -> None:
     assert other.urged_at == {}
 
 
+def test_a_planned_move_for_what_evac_detected_counts_as_a_failover_does() -> None:
+    known, run = knowing(), ended("switchover")
+    assert run.opened.detected
+    assert run.settled is not None
+    back = replace(run, settled=replace(run.settled, outcome=Outcome.ROLLED_BACK))
+    known.settled(GROUP, back, now=NOW, guard=GUARD)
+    assert (known.tries[GROUP].count, known.urge_tries) == (1, {})
+    known.settled(GROUP, run, now=NOW, guard=GUARD)
+    assert (known.tries, known.urged_at, known.last_move_at) == ({}, {}, {GROUP: NOW})
+    assert known.flaps[GROUP].points == GUARD.flap_penalty
+    by_hand, other = replace(run, opened=replace(run.opened, decided_by="alice")), knowing()
+    assert not by_hand.opened.detected
+    other.settled(GROUP, by_hand, now=NOW, guard=GUARD)
+    assert (other.last_move_at, other.flaps) == ({}, {})
+
+
 async def _recalled(name: str) -> Knowledge:
     """Open a run, and let another controller recall what there is."""
     store, clock, plan = MemoryStore(), time.VirtualClock(), SHAPES[name].plan

@@ -74,6 +74,19 @@ def test_a_switch_that_stopped_nothing_has_no_gap() -> None:
     assert (open_gap.value, open_gap.judgement) == ("not closed", Judgement.UNKNOWN)
 
 
+def test_a_planned_move_for_what_evac_detected_is_measured_from_the_symptom() -> None:
+    """Clients suffered before anything was stopped: a gap in writing alone would flatter."""
+    opened, *more = switchover()
+    assert isinstance(opened, Opened)
+    detected = replace(opened, decided_by="evac", symptom_at=opened.at - timedelta(seconds=1))
+    found = recovery((detected, *more), estate())
+    assert (found.name, found.value) == ("RTO", "1.79 s")
+    assert [lap.phase for lap in laps((detected, *more))][:2] == ["detect", "decide"]
+    by_trigger = replace(detected, decision={"trigger": {"trigger": "full"}})
+    assert recovery((by_trigger, *more), estate()).name == "Write gap"
+    assert laps((by_trigger, *more))[0].phase == "decide"
+
+
 def taken_up(journal: tuple[Event, ...], *, after: int, boot_ago: timedelta | None) -> tuple[Event, ...]:
     """A journal that another controller goes on with 2 s later; its boot clock, if another, was started so long ago."""
     opened, last = journal[0], journal[after - 1]
