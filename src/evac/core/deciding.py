@@ -18,7 +18,7 @@ from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
 from evac.core.estate import GroupId
-from evac.core.fencing import stops_cleanly, unfenceable
+from evac.core.fencing import loses_nothing, stops_cleanly, unfenceable
 from evac.core.observation import Instant
 from evac.core.permission import by_hand, permitted
 from evac.core.plan import Placement, RunKind
@@ -83,7 +83,7 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
             return shifted
         reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
     kind = RunKind.FAILOVER
-    if of_doors:
+    if of_doors and not loses_nothing(view.estate, view.assessment, placement, view.members):
         unasked = _unasked(view, placement, now)
         kind = RunKind.FAILOVER if unasked else RunKind.SWITCHOVER
         reasons = (*reasons, unasked) if unasked else reasons
@@ -226,7 +226,7 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
 
 def _unasked(view: View, placement: Placement, now: Instant) -> str:
     """Why primaries that are well behind a broken way in are not asked to stop cleanly, by which nothing would be lost;
-    empty if they are.
+    empty if they are. Where a failover loses nothing either it is the better way: it hangs on nothing that they do.
 
     A move that did not complete lately is not asked for in the same way again: clients wait meanwhile.
     """

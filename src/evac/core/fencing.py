@@ -34,6 +34,16 @@ def unfenceable(estate: Estate, assessment: Assessment, placement: Placement, me
     return ""
 
 
+def loses_nothing(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> bool:
+    """Return whether a failover loses nothing that was acknowledged: standbys hold all of it, and enough of them can
+    starve the old primaries. What is merely wanted does not count.
+    """
+    wanted = estate.wanted_only(placement.group)
+    required = [c for c in estate.group_components(placement.group, Purpose.STATE) if c.service not in wanted]
+    kept = all(keeps_all(component, placement) for component in required)
+    return kept and not unfenceable(estate, assessment, placement, members)
+
+
 def stops_cleanly(estate: Estate, assessment: Assessment, placement: Placement, members: Members) -> bool:
     """Return whether the old primaries can be asked to stop cleanly, after which their standbys hold all they wrote:
     their agent is heard, and each of them says that it takes writes.

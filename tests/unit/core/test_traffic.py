@@ -190,7 +190,7 @@ def test_a_shift_that_did_not_help_is_a_reason_to_move() -> None:
     tried = {GROUP: Tries(count=1, at=SHUT.at - seconds(1))}
     decision = decided(replace(view(ESTATE, SHUT), shift_tries=tried))
     assert isinstance(decision, Move)
-    assert decision.kind is RunKind.SWITCHOVER
+    assert decision.kind is RunKind.FAILOVER
     assert decision.reasons[1] == "traffic alone cannot be shifted: it did not help 1 s ago"
     long_ago = {GROUP: Tries(count=1, at=SHUT.at - ESTATE.guard.hold_down)}
     assert isinstance(decided(replace(view(ESTATE, SHUT), shift_tries=long_ago)), Shift)
@@ -208,22 +208,37 @@ def asynchronous(estate: Estate) -> Estate:
     return replace(estate, components={**estate.components, ORDERS_DB: replace(database, replication=alone)})
 
 
-@pytest.mark.parametrize("estate", [DOORLESS, asynchronous(DOORLESS)], ids=["sync", "async"])
-def test_primaries_behind_a_broken_way_in_stop_cleanly_so_that_nothing_is_lost(estate: Estate) -> None:
-    decision = decided(view(estate, SHUT))
+LOSING = asynchronous(DOORLESS)
+"""A failover of it may lose the last writes."""
+
+
+def test_a_failover_that_would_lose_the_last_writes_is_a_switchover_where_primaries_are_well() -> None:
+    decision = decided(view(LOSING, SHUT))
     assert isinstance(decision, Move)
     assert (decision.kind, decision.decided_by, decision.trigger) == (RunKind.SWITCHOVER, "evac", None)
-    plan = plan_move(decision, situation(estate, SHUT, placed(estate)), term=Term(2))
+    plan = plan_move(decision, situation(LOSING, SHUT, placed(LOSING)), term=Term(2))
     stops = [s.action.args["mode"] for s in plan.steps if s.action.verb is Verb.STOP]
     assert set(stops) == {"clean"}
     assert plan.after.awaiting_rejoin == ()
 
 
-@pytest.mark.parametrize("estate", [DOORLESS, asynchronous(DOORLESS)], ids=["sync", "async"])
-def test_one_that_did_not_complete_lately_is_followed_by_a_failover(estate: Estate) -> None:
+def test_a_failover_that_loses_nothing_stays_one() -> None:
+    decision = decided(view(DOORLESS, SHUT))
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.FAILOVER
+    assert not any("stop cleanly" in reason for reason in decision.reasons)
+
+
+def test_a_path_that_loses_packets_is_failed_over_in_any_mode() -> None:
+    decision = decided(view(LOSING, seen(lossy=(EAST,), shut=(EAST,))))
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.FAILOVER
+
+
+def test_one_that_did_not_complete_lately_is_followed_by_a_failover() -> None:
     def after(age: float, *, count: int = 1) -> Decision:
         tries = {GROUP: Tries(count=count, at=SHUT.at - seconds(age))}
-        return decided(replace(view(estate, SHUT), tries=tries))
+        return decided(replace(view(LOSING, SHUT), tries=tries))
 
     assert isinstance(after(5), Hold)
     for tried in (after(10), after(20, count=2), after(AFRESH_AFTER.total_seconds() - 1)):
@@ -250,36 +265,32 @@ def test_who_stops_cleanly_needs_no_standbys_to_fence_it_and_who_does_not_then_d
 @pytest.mark.parametrize("state", [{"role": MemberRole.STANDBY}, None], ids=["another role", "no answer"])
 def test_a_primary_that_cannot_be_asked_to_stop_is_failed_over(state: dict[str, MemberRole] | None) -> None:
     if state:
-        there = changed(members(DOORLESS), ORDERS_DB, EAST, **state)
+        there = changed(members(LOSING), ORDERS_DB, EAST, **state)
     else:
-        there = members(DOORLESS)
+        there = members(LOSING)
         there[ORDERS_DB, EAST] = replace(there[ORDERS_DB, EAST], state=None, reason="no answer")
-    decision = decided(replace(view(DOORLESS, SHUT), members=there))
+    decision = decided(replace(view(LOSING, SHUT), members=there))
     assert isinstance(decision, Move)
     assert decision.kind is RunKind.FAILOVER
     assert "not every primary in us-east-1 can be asked to stop cleanly" in decision.reasons
 
 
 def test_what_stops_cleanly_waits_for_a_word_and_is_held_down_as_a_failover_is() -> None:
-    at, guard = SHUT.at, DOORLESS.guard
+    knows, at, guard = view(LOSING, SHUT), SHUT.at, LOSING.guard
     restless = Flaps(points=guard.flap_suppress, at=at)
-    for held in (replace(view(DOORLESS, SHUT), last_move_at={GROUP: at}), _restless(restless), _paused()):
-        decision = decided(held)
+    held = (
+        replace(knows, last_move_at={GROUP: at}),
+        replace(knows, flaps={GROUP: restless}),
+        replace(knows, paused="work on the lines"),
+    )
+    for decision in map(decided, held):
         assert isinstance(decision, CallPerson)
         assert decision.reasons[-1] == "by hand: evac switchover us-west-2"
-    services = {s: replace(made, automation=Automation.SEMI_AUTOMATIC) for s, made in DOORLESS.services.items()}
-    asks = decided(view(replace(DOORLESS, services=services), SHUT))
+    services = {s: replace(made, automation=Automation.SEMI_AUTOMATIC) for s, made in LOSING.services.items()}
+    asks = decided(view(replace(LOSING, services=services), SHUT))
     assert isinstance(asks, Ask)
     assert isinstance(asks.move, Move)
     assert asks.move.kind is RunKind.SWITCHOVER
-
-
-def _restless(flaps: Flaps) -> View:
-    return replace(view(DOORLESS, SHUT), flaps={GROUP: flaps})
-
-
-def _paused() -> View:
-    return replace(view(DOORLESS, SHUT), paused="work on the lines")
 
 
 def test_clients_who_go_round_already_are_left_alone() -> None:

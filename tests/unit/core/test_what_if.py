@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from evac.core.assessment import assess
-from evac.core.decision import Ask, CallPerson, Move, View
+from evac.core.decision import Ask, CallPerson, Move, Tries, View
 from evac.core.errors import UnsafePlan
 from evac.core.estate import Automation, Estate, ReplicationMode
 from evac.core.plan import Plan, RunKind, Verb
@@ -18,7 +18,7 @@ from evac.core.traffic import Shift
 from evac.core.what_if import what_if
 from evac.engine.planner import plan_of
 from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
-from fakes.estates import all_well, situation
+from fakes.estates import all_well, seconds, situation
 from fakes.thoughts import seen, thought
 
 
@@ -86,11 +86,16 @@ def test_with_one_standby_gone_already_the_other_cannot_prove_that_nothing_is_lo
     assert found.blocks
 
 
-def test_a_door_that_dies_with_a_standby_whose_primary_is_elsewhere_needs_a_person() -> None:
-    found = thought(WEST, placement=replace(placed(shop()), entry=WEST))
-    assert isinstance(found.decision, CallPerson)
-    assert not found.serves
-    assert found.blocks == found.decision.reasons
+def test_a_door_that_dies_with_a_standby_whose_primary_is_elsewhere_is_left_as_planned() -> None:
+    """One standby of two could not starve the primary; it is well, and stops by itself."""
+    there = replace(placed(shop()), entry=WEST)
+    found = thought(WEST, placement=there)
+    assert isinstance(found.decision, Move)
+    assert (found.decision.kind, found.decision.target) == (RunKind.SWITCHOVER, EUROPE)
+    assert (found.serves, found.blocks) == (False, ())
+    again = thought(WEST, placement=there, tries={GROUP: Tries(count=1, at=seconds(-5))})
+    assert isinstance(again.decision, CallPerson)
+    assert again.blocks == again.decision.reasons
 
 
 def test_a_shift_of_traffic_is_planned_as_one() -> None:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evac.core.decision import CallPerson
+from evac.core.decision import CallPerson, Tries
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
-from evac.core.estate import Automation, RegionId
+from evac.core.estate import Automation, RegionId, ReplicationMode
 from evac.core.news import DecisionNews, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import Plan, RunKind, Verb
@@ -33,6 +33,9 @@ from fakes.embedded import Embedded, World, calm, embedded
 from fakes.thoughts import thought
 
 Play = Callable[[Embedded], Awaitable[None]]
+
+
+FAILS_OVER_WITHIN = timedelta(minutes=2)
 
 
 def played(play: Play, *, world: World | None = None) -> World:
@@ -509,6 +512,46 @@ def test_a_group_whose_traffic_alone_cannot_be_shifted_is_moved() -> None:
         await on.until(at(WEST))
 
     assert outcomes(played(play))[0] == (RunKind.FAILOVER, Outcome.COMPLETED)
+
+
+def acknowledging_alone() -> World:
+    """Return a world whose primary waits for nobody: a failover may lose its last writes."""
+    estate = shop()
+    database = estate.components[ORDERS_DB]
+    assert database.replication is not None
+    alone = replace(database.replication, mode=ReplicationMode.ASYNC, acks=0)
+    components = {**estate.components, ORDERS_DB: replace(database, replication=alone)}
+    return World(estate=replace(estate, components=components))
+
+
+async def behind_shut_doors(on: Embedded) -> None:
+    """Shut the primary's door, of which a shift of traffic is known to be no cure, and wait for the move."""
+    on.controller.known.shift_tries[GROUP] = Tries(count=1, at=on.world.clock.now())
+    shut(EAST, on.world)
+    await on.until(at(WEST))
+
+
+def test_what_acknowledges_alone_behind_shut_doors_is_moved_as_planned_and_is_restless_then() -> None:
+    async def play(on: Embedded) -> None:
+        await behind_shut_doors(on)
+        assert set(on.controller.known.last_move_at) == set(on.controller.known.flaps) == {GROUP}
+        assert on.controller.known.urged_at == {}
+
+    assert outcomes(played(play, world=acknowledging_alone())) == [(RunKind.SWITCHOVER, Outcome.COMPLETED)]
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.HANGING, Fault.BLIND])
+def test_a_planned_move_that_turns_back_is_followed_by_a_failover_in_bounded_time(fault: Fault) -> None:
+    async def play(on: Embedded) -> None:
+        on.world.systems.faults[ORDERS_DB, EAST, Verb.PREPARE, False] = fault
+        began = on.world.clock.now()
+        await behind_shut_doors(on)
+        assert on.world.clock.now() - began < FAILS_OVER_WITHIN
+
+    assert outcomes(played(play, world=acknowledging_alone()))[:2] == [
+        (RunKind.SWITCHOVER, Outcome.ROLLED_BACK),
+        (RunKind.FAILOVER, Outcome.COMPLETED),
+    ]
 
 
 def test_a_standby_that_stays_away_leaves_the_set_and_comes_back_into_it() -> None:
