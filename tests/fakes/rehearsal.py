@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
 from evac.core.plan import Placement, Plan
+from evac.core.policy import Guard
 from evac.core.run import Event, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
@@ -129,11 +130,11 @@ async def _see_through(plan: Plan, store: FailingStore, clock: time.VirtualClock
         )
         take_word(opening.journal, clock=clock, by=name, signer=None)
         try:
-            begun = await begin(opening, clock=clock, by=name)
+            begun = await begin(opening, clock=clock, by=name, guard=Guard())
         except StoreUnavailable:
             continue
-        return await execute(RUN, store=store, clock=clock, by=name, begun=begun)
-    return await execute(RUN, store=store, clock=clock, by=name)
+        return await execute(RUN, store=store, clock=clock, by=name, guard=Guard(), begun=begun)
+    return await execute(RUN, store=store, clock=clock, by=name, guard=Guard())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
