@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -71,14 +71,12 @@ class Knowledge:
 
     @property
     def stuck(self) -> dict[GroupId, RunId]:
-        """The groups' runs that are stuck."""
+        """The groups' runs that are stuck; of one group `memory` tells without a look at the others."""
         return self.each(lambda memory: memory.stuck)
 
-    @property
-    def set_changes(self) -> dict[ComponentId, SetChange]:
-        """The last run that changed whom each component's primary waits for."""
-        every = [change for memory in self.memories.values() for change in memory.set_changes.values()]
-        return {change.component: change for change in sorted(every, key=lambda change: int(change.run))}
+    def set_changes(self, groups: Iterable[GroupId]) -> dict[ComponentId, SetChange]:
+        """Return the last run of these groups that changed whom each component's primary waits for."""
+        return {c: change for group in groups for c, change in self.memory(group).set_changes.items()}
 
     def resolved(self, group: GroupId) -> None:
         """Note that a person has called a group's stuck run resolved."""

@@ -37,7 +37,7 @@ def ended(shape: Shape, *, fault: Fault | None = None, of: Knowledge | None = No
 def test_a_set_that_shrank_counts_against_a_quick_return_and_one_that_grew_does_not() -> None:
     shrank = ended(SHAPES["protect-shrinks"])
     assert shrank.each(lambda m: m.leavings)[GROUP].points == GUARD.flap_penalty
-    assert shrank.set_changes[ORDERS_DB].run == "1"
+    assert shrank.set_changes([GROUP])[ORDERS_DB].run == "1"
     assert (
         ended(SHAPES["protect-shrinks"], of=shrank).each(lambda m: m.leavings)[GROUP].points == 2 * GUARD.flap_penalty
     )
@@ -53,7 +53,7 @@ def test_a_change_that_did_not_complete_is_counted_and_keeps_the_group_from_noth
         knowledge.stuck,
         knowledge.each(lambda m: m.tries),
         knowledge.each(lambda m: m.rejoin_tries),
-        knowledge.set_changes,
+        knowledge.set_changes([GROUP]),
     ) == ({}, {}, {}, {})
     assert not ended(SHAPES["protect-shrinks"], of=knowledge).each(lambda m: m.protect_tries)
 
