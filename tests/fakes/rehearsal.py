@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
+from evac.core.memory import Memory
 from evac.core.plan import Placement, Plan
 from evac.core.policy import Guard
 from evac.core.run import Event, Run, RunId
@@ -15,6 +16,7 @@ from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
 from evac.engine.forcing import take_word
 from evac.engine.journal import entry_key, fold_journal, read_journal
+from evac.engine.memories import folded, memory_key
 from evac.engine.opening import prepare_run
 from evac.engine.orders import obey
 from evac.sim import time
@@ -92,6 +94,9 @@ async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
             assert deaths < LIVES_MAX, "the process dies again and again"
     events = await read_journal(RUN, store=memory)
     assert fold_journal(events) == run, "what was executed is what the journal says (S12)"
+    kept = await memory.get(memory_key(plan.group))
+    assert kept is not None, "what a run means is written with its end"
+    assert {plan.group: decode(kept.value, Memory)} == folded([run], guard=Guard()), "and is what its journal says"
     record = await memory.get(f"placement/{plan.group}")
     assert record is not None, "a run leaves the record where it was"
     return Played(
