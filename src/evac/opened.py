@@ -36,8 +36,8 @@ from evac.core.targets import choose
 from evac.core.verdict import Assessment
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
-from evac.engine.durations import durations_of
-from evac.engine.journal import fold_journal, read_journal, read_runs
+from evac.engine.durations import Earlier
+from evac.engine.journal import each_run, fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.outlook import Thought, read_outlook, read_thoughts
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
@@ -135,7 +135,7 @@ class OpenEstate:
             estate=self.loaded.estate,
             assessment=situation.assessment,
             members=situation.members,
-            durations=durations_of(await read_runs(self._store), self.loaded.estate),
+            durations=await Earlier(self.loaded.estate).durations(self._store),
         )
 
     async def objectives(self) -> dict[GroupId, Forecast]:
@@ -341,8 +341,7 @@ class OpenEstate:
 
     async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
         """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
-        later = [r for r in await read_runs(self._store) if int(r.id) > int(run)]
-        for candidate in later:
+        async for candidate in each_run(self._store, after=int(run)):
             if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
                 return await self._journal(candidate.id) if candidate.plan.source == plan.source else ()
         return ()

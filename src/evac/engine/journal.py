@@ -8,7 +8,7 @@ before (`engine.chain`), so none can be changed afterwards without a trace.
 
     runs/<run>/<seq:06d>   entries          terms/<group>    the group's term, only growing
     runs-opened            how many runs    active/<group>   the group's unsettled run, at most one
-    placement/<group>      the record of where the group is
+    placement/<group>      where the group is       memory/<group>   what its runs mean (`engine.memories`)
 
 What this is not: the rules of what may follow (`core.fold`), or the doing (`engine.executor`).
 """
