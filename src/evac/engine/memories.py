@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -55,6 +56,13 @@ async def carried_on(run: Run, *, store: Store, guard: Guard) -> tuple[str, int,
     return key, record.version if record else 0, packed(encode(memory))
 
 
+async def are_whole(store: Store) -> bool:
+    """Return whether the memories in a store are those of all runs that have settled."""
+    opened = await opened_so_far(store)
+    memories = [decode(record.value, Memory) for record in await store.list(PREFIX)]
+    return sum(m.runs for m in memories) + len(await store.list("active/")) == opened
+
+
 async def recall(store: Store, clock: Clock, *, guard: Guard) -> tuple[Mapping[GroupId, Memory], Mapping[GroupId, Run]]:
     """Return each group's memory, on this machine's boot clock, and its run under way if there is one.
 
@@ -80,10 +88,16 @@ async def recall(store: Store, clock: Clock, *, guard: Guard) -> tuple[Mapping[G
 
 
 async def _made_anew(store: Store, records: Mapping[GroupId, Record], *, guard: Guard) -> dict[GroupId, Memory]:
-    """Fold all journals there are, and write what they add up to. Where another writes meanwhile, that stands."""
+    """Fold all journals there are, and write what they add up to. Where another writes meanwhile, that stands. Of runs
+    that were archived no more is left than that they were.
+    """
     _log.warning("what earlier runs mean is read from all of their journals, once")
     runs = [run async for run in each_run(store, near=True)]
     memories = dict.fromkeys(records, Memory()) | folded(runs, guard=guard)
+    for archived in await store.list("archived/", near=True):
+        group = GroupId(decode(archived.value, dict[str, Any])["group"])
+        memory = memories.get(group, Memory())
+        memories[group] = replace(memory, runs=memory.runs + 1)
     groups = list(memories)
     for n in range(0, len(groups), WRITTEN_AT_ONCE):
         some = groups[n : n + WRITTEN_AT_ONCE]
