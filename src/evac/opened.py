@@ -34,10 +34,11 @@ from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.verdict import Assessment
+from evac.engine.archive import Archived, Stays, archive, read_archived
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
-from evac.engine.durations import durations_of
-from evac.engine.journal import fold_journal, read_journal, read_runs
+from evac.engine.durations import Earlier
+from evac.engine.journal import each_run, fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.outlook import Thought, read_outlook, read_thoughts
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
@@ -135,7 +136,7 @@ class OpenEstate:
             estate=self.loaded.estate,
             assessment=situation.assessment,
             members=situation.members,
-            durations=durations_of(await read_runs(self._store), self.loaded.estate),
+            durations=await Earlier(self.loaded.estate).durations(self._store),
         )
 
     async def objectives(self) -> dict[GroupId, Forecast]:
@@ -322,6 +323,19 @@ class OpenEstate:
         """Return every run, oldest first."""
         return await read_runs(self._store)
 
+    async def archived(self) -> Sequence[Archived]:
+        """Return what stays of the runs that were archived, oldest first."""
+        return await read_archived(self._store)
+
+    async def archive(self, folder: Path, *, older_than: timedelta) -> tuple[Sequence[Archived], Sequence[Stays]]:
+        """Take settled runs of that age out of the store, each into a file in a folder that `evac verify` accepts.
+
+        Returns those that were archived, and those that stay, with the reason. Raises like `engine.archive.archive`.
+        """
+        wall, name = self._clock.wall(), self.loaded.estate.name
+        before = wall - older_than
+        return await archive(folder, before=before, estate=name, store=self._store, by=self._by, wall=wall)
+
     async def report(self, run: str) -> Report:
         """Return the report of a run. Raises `EvacError` when there is no such run."""
         events = await self._journal(RunId(run))
@@ -331,18 +345,28 @@ class OpenEstate:
 
     async def record(self, run: str) -> RunRecord:
         """Return a run's record, which can be verified anywhere (`evac.engine.verifying`). Raises `NotThere`."""
+        await self._not_archived(RunId(run))
         return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
+        await self._not_archived(run)
         try:
             return await read_journal(run, store=self._store)
         except KeyError:
             raise NotThere(f"there is no run {run}; evac runs lists them") from None
 
+    async def _not_archived(self, run: RunId) -> None:
+        """Raise `NotThere` for a run that was taken out of the store, saying where it is."""
+        for gone in await self.archived():
+            if gone.run == run:
+                raise NotThere(
+                    f"run {run} was archived by {gone.by} at {gone.wall.isoformat(timespec='seconds')}:"
+                    f" evac verify {gone.file}"
+                )
+
     async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
         """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
-        later = [r for r in await read_runs(self._store) if int(r.id) > int(run)]
-        for candidate in later:
+        async for candidate in each_run(self._store, after=int(run)):
             if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
                 return await self._journal(candidate.id) if candidate.plan.source == plan.source else ()
         return ()

@@ -7,6 +7,7 @@ import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from evac.core.policy import Guard
 from evac.engine.codec import encode
 from evac.engine.executor import execute
 from evac.engine.orders import obey
@@ -44,7 +45,7 @@ async def _signed_run(shape: Shape) -> RunRecord:
             await make_known(signer, [region], store=store, now=clock.wall())
             members = systems.members(region)
             agents.append(tasks.create_task(obey(region, store=store, members=members, clock=clock, signer=signer)))
-        await execute(run_id, store=store, clock=clock, by="a leader", signer=leader)
+        await execute(run_id, store=store, clock=clock, by="a leader", guard=Guard(), signer=leader)
         for agent in agents:
             agent.cancel()
     return await read_record(run_id, estate=ESTATE, store=store)

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from evac.core.errors import StoreUnavailable
 from evac.core.estate import RegionId
+from evac.core.memory import Memory
 from evac.core.plan import Placement, Plan
+from evac.core.policy import Guard
 from evac.core.run import Event, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
 from evac.engine.forcing import take_word
 from evac.engine.journal import entry_key, fold_journal, read_journal
+from evac.engine.memories import folded, memory_key
 from evac.engine.opening import prepare_run
 from evac.engine.orders import obey
 from evac.sim import time
@@ -91,6 +94,9 @@ async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
             assert deaths < LIVES_MAX, "the process dies again and again"
     events = await read_journal(RUN, store=memory)
     assert fold_journal(events) == run, "what was executed is what the journal says (S12)"
+    kept = await memory.get(memory_key(plan.group))
+    assert kept is not None, "what a run means is written with its end"
+    assert {plan.group: decode(kept.value, Memory)} == folded([run], guard=Guard()), "and is what its journal says"
     record = await memory.get(f"placement/{plan.group}")
     assert record is not None, "a run leaves the record where it was"
     return Played(
@@ -129,11 +135,11 @@ async def _see_through(plan: Plan, store: FailingStore, clock: time.VirtualClock
         )
         take_word(opening.journal, clock=clock, by=name, signer=None)
         try:
-            begun = await begin(opening, clock=clock, by=name)
+            begun = await begin(opening, clock=clock, by=name, guard=Guard())
         except StoreUnavailable:
             continue
-        return await execute(RUN, store=store, clock=clock, by=name, begun=begun)
-    return await execute(RUN, store=store, clock=clock, by=name)
+        return await execute(RUN, store=store, clock=clock, by=name, guard=Guard(), begun=begun)
+    return await execute(RUN, store=store, clock=clock, by=name, guard=Guard())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

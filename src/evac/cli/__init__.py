@@ -26,6 +26,7 @@ import typer
 
 from evac.cli import (
     agent,
+    archive,
     automation,
     check,
     demo,
@@ -98,6 +99,7 @@ shift.add_to(app)
 runs.add_to(app)
 report.add_to(app)
 verify.add_to(app)
+archive.add_to(app)
 automation.add_to(app)
 schema.add_to(app)
 demo.add_to(app)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from evac.cli.opening import Chosen, opened
 from evac.cli.terminal import (
@@ -21,6 +20,7 @@ from evac.cli.terminal import (
     YesOption,
     busy,
     confirmed,
+    duration,
     note,
     print_json,
     refuse_unasked,
@@ -28,25 +28,14 @@ from evac.cli.terminal import (
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Wish
-from evac.drivers.settings import Duration
 from evac.report.words import span
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is shown to everybody and kept.")]
 
 
-def _duration(text: str) -> timedelta:
-    try:
-        found = TypeAdapter(Duration).validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter(f"{text} is not a duration; write 30m, 2h or 1d") from None
-    if found <= timedelta():
-        raise typer.BadParameter("it must be longer than nothing")
-    return found
-
-
 LastingOption = Annotated[
     timedelta | None,
-    typer.Option("--for", parser=_duration, metavar="DURATION", help="How long, as 30m or 2h. Then it ends by itself."),
+    typer.Option("--for", parser=duration, metavar="DURATION", help="How long, as 30m or 2h. Then it ends by itself."),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -19,6 +19,7 @@ from evac.cli.terminal import (
     print_json,
 )
 from evac.core.run import Run
+from evac.engine.archive import Archived
 from evac.opening import read_estate
 
 
@@ -34,26 +35,44 @@ def add_to(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """List every run, oldest first."""
-        found = asyncio.run(_read(estate, environment, state, store))
+        archived, found = asyncio.run(_read(estate, environment, state, store))
         if as_json:
-            print_json([_row(run) for run in found])
+            print_json([*map(_row_archived, archived), *map(_row, found)])
             return
         out = console()
+        for gone in archived:
+            out.print(f"{_what(_row_archived(gone))}  {gone.outcome}  archived: {gone.file}", markup=False)
         for run in found:
             row = _row(run)
-            where = row["source"] if row["source"] == row["target"] else f"{row['source']} to {row['target']}"
-            out.print(
-                f"{row['run']}  {row['opened']}  {row['kind']:<10} {row['group']}: {where}"
-                f"  {row['outcome']}  {row['steps_done']} of {row['steps']} steps",
-                markup=False,
-            )
-        if not found:
+            out.print(f"{_what(row)}  {row['outcome']}  {row['steps_done']} of {row['steps']} steps", markup=False)
+        if not found and not archived:
             out.print("no runs yet", markup=False)
 
 
-async def _read(path: Path, environment: str | None, state: Path | None, store: str | None) -> Sequence[Run]:
+async def _read(
+    path: Path, environment: str | None, state: Path | None, store: str | None
+) -> tuple[Sequence[Archived], Sequence[Run]]:
     async with read_estate(path, environment=environment, state=state, store=store) as opened:
-        return await opened.runs()
+        return await opened.archived(), await opened.runs()
+
+
+def _what(row: Mapping[str, object]) -> str:
+    where = row["source"] if row["source"] == row["target"] else f"{row['source']} to {row['target']}"
+    return f"{row['run']}  {row['opened']}  {row['kind']:<10} {row['group']}: {where}"
+
+
+def _row_archived(gone: Archived) -> dict[str, object]:
+    return {
+        "run": gone.run,
+        "opened": gone.opened.isoformat(timespec="seconds"),
+        "kind": gone.kind.value,
+        "group": gone.group,
+        "source": gone.source,
+        "target": gone.target,
+        "outcome": gone.outcome.value,
+        "archived": gone.file,
+        "sha256": gone.sha256,
+    }
 
 
 def _row(run: Run) -> dict[str, object]:

@@ -6,13 +6,16 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from evac.core.errors import UnsafePlan
+from evac.drivers.settings import Duration
 from evac.engine.codec import to_plain
 
 EstateOption = Annotated[
@@ -92,3 +95,14 @@ def complain(what: str, why: str, *, next_step: str = "") -> None:
         print(f"  {line}", file=sys.stderr)
     if next_step:
         print(f"next: {next_step}", file=sys.stderr)
+
+
+def duration(text: str) -> timedelta:
+    """Return the duration that was typed. Raises `typer.BadParameter`."""
+    try:
+        found = TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text} is not a duration; write 30m, 2h or 1d") from None
+    if found <= timedelta():
+        raise typer.BadParameter("it must be longer than nothing")
+    return found

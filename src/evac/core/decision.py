@@ -31,8 +31,8 @@ class Flaps:
     at: Instant = timedelta()
 
     def now(self, now: Instant, half_life: timedelta) -> float:
-        """Return the points left at `now`."""
-        return float(self.points * 0.5 ** ((now - self.at) / half_life))
+        """Return the points left at `now`; a moment before them, by a clock that was set back, is that of them."""
+        return float(self.points * 0.5 ** (max(now - self.at, timedelta()) / half_life))
 
     def suppressed(self, now: Instant, guard: Guard) -> bool:
         """Return whether the points once passed the limit and have not yet fallen to where it is free again."""

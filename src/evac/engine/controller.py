@@ -26,6 +26,7 @@ from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
+from evac.core.memory import Memory
 from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
 from evac.core.plan import Placement, Plan
 from evac.core.protection import Protect
@@ -130,7 +131,7 @@ class Controller:
 
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
-        warm(Order, Answer, Placement)
+        warm(Order, Answer, Placement, Memory)
         self._hearing.forget()
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
@@ -185,22 +186,22 @@ class Controller:
             active=known.active,
             giving_way=frozenset(known.giving_way),
             stuck=known.stuck,
-            last_move_at=known.last_move_at,
-            flaps=known.flaps,
-            tries=known.tries,
-            rejoin_tries=known.rejoin_tries,
-            shift_tries=known.shift_tries,
-            return_tries=known.return_tries,
-            shift_flaps=known.shift_flaps,
-            sent_by=known.sent_by,
-            protect_tries=known.protect_tries,
-            settled_at=known.settled_at,
-            leavings=known.leavings,
+            last_move_at=known.each(lambda memory: memory.last_move_at),
+            flaps=known.each(lambda memory: memory.flaps),
+            tries=known.each(lambda memory: memory.tries),
+            rejoin_tries=known.each(lambda memory: memory.rejoin_tries),
+            shift_tries=known.each(lambda memory: memory.shift_tries),
+            return_tries=known.each(lambda memory: memory.return_tries),
+            shift_flaps=known.each(lambda memory: memory.shift_flaps),
+            sent_by=known.each(lambda memory: memory.sent_by),
+            protect_tries=known.each(lambda memory: memory.protect_tries),
+            settled_at=known.each(lambda memory: memory.settled_at),
+            leavings=known.each(lambda memory: memory.leavings),
             streams=known.detector.streams,
             heard_since=known.detector.fresh_since,
             triggers=known.triggers.standings,
-            urged_at=known.urged_at,
-            urge_tries=known.urge_tries,
+            urged_at=known.each(lambda memory: memory.urged_at),
+            urge_tries=known.each(lambda memory: memory.urge_tries),
             paused=self.paused(wall),
             quiet=self._quiet(wall),
         )
@@ -318,7 +319,13 @@ class Controller:
         way = Way()
         try:
             begun = await begin(
-                opening, clock=self._clock, by=self._name, announce=self._announce, way=way, signer=self._signer
+                opening,
+                clock=self._clock,
+                by=self._name,
+                guard=self.estate.guard,
+                announce=self._announce,
+                way=way,
+                signer=self._signer,
             )
         except StoreUnavailable:
             self._unsure.add(decision.group)
@@ -388,6 +395,7 @@ class Controller:
                 store=self._store,
                 clock=self._clock,
                 by=self._name,
+                guard=self.estate.guard,
                 announce=self._announce,
                 way=way,
                 signer=self._signer,

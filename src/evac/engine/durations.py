@@ -1,7 +1,8 @@
 """How long steps took in earlier runs: what forecasts rest on.
 
 Intuition: a settled run does not change any more. So whoever asks again and again (`Earlier`) reads each run's journal
-until it is settled, one run at a time, and keeps no more of it than how long its steps took.
+until it is settled, one run at a time, and keeps no more of it than how long its steps took; and no run is read that
+has `RUNS_MAX` newer ones, however long an estate has been there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from evac.ports import Store
 
 KEPT_MAX = 50
 """So many of the newest runs of each verb count."""
+RUNS_MAX = 200
+"""Of so many of the newest runs at most."""
 
 
 def durations_of(runs: Iterable[Run], estate: Estate) -> dict[tuple[str, Verb], list[timedelta]]:
@@ -48,9 +51,11 @@ class Earlier:
         self._up_to = 0
 
     async def durations(self, store: Store) -> Mapping[tuple[str, Verb], list[timedelta]]:
-        """Return what `durations_of` would of all runs there are."""
-        if await opened_so_far(store) < self._up_to:
+        """Return what `durations_of` would of the newest runs, or of more where they were read before."""
+        opened = await opened_so_far(store)
+        if opened < self._up_to:
             self._settled, self._up_to = {}, 0
+        self._up_to = max(self._up_to, opened - RUNS_MAX)
         found = {key: list(took) for key, took in self._settled.items()}
         async for run in each_run(store, after=self._up_to):
             _add(run, found, self._estate)

@@ -23,9 +23,11 @@ from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.news import Announce, RunNews, silent
 from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
+from evac.core.policy import Guard
 from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
 from evac.engine.codec import decode, encode
 from evac.engine.journal import Journal, raised, take_journal
+from evac.engine.memories import carried_on
 from evac.engine.opening import Opening
 from evac.engine.orders import LOOK_TIMEOUT, Answer, Order
 from evac.engine.signing import Signer, sealed
@@ -63,6 +65,7 @@ async def begin(
     *,
     clock: Clock,
     by: str,
+    guard: Guard,
     announce: Announce = silent,
     way: Way | None = None,
     signer: Signer | None = None,
@@ -74,7 +77,13 @@ async def begin(
     run may have been opened, and its orders may be carried out.
     """
     execution = Execution(
-        journal=opening.journal, clock=clock, by=by, announce=announce, way=way or Way(), signer=signer
+        journal=opening.journal,
+        clock=clock,
+        by=by,
+        guard=guard,
+        announce=announce,
+        way=way or Way(),
+        signer=signer,
     )
     await execution.begin(opening)
     return execution
@@ -86,13 +95,15 @@ async def execute(
     store: Store,
     clock: Clock,
     by: str,
+    guard: Guard,
     announce: Announce = silent,
     way: Way | None = None,
     signer: Signer | None = None,
     begun: Execution | None = None,
 ) -> Run:
-    """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process, and
-    `signer` seals the journal at its end. `begun` is what `begin` returned of this run: it is gone on with.
+    """Take a run to its settlement and return it; at once if it is settled. `by` names this controller's process,
+    `guard` is what its end is remembered by, and `signer` seals the journal there. `begun` is what `begin` returned of
+    this run: it is gone on with.
 
     Raises `Conflict` when another controller has taken the run over, and `StoreUnavailable` when the store stays away;
     the run then stands where its journal says, and whoever executes it next goes on from there.
@@ -108,7 +119,13 @@ async def execute(
                 raise Superseded(f"run {run_id} was taken over by {journal.run.resumed[-1].by}")
             held = journal.run.term
             execution = Execution(
-                journal=journal, clock=clock, by=by, announce=announce, way=way or Way(), signer=signer
+                journal=journal,
+                clock=clock,
+                by=by,
+                guard=guard,
+                announce=announce,
+                way=way or Way(),
+                signer=signer,
             )
             await execution.take_up()
             return await execution.drive()
@@ -133,6 +150,7 @@ class Execution:
     journal: Journal
     clock: Clock
     by: str
+    guard: Guard
     announce: Announce
     way: Way
     signer: Signer | None
@@ -204,7 +222,12 @@ class Execution:
                 return None
 
     async def _write(self, orders: Sequence[Order] = ()) -> None:
-        """Write what was noted, and these orders, in one commit, and tell of it."""
+        """Write what was noted, and these orders, in one commit, and tell of it. With a run's end goes what it means
+        for the next decision.
+        """
+        if self.journal.run.settled is not None:
+            key, version, memory = await carried_on(self.journal.run, store=self.journal.store, guard=self.guard)
+            self.expect[key], self.put = version, {**self.put, key: memory}
         written = await self.journal.write(
             expect=self.expect,
             put={**self.put, **{o.key: encode(o) for o in orders}},

@@ -8,7 +8,7 @@ before (`engine.chain`), so none can be changed afterwards without a trace.
 
     runs/<run>/<seq:06d>   entries          terms/<group>    the group's term, only growing
     runs-opened            how many runs    active/<group>   the group's unsettled run, at most one
-    placement/<group>      the record of where the group is
+    placement/<group>      where the group is       memory/<group>   what its runs mean (`engine.memories`)
 
 What this is not: the rules of what may follow (`core.fold`), or the doing (`engine.executor`).
 """
@@ -39,6 +39,11 @@ def number(record: Record | None) -> int:
 def entry_key(run: RunId, seq: int) -> str:
     """Return the key of a journal's entry; the first has number 1."""
     return f"runs/{run}/{seq:06d}"
+
+
+def archived_key(run: RunId) -> str:
+    """Return the key of what stays of a run that was taken out of the store (`engine.archive`)."""
+    return f"archived/{run}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,9 +138,17 @@ async def read_runs(store: Store, *, near: bool = False) -> tuple[Run, ...]:
 
 
 async def each_run(store: Store, *, after: int = 0, near: bool = False) -> AsyncIterator[Run]:
-    """Give the runs after so many, one by one, in the order they were opened; `near` is the store's."""
+    """Give the runs after so many, one by one, in the order they were opened, without those that were archived; `near`
+    is the store's.
+    """
     for n in range(after + 1, await opened_so_far(store, near=near) + 1):
-        yield await read_run(RunId(str(n)), store=store, near=near)
+        try:
+            run = await read_run(RunId(str(n)), store=store, near=near)
+        except (KeyError, IllegalEvent):
+            if await store.get(archived_key(RunId(str(n))), near=near) is None:
+                raise
+            continue
+        yield run
 
 
 async def opened_so_far(store: Store, *, near: bool = False) -> int:

@@ -135,7 +135,7 @@ class Parts:
             restraints={
                 str(p.group): held for p in placements if (held := restraints(view, p.group, now=assessment.at))
             },
-            sets=standings(estate, placements, known.set_changes),
+            sets=standings(estate, placements, known.set_changes(share.groups)),
             health=health(known.detector, assessment, estate=estate, services=share.services),
         )
 

@@ -35,7 +35,7 @@ async def place(known: Knowledge, estate: Estate, store: Store) -> None:
 async def _place_anew(placement: Placement, known: Knowledge, estate: Estate, store: Store) -> None:
     """Record where a group is that was moved after its record was written. Never while a run is not settled."""
     group = placement.group
-    if group in known.active or group in known.stuck:
+    if group in known.active or known.memory(group).stuck:
         return
     found = overtaken(placement, estate, known.detector.members)
     key = f"placement/{group}"

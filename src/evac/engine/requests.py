@@ -103,7 +103,7 @@ async def _do(controller: Controller, store: Store, request: Request, *, wall: d
         case Wish.RESOLVE:  # pragma: no branch (the union is closed)
             group, run = wished_stuck(controller, request)
             await store.commit(expect={}, put={f"resolved/{run}": request.by.encode()})
-            known.stuck.pop(group, None)
+            known.resolved(group)
     return None
 
 

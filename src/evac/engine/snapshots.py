@@ -99,7 +99,7 @@ def take(controller: Controller, *, clock: Clock) -> Snapshot:
         unplaced={str(g): list(why) for g, why in known.unplaced.items()},
         decisions=tuple(known.decisions.values()),
         restraints={str(g): held for g in known.placements if (held := restraints(view, g, now=assessment.at))},
-        sets=standings(controller.estate, known.placements.values(), known.set_changes),
+        sets=standings(controller.estate, known.placements.values(), known.set_changes(known.placements)),
         health=health(known.detector, assessment, estate=controller.estate),
     )
 

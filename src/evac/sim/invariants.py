@@ -198,7 +198,9 @@ class Watch:
             self._justified(run)
 
     def _justified(self, run: Run) -> None:
-        """S11: a majority of those outside, each with a vote, see it fail. L4: something was wrong there."""
+        """S11: a majority of those outside, each with a vote, see it fail. L4: something was wrong there, if only that
+        a run which is stuck has stopped its primary.
+        """
         source = run.plan.source
         evidence = run.opened.decision.get("evidence") or ()
         assert isinstance(evidence, list | tuple)
@@ -207,7 +209,7 @@ class Watch:
         needed = max(outside // 2 + 1, min(2, outside))
         if len(against) < needed:
             self.broken("S11", f"run {run.id} leaves {source} on the word of {len(against)}, {needed} are needed")
-        if self.touched.get(source, -1.0) < self.clock():
+        if self.touched.get(source, -1.0) < self.clock() and self.primary == source:
             self.broken("L4", f"run {run.id} leaves {source}, where nothing was wrong")
 
     # what members did

@@ -18,13 +18,15 @@ from random import Random
 from evac.core.decision import CallPerson, Hold
 from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.lease import Leader
+from evac.core.memory import Memory
 from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import SyncSet
 from evac.core.run import RunId
 from evac.core.snapshot import Request, Wish
-from evac.engine.codec import encode
+from evac.engine.codec import decode, encode
 from evac.engine.journal import read_runs
+from evac.engine.memories import folded, memory_key
 from evac.ports import Change, Driver
 from evac.sim import time
 from evac.sim.agents import AgentProcess, Wiring
@@ -400,6 +402,10 @@ class _Simulation:
         await time.sleep(10.0)
         journals = {run.id: run for run in await read_runs(self.cluster.store)}
         self.watch.at_the_end(journals, stuck_told=self.stuck_told)
+        for group, memory in folded(journals.values(), guard=self.estate.guard).items():
+            kept = await self.cluster.store.get(memory_key(group))
+            if kept is None or decode(kept.value, Memory) != memory:
+                self.watch.broken("S12", f"what is remembered of {group} is not what its journals say")
         for failure in time.failures():
             self.watch.broken("defect", f"a process died of {failure!r}")
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from evac.core.run import Event, Failure, Opened, Outcome, RunId
 from evac.engine.chain import digest, link
 from evac.engine.codec import encode
-from evac.engine.durations import KEPT_MAX, Earlier, durations_of
+from evac.engine.durations import KEPT_MAX, RUNS_MAX, Earlier, durations_of
 from evac.engine.journal import COUNTER, entry_key
 from evac.stores.memory import MemoryStore
 from fakes.rehearsal import play
@@ -66,5 +66,20 @@ def test_who_asks_again_reads_settled_runs_once_and_hears_the_same() -> None:
         restored = MemoryStore()
         await keep(restored, 1, played.events)
         assert await earlier.durations(restored) == durations_of([played.run], estate)
+
+    asyncio.run(ask())
+
+
+def test_no_run_is_read_that_has_enough_newer_ones() -> None:
+    played, estate = play(SWITCHOVER.plan, SWITCHOVER.world()), SWITCHOVER.estate
+
+    async def ask() -> None:
+        store, earlier = MemoryStore(), Earlier(estate)
+        for number in (RUNS_MAX, RUNS_MAX + 1, RUNS_MAX + 2):
+            await keep(store, number, played.events)
+        for number in range(3, RUNS_MAX):
+            await keep(store, number, played.events[:1])
+        await store.commit(expect={}, put={COUNTER: encode(RUNS_MAX + 2)})
+        assert await earlier.durations(store) == durations_of([played.run] * 3, estate)
 
     asyncio.run(ask())

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evac.core.decision import CallPerson, Tries
+from evac.core.decision import CallPerson
 from evac.core.errors import Conflict, StoreUnavailable, UnsafePlan
 from evac.core.estate import Automation, RegionId, ReplicationMode
 from evac.core.news import DecisionNews, RunNews, VerdictNews
@@ -203,7 +203,7 @@ def test_a_rebuild_that_takes_its_time_gives_way_to_the_loss_of_the_primary() ->
         await in_mid_rebuild(on)
         on.world.lose(WEST)
         await moved_and_rebuilt(on)
-        assert not on.controller.known.rejoin_tries, "it did not fail"
+        assert not on.controller.known.each(lambda m: m.rejoin_tries), "it did not fail"
 
     estate = shop()
     quick = replace(estate, guard=replace(estate.guard, hold_down=timedelta(seconds=1)))
@@ -312,28 +312,29 @@ def snapshots_stuck(on: Embedded) -> dict[str, str]:
     return {str(g): str(r) for g, r in on.controller.known.stuck.items()}
 
 
-def test_a_move_that_turns_back_is_tried_again_later_and_a_rebuild_too() -> None:
+def test_what_a_person_tried_in_vain_delays_no_failover_and_a_rebuild_is_tried_again() -> None:
     world = World()
     world.systems.faults[ORDERS_DB, EAST, Verb.PREPARE, False] = Fault.REFUSED
 
     async def play(on: Embedded) -> None:
         await on.ask(Wish.SWITCHOVER, target=WEST)
-        await on.until(lambda s: on.controller.known.tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.settled_at))
+        assert not on.controller.known.each(lambda m: m.tries)
         on.world.systems.faults.clear()
         on.world.systems.faults[ORDERS_DB, EAST, Verb.REJOIN, False] = Fault.REFUSED
         on.world.lose(EAST)
         await on.until(at(WEST))
-        assert not on.controller.known.tries
         on.world.find(EAST)
-        await on.until(lambda s: on.controller.known.rejoin_tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.rejoin_tries))
         on.world.systems.faults.clear()
         await on.until(lambda s: not s.placements[0].awaiting_rejoin)
-        assert not on.controller.known.rejoin_tries
+        assert not on.controller.known.each(lambda m: m.rejoin_tries)
 
     played(play, world=world)
     kinds = [kind for kind, _ in outcomes(world)]
     assert kinds[:2] == [RunKind.SWITCHOVER, RunKind.FAILOVER]
     assert kinds.count(RunKind.REJOIN) >= 2
+    assert outcomes(world)[0] == (RunKind.SWITCHOVER, Outcome.ROLLED_BACK)
 
 
 def test_what_was_begun_is_gone_on_with_by_the_next_life_which_tells_it_whole() -> None:
@@ -387,7 +388,7 @@ def test_what_no_plan_can_do_safely_calls_a_person_and_is_thought_over_again() -
     async def play(on: Embedded) -> None:
         on.controller.plan = unsafe  # type: ignore[method-assign]
         on.world.lose(EAST)
-        await on.until(lambda s: on.controller.known.tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.tries))
         del on.controller.plan
         await on.until(at(WEST))
 
@@ -485,7 +486,7 @@ def test_clients_come_in_by_another_door_for_as_long_as_their_own_is_shut() -> N
         await on.until(entered(WEST))
         on.controller.plan = unsafe  # type: ignore[method-assign]
         on.world.ill.clear()
-        await on.until(lambda s: on.controller.known.return_tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.return_tries))
         del on.controller.plan
         await on.until(entered(None))
 
@@ -507,7 +508,7 @@ def test_a_group_whose_traffic_alone_cannot_be_shifted_is_moved() -> None:
     async def play(on: Embedded) -> None:
         shut(EAST, on.world)
         on.controller.plan = unsafe  # type: ignore[method-assign]
-        await on.until(lambda s: on.controller.known.shift_tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.shift_tries))
         del on.controller.plan
         await on.until(at(WEST))
 
@@ -526,7 +527,7 @@ def acknowledging_alone() -> World:
 
 async def behind_shut_doors(on: Embedded) -> None:
     """Shut the primary's door, of which a shift of traffic is known to be no cure, and wait for the move."""
-    on.controller.known.shift_tries[GROUP] = Tries(count=1, at=on.world.clock.now())
+    on.controller.known.failed_shift(GROUP, back=False, now=on.world.clock.now())
     shut(EAST, on.world)
     await on.until(at(WEST))
 
@@ -534,8 +535,10 @@ async def behind_shut_doors(on: Embedded) -> None:
 def test_what_acknowledges_alone_behind_shut_doors_is_moved_as_planned_and_is_restless_then() -> None:
     async def play(on: Embedded) -> None:
         await behind_shut_doors(on)
-        assert set(on.controller.known.last_move_at) == set(on.controller.known.flaps) == {GROUP}
-        assert on.controller.known.urged_at == {}
+        memory = on.controller.known.memory(GROUP)
+        assert memory.last_move_at is not None
+        assert memory.flaps is not None
+        assert memory.urged_at is None
 
     assert outcomes(played(play, world=acknowledging_alone())) == [(RunKind.SWITCHOVER, Outcome.COMPLETED)]
 
@@ -565,7 +568,7 @@ def test_a_standby_that_stays_away_leaves_the_set_and_comes_back_into_it() -> No
         assert waited(on) == (WEST, EUROPE)
         on.controller.plan = unsafe  # type: ignore[method-assign]
         on.world.systems.hanging.add((ORDERS_DB, EUROPE))
-        await on.until(lambda s: on.controller.known.protect_tries)
+        await on.until(lambda s: on.controller.known.each(lambda m: m.protect_tries))
         assert waited(on) == (WEST, EUROPE)
         del on.controller.plan
         await on.until(lambda s: waited(on) == (WEST,))

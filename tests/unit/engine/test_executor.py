@@ -14,6 +14,7 @@ import pytest
 from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePlan
 from evac.core.news import News
 from evac.core.plan import Placement, Plan, StepId, Term, Verb
+from evac.core.policy import Guard
 from evac.core.run import Event, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
@@ -109,8 +110,8 @@ def test_every_entry_is_told_and_a_settled_run_is_returned_at_once() -> None:
         async with asyncio.TaskGroup() as tasks:
             for region in FAILOVER.estate.regions:
                 tasks.create_task(obey(region, store=store, members=systems.members(region), clock=CLOCK))
-            run = await execute(run_id, store=store, clock=CLOCK, by="me", announce=hear)
-            assert await execute(run_id, store=store, clock=CLOCK, by="another") == run
+            run = await execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard(), announce=hear)
+            assert await execute(run_id, store=store, clock=CLOCK, by="another", guard=Guard()) == run
             raise_cancel(tasks)
         assert len(heard) == run.entries - 1, "all but Opened, which the one who opened it knows"
 
@@ -127,7 +128,7 @@ def raise_cancel(tasks: asyncio.TaskGroup) -> None:
 def test_a_run_whose_agents_are_silent_ends_all_the_same() -> None:
     async def tell() -> Outcome:
         store, run_id = await opened()
-        run = await execute(run_id, store=store, clock=CLOCK, by="me")
+        run = await execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard())
         assert run.settled is not None
         return run.settled.outcome
 
@@ -151,7 +152,7 @@ def test_a_controller_that_was_replaced_writes_no_more() -> None:
 
 async def expect_superseded(run_id: RunId, store: Store) -> None:
     with pytest.raises(Superseded, match="the next"):
-        await execute(run_id, store=store, clock=CLOCK, by="the first")
+        await execute(run_id, store=store, clock=CLOCK, by="the first", guard=Guard())
 
 
 def test_a_store_that_stays_away_is_raised_in_the_end() -> None:
@@ -159,7 +160,7 @@ def test_a_store_that_stays_away_is_raised_in_the_end() -> None:
         store, run_id = await opened()
         broken = FailingStore(store=store, trouble=lambda number, moment: away() if moment is Moment.BEFORE else None)
         with pytest.raises(StoreUnavailable, match=str(INTERRUPTIONS_MAX)):
-            await execute(run_id, store=broken, clock=CLOCK, by="me")
+            await execute(run_id, store=broken, clock=CLOCK, by="me", guard=Guard())
         assert len(broken.commits) == INTERRUPTIONS_MAX
 
     time.run(tell())
@@ -219,7 +220,7 @@ def test_time_limits_pass_one_by_one_and_other_runs_answers_are_left_alone() -> 
     async def tell() -> None:
         store, run_id = await opened(plan)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(execute(run_id, store=store, clock=CLOCK, by="me"))
+            tasks.create_task(execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard()))
             await asyncio.sleep(1)
             orders = {r.key.replace("orders/", "answers/"): decode(r.value, Order) for r in await store.list("orders/")}
             mine = next(key for key, o in orders.items() if o.step != quick.id)
@@ -252,7 +253,7 @@ def test_an_order_carries_the_receipts_of_its_own_component_only() -> None:
 
         async with asyncio.TaskGroup() as tasks:
             answering = tasks.create_task(answer_all())
-            await execute(run, store=store, clock=CLOCK, by="a test")
+            await execute(run, store=store, clock=CLOCK, by="a test", guard=Guard())
             answering.cancel()
         return orders
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from evac.core.plan import Plan, StepId
+from evac.core.policy import Guard
 from evac.core.run import Outcome, Receipt, Run, RunId
 from evac.engine.codec import decode, encode
 from evac.engine.executor import AT_ONCE, Way, execute
@@ -65,7 +66,7 @@ def outcome(run: Run) -> Outcome:
 def test_many_answers_at_the_same_time_are_all_noted_once() -> None:
     async def tell() -> None:
         store, run_id = await opened(wide(FAILOVER.plan))
-        execution = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="me"))
+        execution = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard()))
         for order in await orders_of(store):
             await answer(store, order)
         run = await execution
@@ -81,7 +82,7 @@ def test_many_answers_at_the_same_time_are_all_noted_once() -> None:
 def test_whoever_goes_on_with_it_takes_up_every_answer_and_orders_only_the_rest_anew() -> None:
     async def tell() -> None:
         store, run_id = await opened(wide(FAILOVER.plan))
-        first = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the first"))
+        first = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the first", guard=Guard()))
         orders = await orders_of(store)
         first.cancel()
         await asyncio.wait([first])
@@ -89,7 +90,7 @@ def test_whoever_goes_on_with_it_takes_up_every_answer_and_orders_only_the_rest_
         for order in orders:
             if order not in open_yet:
                 await answer(store, order)
-        second = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the second"))
+        second = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the second", guard=Guard()))
         for order in await orders_of(store, len(open_yet)):
             await answer(store, order)
         run = await second
@@ -114,12 +115,12 @@ def test_an_agent_that_wakes_while_a_run_is_taken_over_finds_no_order_of_an_ende
     async def tell() -> None:
         plan = wide(FAILOVER.plan)
         store, run_id = await opened(plan, FarStore())
-        first = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the first"))
+        first = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the first", guard=Guard()))
         region = (await orders_of(store))[0].action.region
         first.cancel()
         await asyncio.wait([first])
         term = await store.get(f"terms/{plan.group}")
-        second = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the second"))
+        second = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="the second", guard=Guard()))
         async with asyncio.timeout(60):
             while await store.get(f"terms/{plan.group}") == term:
                 await asyncio.sleep(0.001)
@@ -136,7 +137,7 @@ def test_an_agent_that_wakes_while_a_run_is_taken_over_finds_no_order_of_an_ende
 def test_many_orders_that_nobody_answers_are_given_up_together() -> None:
     async def tell() -> None:
         store, run_id = await opened(wide(FAILOVER.plan))
-        run = await execute(run_id, store=store, clock=CLOCK, by="me")
+        run = await execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard())
         assert outcome(run) in (Outcome.STUCK, Outcome.ROLLED_BACK)
         assert all(p.failures for p in run.does.values())
         assert len(run.does) == WIDTH
@@ -149,7 +150,7 @@ def test_a_run_that_gives_way_takes_all_its_orders_back() -> None:
     async def tell() -> None:
         store, run_id = await opened(wide(REJOIN.plan))
         way = Way()
-        execution = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="me", way=way))
+        execution = asyncio.create_task(execute(run_id, store=store, clock=CLOCK, by="me", guard=Guard(), way=way))
         await orders_of(store)
         way.give(("a test asks for it",))
         assert outcome(await execution) is Outcome.GAVE_WAY

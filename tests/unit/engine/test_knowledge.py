@@ -39,19 +39,19 @@ def knowing() -> Knowledge:
 def test_a_shift_holds_down_nothing_and_counts_as_one_flap_of_the_way_in() -> None:
     known = knowing()
     known.settled(GROUP, ended("shift"), now=NOW, guard=GUARD)
-    assert known.last_move_at == {}
-    assert known.flaps == {}
-    assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
+    assert known.each(lambda m: m.last_move_at) == {}
+    assert known.each(lambda m: m.flaps) == {}
+    assert known.each(lambda m: m.shift_flaps)[GROUP].points == GUARD.flap_penalty
     known.settled(GROUP, ended("shift-back"), now=NOW, guard=GUARD)
-    assert known.shift_flaps[GROUP].points == GUARD.flap_penalty
+    assert known.each(lambda m: m.shift_flaps)[GROUP].points == GUARD.flap_penalty
 
 
 def test_who_sent_clients_away_by_hand_is_remembered_until_they_are_back() -> None:
     known, run = knowing(), ended("shift")
     known.settled(GROUP, replace(run, opened=replace(run.opened, decided_by="alice")), now=NOW, guard=GUARD)
-    assert (known.sent_by, known.shift_flaps) == ({GROUP: "alice"}, {})
+    assert (known.each(lambda m: m.sent_by), known.each(lambda m: m.shift_flaps)) == ({GROUP: "alice"}, {})
     known.settled(GROUP, ended("shift-back"), now=NOW, guard=GUARD)
-    assert known.sent_by == {}
+    assert known.each(lambda m: m.sent_by) == {}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ROLLED_BACK, Outcome.STUCK])
@@ -60,18 +60,29 @@ def test_a_shift_that_did_not_complete_keeps_no_group_from_being_moved(outcome: 
     known.settled(GROUP, ended("shift", outcome), now=NOW, guard=GUARD)
     known.settled(GROUP, ended("shift-back", outcome), now=NOW, guard=GUARD)
     known.settled(GROUP, ended("shift-back", outcome), now=NOW, guard=GUARD)
-    assert (known.stuck, known.tries) == ({}, {})
-    assert (known.shift_tries[GROUP].count, known.return_tries[GROUP].count) == (1, 2)
+    assert (known.stuck, known.each(lambda m: m.tries)) == ({}, {})
+    assert (known.each(lambda m: m.shift_tries)[GROUP].count, known.each(lambda m: m.return_tries)[GROUP].count) == (
+        1,
+        2,
+    )
     known.settled(GROUP, ended("shift"), now=NOW, guard=GUARD)
-    assert (known.shift_tries, known.return_tries) == ({}, {})
+    assert (known.each(lambda m: m.shift_tries), known.each(lambda m: m.return_tries)) == ({}, {})
+
+
+def test_what_a_person_tried_in_vain_keeps_evac_from_nothing() -> None:
+    known, run = knowing(), ended("switchover", Outcome.ROLLED_BACK)
+    known.settled(GROUP, replace(run, opened=replace(run.opened, decided_by="alice")), now=NOW, guard=GUARD)
+    assert known.each(lambda m: m.tries) == {}
+    known.settled(GROUP, run, now=NOW, guard=GUARD)
+    assert known.each(lambda m: m.tries)[GROUP].count == 1
 
 
 def test_a_move_that_completed_makes_a_new_start() -> None:
     known = knowing()
     known.settled(GROUP, ended("shift", Outcome.ROLLED_BACK), now=NOW, guard=GUARD)
     known.settled(GROUP, ended("failover"), now=NOW, guard=GUARD)
-    assert known.shift_tries == {}
-    assert known.last_move_at == {GROUP: NOW}
+    assert known.each(lambda m: m.shift_tries) == {}
+    assert known.each(lambda m: m.last_move_at) == {GROUP: NOW}
 
 
 def test_what_a_trigger_asked_for_counts_for_triggers_alone() -> None:
@@ -80,16 +91,20 @@ def test_what_a_trigger_asked_for_counts_for_triggers_alone() -> None:
     assert by_trigger.settled is not None
     back = replace(by_trigger, settled=replace(by_trigger.settled, outcome=Outcome.ROLLED_BACK))
     known.settled(GROUP, back, now=NOW, guard=GUARD)
-    assert (known.tries, known.urge_tries[GROUP].count) == ({}, 1)
+    assert (known.each(lambda m: m.tries), known.each(lambda m: m.urge_tries)[GROUP].count) == ({}, 1)
     known.settled(GROUP, by_trigger, now=NOW, guard=GUARD)
-    assert (known.urge_tries, known.urged_at, known.last_move_at) == ({}, {GROUP: NOW}, {})
+    assert (
+        known.each(lambda m: m.urge_tries),
+        known.each(lambda m: m.urged_at),
+        known.each(lambda m: m.last_move_at),
+    ) == ({}, {GROUP: NOW}, {})
     known.settled(GROUP, back, now=NOW, guard=GUARD)
     known.resumed()
-    assert known.urge_tries == {}
+    assert known.each(lambda m: m.urge_tries) == {}
     by_hand = replace(run, opened=replace(run.opened, decided_by="alice"))
     other = knowing()
     other.settled(GROUP, by_hand, now=NOW, guard=GUARD)
-    assert other.urged_at == {}
+    assert other.each(lambda m: m.urged_at) == {}
 
 
 def test_a_planned_move_for_what_evac_detected_counts_as_a_failover_does() -> None:
@@ -98,14 +113,18 @@ def test_a_planned_move_for_what_evac_detected_counts_as_a_failover_does() -> No
     assert run.settled is not None
     back = replace(run, settled=replace(run.settled, outcome=Outcome.ROLLED_BACK))
     known.settled(GROUP, back, now=NOW, guard=GUARD)
-    assert (known.tries[GROUP].count, known.urge_tries) == (1, {})
+    failed = known.memory(GROUP)
+    assert failed.tries is not None
+    assert (failed.tries.count, failed.urge_tries) == (1, None)
     known.settled(GROUP, run, now=NOW, guard=GUARD)
-    assert (known.tries, known.urged_at, known.last_move_at) == ({}, {}, {GROUP: NOW})
-    assert known.flaps[GROUP].points == GUARD.flap_penalty
+    moved = known.memory(GROUP)
+    assert (moved.tries, moved.urged_at, moved.last_move_at) == (None, None, NOW)
+    assert moved.flaps is not None
+    assert moved.flaps.points == GUARD.flap_penalty
     by_hand, other = replace(run, opened=replace(run.opened, decided_by="alice")), knowing()
     assert not by_hand.opened.detected
     other.settled(GROUP, by_hand, now=NOW, guard=GUARD)
-    assert (other.last_move_at, other.flaps) == ({}, {})
+    assert (other.memory(GROUP).last_move_at, other.memory(GROUP).flaps) == (None, None)
 
 
 async def _recalled(name: str) -> Knowledge:

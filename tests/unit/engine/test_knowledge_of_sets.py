@@ -36,19 +36,26 @@ def ended(shape: Shape, *, fault: Fault | None = None, of: Knowledge | None = No
 
 def test_a_set_that_shrank_counts_against_a_quick_return_and_one_that_grew_does_not() -> None:
     shrank = ended(SHAPES["protect-shrinks"])
-    assert shrank.leavings[GROUP].points == GUARD.flap_penalty
-    assert shrank.set_changes[ORDERS_DB].run == "1"
-    assert ended(SHAPES["protect-shrinks"], of=shrank).leavings[GROUP].points == 2 * GUARD.flap_penalty
-    assert GROUP not in ended(SHAPES["protect-widens"]).leavings
+    assert shrank.each(lambda m: m.leavings)[GROUP].points == GUARD.flap_penalty
+    assert shrank.set_changes([GROUP])[ORDERS_DB].run == "1"
+    assert (
+        ended(SHAPES["protect-shrinks"], of=shrank).each(lambda m: m.leavings)[GROUP].points == 2 * GUARD.flap_penalty
+    )
+    assert GROUP not in ended(SHAPES["protect-widens"]).each(lambda m: m.leavings)
 
 
 def test_a_change_that_did_not_complete_is_counted_and_keeps_the_group_from_nothing_else() -> None:
     knowledge = ended(SHAPES["protect-shrinks"], fault=Fault.REFUSED)
-    assert knowledge.protect_tries[GROUP].count == 1
+    assert knowledge.each(lambda m: m.protect_tries)[GROUP].count == 1
     knowledge = ended(SHAPES["protect-shrinks"], fault=Fault.BLIND, of=knowledge)
-    assert knowledge.protect_tries[GROUP].count == 2
-    assert (knowledge.stuck, knowledge.tries, knowledge.rejoin_tries, knowledge.set_changes) == ({}, {}, {}, {})
-    assert not ended(SHAPES["protect-shrinks"], of=knowledge).protect_tries
+    assert knowledge.each(lambda m: m.protect_tries)[GROUP].count == 2
+    assert (
+        knowledge.stuck,
+        knowledge.each(lambda m: m.tries),
+        knowledge.each(lambda m: m.rejoin_tries),
+        knowledge.set_changes([GROUP]),
+    ) == ({}, {}, {}, {})
+    assert not ended(SHAPES["protect-shrinks"], of=knowledge).each(lambda m: m.protect_tries)
 
 
 def test_a_change_that_cannot_be_seen_leaves_both_sets_in_the_record() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from evac.core.detector import Detector
 from evac.core.estate import ReplicationMode
+from evac.core.memory import Memory
 from evac.core.observation import Instant, MemberRole, MemberSeen, MemberState
 from evac.core.plan import Placement, Term
 from evac.core.policy import Detection
@@ -79,7 +80,10 @@ def test_a_record_older_than_its_members_is_taken_from_them() -> None:
 @pytest.mark.parametrize("where", ["active", "stuck"])
 def test_nothing_is_taken_while_a_run_is_not_settled(where: str) -> None:
     known = knowing(BEFORE)
-    getattr(known, where)[GROUP] = RunId("1")
+    if where == "active":
+        known.active[GROUP] = RunId("1")
+    else:
+        known.memories[GROUP] = Memory(stuck=RunId("1"))
     assert placed(known, BEFORE) == BEFORE
 
 

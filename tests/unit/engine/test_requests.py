@@ -12,6 +12,7 @@ from evac.core.decision import Move, Tries
 from evac.core.detector import fold
 from evac.core.errors import StoreUnavailable, UnsafePlan
 from evac.core.estate import RegionId
+from evac.core.memory import Memory
 from evac.core.news import News
 from evac.core.plan import RunKind
 from evac.core.protection import NOBODY
@@ -112,7 +113,7 @@ def asking(*, stuck: bool = False, **changes: object) -> tuple[Controller, Reque
         controller.known.detector, members=members(ESTATE, controller.known.placements[GROUP])
     )
     if stuck:
-        controller.known.stuck[GROUP] = RunId("7")
+        controller.known.memories[GROUP] = Memory(stuck=RunId("7"))
     return controller, replace(wish(), **changes)  # type: ignore[arg-type]
 
 
@@ -315,12 +316,11 @@ async def test_what_the_store_did_not_take_is_not_remembered_either(wish: Wish) 
 
     failing = FailingStore(store=kept, trouble=second)
     controller = await remembered(kept)
-    controller.known.stuck[GROUP] = RunId("7")
-    controller.known.tries[GROUP] = Tries(count=3, at=CLOCK.now())
+    controller.known.memories[GROUP] = before = Memory(stuck=RunId("7"), tries=Tries(count=3, at=CLOCK.now()))
     reply = await done(controller, failing, wish)
     assert "the store did not take it" in reply.refused[0]
     assert controller.known.pause is not None
-    assert (controller.known.stuck, set(controller.known.tries)) == ({GROUP: RunId("7")}, {GROUP})
+    assert controller.known.memories == {GROUP: before}
 
 
 async def test_what_a_person_says_while_one_group_is_acted_for_holds_for_the_next() -> None:

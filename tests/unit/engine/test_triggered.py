@@ -75,8 +75,8 @@ def test_a_trigger_of_the_file_moves_the_group_and_the_journal_says_why(tmp_path
             assert world.clock.now() - began > timedelta(seconds=30)
             assert world.systems.writers(DATABASE) == [WEST]
             await on.until(lambda s: not s.triggers)  # it looks after us-east-1 only
-            assert set(on.controller.known.urged_at) == {GroupId("orders")}
-            assert on.controller.known.last_move_at == {}, "a loss that follows is acted on at once"
+            assert set(on.controller.known.each(lambda m: m.urged_at)) == {GroupId("orders")}
+            assert on.controller.known.each(lambda m: m.last_move_at) == {}, "a loss that follows is acted on at once"
 
     time.run(play())
     assert world.systems.violations == []
@@ -174,9 +174,12 @@ def test_a_trigger_that_no_plan_can_follow_keeps_no_lost_region_from_being_left(
         async with embedded(world) as on:
             on.controller.plan = unsafe  # type: ignore[method-assign]
             await on.until(
-                lambda s: GROUP in (tries := on.controller.known.urge_tries) and tries[GROUP].count >= TRIES_MAX
+                lambda s: (
+                    GROUP in (tries := on.controller.known.each(lambda m: m.urge_tries))
+                    and tries[GROUP].count >= TRIES_MAX
+                )
             )
-            assert on.controller.known.tries == {}
+            assert on.controller.known.each(lambda m: m.tries) == {}
             del on.controller.plan
             await on.until(lambda s: isinstance(s.decisions[0], CallPerson))
             world.lose(EAST)
