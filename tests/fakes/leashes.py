@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from evac.core.errors import Rejected, Unavailable
+from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
 from evac.core.observation import Instant, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -24,6 +24,8 @@ class Server:
     silent: bool = False
     stubborn: bool = False
     """It does not start."""
+    fails: DriverError | None = None
+    """How a promotion fails. One that is said to be indeterminate has happened."""
     did: list[Verb] = field(default_factory=list)
     killed_at: list[Instant] = field(default_factory=list)
 
@@ -53,11 +55,15 @@ class Server:
             case Verb.STOP:
                 self.role, self.term = MemberRole.STOPPED, int(action.term)
             case Verb.PROMOTE:
+                if self.fails is not None and not isinstance(self.fails, Indeterminate):
+                    raise self.fails
                 self.role, self.term = MemberRole.PRIMARY, int(action.term)
             case Verb.REJOIN:
                 self.role = MemberRole.STANDBY
             case _:
                 pass
+        if action.verb is Verb.PROMOTE and self.fails is not None:
+            raise self.fails
         return Receipt(kind=action.verb.value)
 
     async def undo(self, action: Action) -> Receipt:

@@ -64,9 +64,12 @@ def _settle(known: dict[str, object], run: Run, at: Instant, guard: Guard) -> No
         known.pop("stuck", None)
         if outcome is Outcome.STUCK:
             known["stuck"] = run.id
-        elif not completed and run.opened.decided_by != "evac":
             return
-        elif not completed:
+        if not completed:
+            known["turned_back_at"] = at
+        if not completed and run.opened.decided_by != "evac":
+            return
+        if not completed:
             _try(known, "urge_tries" if run.opened.decision.get("trigger") else "tries", at)
         else:
             for name in ("tries", "urge_tries", "shift_tries", "return_tries", "sent_by"):

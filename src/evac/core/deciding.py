@@ -24,7 +24,7 @@ from evac.core.permission import by_hand, permitted
 from evac.core.plan import Placement, RunKind
 from evac.core.targets import choose
 from evac.core.traffic import Shift
-from evac.core.trying import AFRESH_AFTER, after_failure
+from evac.core.trying import AFRESH_AFTER, after_failure, after_turning_back
 from evac.core.upkeep import starving, stay, upkeep, waits_for_acknowledgement
 from evac.core.urging import stays_away, unheard, urged
 from evac.core.verdict import Diagnosis, Verdict
@@ -77,6 +77,9 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
     if now - sick.since < _dwell(view, placement, sick):
         return Hold(group=group, reasons=(f"{reasons[-1]}: watched for the dwell before acting",), watching=True)
+    there = answers(view.assessment, placement.primary, estate=view.estate)
+    if there and (held := after_turning_back(group, reasons, view.turned_back_at.get(group), now=now)):
+        return held
     if of_doors:
         shifted = _shift(view, placement, sick, reasons, now)
         if not isinstance(shifted, str):

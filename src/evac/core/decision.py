@@ -79,6 +79,8 @@ class View:
     """Who sent a group's clients to another door by hand: there they stay until somebody sends them back."""
     protect_tries: Mapping[GroupId, Tries] = field(default_factory=dict)
     """Changes of the set that must acknowledge, in a row, that did not complete."""
+    turned_back_at: Mapping[GroupId, Instant] = field(default_factory=dict)
+    """When a move of each group last turned back, whoever asked for it: what fails then may be what it had stopped."""
     settled_at: Mapping[GroupId, Instant] = field(default_factory=dict)
     """When each group's last run ended: who was away while it ran, perhaps because of it, is given time anew."""
     leavings: Mapping[GroupId, Flaps] = field(default_factory=dict)

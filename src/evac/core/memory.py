@@ -36,6 +36,7 @@ class Memory:
     """How many settled runs it is the fold of."""
     settled_at: Instant | None = None
     last_move_at: Instant | None = None
+    turned_back_at: Instant | None = None
     urged_at: Instant | None = None
     flaps: Flaps | None = None
     shift_flaps: Flaps | None = None
@@ -72,6 +73,7 @@ class Memory:
         """Forget what failed: it is tried again at once."""
         return replace(
             self,
+            turned_back_at=None,
             tries=None,
             rejoin_tries=None,
             shift_tries=None,
@@ -96,6 +98,7 @@ class Memory:
             self,
             settled_at=when(self.settled_at),
             last_move_at=when(self.last_move_at),
+            turned_back_at=when(self.turned_back_at),
             urged_at=when(self.urged_at),
             flaps=flapped(self.flaps),
             shift_flaps=flapped(self.shift_flaps),
@@ -130,6 +133,7 @@ def _moved(memory: Memory, run: Run, outcome: Outcome, at: Instant, guard: Guard
     if outcome is Outcome.STUCK:
         return replace(memory, stuck=run.id)
     if outcome is not Outcome.COMPLETED:
+        memory = replace(memory, turned_back_at=at)
         if run.opened.decided_by != "evac":
             return memory  # what a person tried in vain keeps evac from nothing
         return memory.failed_try(at, urged=bool(run.opened.decision.get("trigger")))

@@ -30,3 +30,16 @@ def after_failure(group: GroupId, tries: Tries, *, now: Instant) -> Hold | CallP
             group=group, reasons=(f"the last run did not complete; tried again in {left:.0f} s",), watching=True
         )
     return None
+
+
+def after_turning_back(
+    group: GroupId, reasons: tuple[str, ...], turned_at: Instant | None, *, now: Instant
+) -> Hold | None:
+    """Return what keeps a group whose region is there from a move just after another one turned back, whoever asked for
+    that: to wait, until what it had stopped has been seen to answer again.
+    """
+    if turned_at is None or now - turned_at >= TRY_AGAIN_AFTER:
+        return None
+    left = (turned_at + TRY_AGAIN_AFTER - now).total_seconds()
+    reason = f"a move has just turned back, and what it had stopped may answer again: watched for {left:.0f} s"
+    return Hold(group=group, reasons=(*reasons, reason), watching=True)

@@ -188,6 +188,7 @@ class Controller:
             stuck=known.stuck,
             last_move_at=known.each(lambda memory: memory.last_move_at),
             flaps=known.each(lambda memory: memory.flaps),
+            turned_back_at=known.each(lambda memory: memory.turned_back_at),
             tries=known.each(lambda memory: memory.tries),
             rejoin_tries=known.each(lambda memory: memory.rejoin_tries),
             shift_tries=known.each(lambda memory: memory.shift_tries),

@@ -92,6 +92,13 @@ class Keeper:
         """Whether a watchdog has answered for the newest renewal: it guards the member, or keeps it down."""
         self._resting = False
         """Whether the member was stopped by an order: then nothing is held here until an order begins it again."""
+        self._rested: tuple[str, int] | None = None
+        """The store's life and the record's version, ours, when the member was stopped: while it is these, nobody else
+        has had the lease since."""
+        self.taken_at: Instant | None = None
+        """When what is ours was last taken from another, whose last renewal lies before; None where that is unknown."""
+        self._turns_back = False
+        """Whether it is being taken back: until that was waited for in full, nothing is started under it."""
 
     async def keep(self) -> None:
         """Renew or wait, without end, and never lose sight of the watchdog meanwhile."""
@@ -129,7 +136,7 @@ class Keeper:
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of term {tenure.term}")
             if tenure is not None and tenure.region == self.region:
                 # Ours by an earlier order. If that did not wait, the old holder's last renewal lies before this read.
-                since = ours_since = ours_since or now
+                since = ours_since = ours_since or self.taken_at or now
                 over = tenure.waited or now - since >= self.timing.wait
             else:
                 since, over = look.awaited.read_at, look.awaited.over(now, self.timing)
@@ -157,6 +164,10 @@ class Keeper:
         Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
         `StoreUnavailable`.
         """
+        self._turns_back = False
+        await self._have(term)
+
+    async def _have(self, term: Term) -> None:
         if self._holds_at(term):
             return None
         for _ in range(CLAIMS_MAX):
@@ -181,22 +192,31 @@ class Keeper:
             return False
         return tenure.term == term and held.lasts(self._clock.now(), self.timing)
 
-    async def resume(self) -> None:
-        """Hold the member again that an order had stopped, before it runs again.
+    async def resume(self, *, term: Term) -> None:
+        """Hold the member again that an order had stopped, before it runs again, as a run turns back at a term.
 
-        Raises `Rejected` when the lease went to another region meanwhile, and as `claim`.
+        Where the lease may have been another's since, it is taken back, and waited for in full: a promotion is said to
+        have failed there, and by then what it may have left behind is dead. One that was never held is not held now.
+
+        Raises as `claim`.
         """
-        record, _ = await self._record.read()
-        tenure = decode(record.value, Tenure) if record else None
-        if tenure is not None and tenure.region != self.region:
-            raise Rejected(f"the lease of {self._component} is {tenure.region}'s: it may not run as a primary")
-        if tenure is not None:
-            await self._release()
-            await self.claim(term=tenure.term)
+        look = await self._record.look()
+        if look.record is None:
+            return
+        await self._release()
+        if look.tenure is not None and (look.life, look.version) == self._rested:
+            await self.claim(term=look.tenure.term)
+        else:
+            self._turns_back = True
+            await self._have(term)
+            await self.expire(self.region, term=term)
+            self._turns_back = False
 
     async def rest(self) -> None:
         """Hold nothing here: the member was stopped by an order, or is about to be rebuilt as a standby."""
         async with self._turn:
+            if self._held is not None and self._tenure is not None:
+                self._rested = self._tenure.life, self._held.version
             self._resting, self._held = True, None
             await self._release()
 
@@ -322,6 +342,8 @@ class Keeper:
     async def _start_again(self, held: Held) -> None:
         """What the watchdog killed, or what died with its machine, runs again under a renewal made since."""
         assert self._tenure is not None, "what is held has a tenure"
+        if self._turns_back and not self._tenure.waited:
+            return
         state = await self._state()
         if state is None or state.role is not MemberRole.STOPPED or (state.term or 0) > self._tenure.term:
             return
@@ -370,12 +392,15 @@ class Keeper:
             armed = await self._arm(self._clock.now())
             if armed is None:
                 raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")
+            taken = look.tenure is None or look.tenure.region != self.region
+            self.taken_at = None if taken else self.taken_at
             try:
                 self._held = await self._write(self._tenure, look.version)
             except Conflict:
                 if isinstance(armed, Armed) and armed.anew:
                     await self._release()
                 raise
+            self.taken_at = self._clock.now() if taken else self.taken_at
             self._resting = False
             if await self._feed(self._held) is Stance.DOWN:
                 await self._start_again(self._held)

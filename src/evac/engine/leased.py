@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from evac.core.errors import Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import RegionId
-from evac.core.observation import Json, MemberState
+from evac.core.observation import Instant, Json, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.engine.holding import Keeper
@@ -23,6 +23,8 @@ class LeasedMember:
     def __init__(self, member: Driver, keeper: Keeper) -> None:
         self._member = member
         self._keeper = keeper
+        self._in_doubt: Instant | None = None
+        """When the lease was taken under which a promotion was tried whose end is not known to be a failure."""
 
     async def check(self) -> tuple[Finding, ...]:
         return await self._member.check()
@@ -44,7 +46,7 @@ class LeasedMember:
                     return await self._expire(action)
                 case Verb.PROMOTE:
                     await self._keeper.claim(term=action.term)
-                    return await self._member.do(action)
+                    return await self._promote(action)
                 case Verb.STOP:
                     receipt = await self._member.do(action)
                     await self._keeper.rest()
@@ -71,7 +73,7 @@ class LeasedMember:
         if action.verb is not Verb.STOP:
             return await self._member.undo(action)
         try:
-            await self._keeper.resume()
+            await self._keeper.resume(term=action.term)
         except StoreUnavailable as trouble:
             raise Unavailable(f"the lease cannot be read or written: {trouble}") from trouble
         receipt = await self._member.undo(action)
@@ -80,6 +82,20 @@ class LeasedMember:
 
     async def close(self) -> None:
         await self._member.close()
+
+    async def _promote(self, action: Action) -> Receipt:
+        """Promote under the lease. If that certainly failed, and no earlier try can have promoted, it is held no more:
+        when the run turns back the standby here need not be stopped for it.
+        """
+        taken_at = self._keeper.taken_at
+        certain, self._in_doubt = taken_at not in (None, self._in_doubt), taken_at
+        try:
+            return await self._member.do(action)
+        except (Rejected, Unavailable):
+            if certain:
+                self._in_doubt = None
+                await self._keeper.rest()
+            raise
 
     async def _expire(self, action: Action) -> Receipt:
         old = action.args.get("old")

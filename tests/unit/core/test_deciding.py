@@ -135,6 +135,20 @@ def test_a_run_that_did_not_complete_is_tried_again_later_each_time(count: int, 
     assert isinstance(decided(replace(view(ESTATE, DEAD), tries=tries)), kind)
 
 
+def test_what_a_move_had_stopped_that_turned_back_is_given_time_where_its_region_is_there() -> None:
+    def after(ago: float, seen: Assessment) -> Decision:
+        turned = {GROUP: seen.at + seconds(1 - ago)}
+        return decided(replace(view(ESTATE, seen), turned_back_at=turned), after=1)
+
+    there = with_diagnosis(judged(ESTATE), Diagnosis.SERVICES_DOWN)
+    waits = after(4, there)
+    assert isinstance(waits, Hold)
+    assert waits.watching
+    assert waits.reasons[-1] == "a move has just turned back, and what it had stopped may answer again: watched for 6 s"
+    assert isinstance(after(10, there), Move)
+    assert isinstance(after(4, DEAD), Move)
+
+
 def test_and_not_for_ever() -> None:
     decision = decided(replace(view(ESTATE, DEAD), tries={GROUP: Tries(count=3, at=seconds(0))}))
     assert isinstance(decision, CallPerson)

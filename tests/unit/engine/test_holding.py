@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evac.core.errors import Rejected, Unavailable
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
-from evac.core.watchdog import Guard
+from evac.core.watchdog import Guard, Stance
 from evac.engine.codec import decode, encode
 from evac.engine.holding import Keeper
 from evac.engine.lease_record import lease_key
@@ -825,11 +825,144 @@ def test_a_move_that_turns_back_holds_its_primary_again() -> None:
     told(story)
 
 
-def test_a_move_that_turns_back_too_late_starts_nothing() -> None:
+def test_a_move_whose_promotion_failed_takes_the_lease_back_and_waits_for_what_that_may_have_left() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))  # and is said to have failed: the worst there is
+        assert here.west.server.writes
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert not here.west.server.writes
+        assert here.east.server.writes
+        assert await here.tenure() == Tenure(region=EAST, term=Term(2), waited=True)
+        await CLOCK.sleep(s(60))
+        assert here.east.server.writes
+        assert not here.west.server.writes
+
+    told(story)
+
+
+@pytest.mark.parametrize("fails", [Rejected("no"), Unavailable("not there")])
+def test_a_promotion_that_certainly_failed_lets_the_lease_go(fails: Rejected | Unavailable) -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.server.fails = fails
+        for _ in range(2):
+            with pytest.raises(type(fails)):
+                await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+            assert not here.west.hound.there
+            assert here.west.keeper.guarded(CLOCK.now()) is None
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        await CLOCK.sleep(s(60))
+        assert here.east.server.writes
+        assert here.west.server.role is MemberRole.STANDBY
+        here.west.server.fails = None
+        await here.east.member.do(here.east.order(Verb.STOP, 3))
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 3))
+        await CLOCK.sleep(s(60))
+        assert here.west.server.writes
+        assert here.west.hound.there
+
+    told(story)
+
+
+@pytest.mark.parametrize("reborn", [False, True], ids=["the same agent", "a new agent"])
+def test_a_promotion_that_fails_after_one_in_doubt_keeps_what_may_have_been_promoted_held(*, reborn: bool) -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.server.fails = Indeterminate("the line broke")
+        with pytest.raises(Indeterminate):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        if reborn:
+            here.west.kill_agent()
+            here.west.start_agent(here.tasks)
+            await CLOCK.sleep(s(3))
+        here.west.server.fails = Unavailable("not there")
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+            assert here.west.hound.there
+        await CLOCK.sleep(s(60))
+        assert here.west.server.writes
+        assert here.west.keeper.guarded(CLOCK.now()) is not None
+
+    told(story)
+
+
+def test_nothing_is_started_for_its_watchdog_while_the_lease_is_taken_back() -> None:
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
         await here.west.keeper.claim(term=Term(2))
-        with pytest.raises(Rejected, match="is us-west-2's"):
+        asked_at = CLOCK.now()
+
+        async def cut() -> None:
+            await CLOCK.sleep(s(0.5))
+            here.east.line.cut = True
+
+        here.tasks.create_task(cut())
+        with pytest.raises(Unavailable):
+            await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        await CLOCK.sleep(TIMING.watchdog)
+        assert here.east.hound.guard is not None
+        assert here.east.hound.guard.stance is Stance.DOWN
+        here.east.line.cut = False
+        await CLOCK.sleep(s(1.2))
+        assert await here.tenure() == Tenure(region=EAST, term=Term(2))
+        assert not here.east.server.writes
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert here.east.server.writes
+
+    told(story)
+
+
+def test_what_a_try_to_turn_back_has_waited_counts_for_the_next() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(2))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(TIMING.wait.total_seconds() - 2):
+                await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert not here.east.server.writes
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 3))
+        assert s(1) < CLOCK.now() - asked_at < s(3)
+        assert here.east.server.writes
+
+    told(story)
+
+
+def test_a_new_agent_that_turns_back_does_not_know_whose_the_lease_has_been() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.east.kill_agent()
+        here.east.start_agent(here.tasks)
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert here.east.server.writes
+
+    told(story)
+
+
+def test_a_version_that_stands_in_another_life_of_the_store_says_nothing() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.restore(await here.back_up())
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert here.east.server.writes
+
+    told(story)
+
+
+def test_a_move_that_turns_back_too_late_starts_nothing() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(3))
+        with pytest.raises(Rejected, match="is us-west-2's, of the higher term 3"):
             await here.east.member.undo(here.east.order(Verb.STOP, 2))
         here.east.line.cut = True
         with pytest.raises(Unavailable, match="the lease cannot be read"):

@@ -73,6 +73,9 @@ def test_what_a_person_tried_in_vain_keeps_evac_from_nothing() -> None:
     known, run = knowing(), ended("switchover", Outcome.ROLLED_BACK)
     known.settled(GROUP, replace(run, opened=replace(run.opened, decided_by="alice")), now=NOW, guard=GUARD)
     assert known.each(lambda m: m.tries) == {}
+    assert known.each(lambda m: m.turned_back_at) == {GROUP: NOW}
+    known.resumed()
+    assert known.each(lambda m: m.turned_back_at) == {}
     known.settled(GROUP, run, now=NOW, guard=GUARD)
     assert known.each(lambda m: m.tries)[GROUP].count == 1
 
