@@ -11,7 +11,7 @@ SEEDS ?= 1000
 FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy models sim bench bench-idle bench-scale matrix soak docs lock clean
+.PHONY: help demo test coverage lab check lint types layers tidy models sim bench bench-idle bench-scale bench-probing matrix soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ bench-idle: $(VENV)/dev ## measure what an idle evac costs its database, by pgbe
 
 bench-scale: $(VENV)/dev ## measure what an estate costs as it grows to 9 x 10,000, writes build/scale.json
 	@$(BIN)/python -m evac.lab.bench.scale
+
+bench-probing: $(VENV)/dev ## measure the most probes a second one agent holds, by kind, writes build/probing.json
+	@$(BIN)/python -m evac.lab.bench.probing
 
 matrix: $(VENV)/dev ## real faults in every mode: make matrix [ONLY=pattern] [RUNS=n], goes on where build/matrix.json ends
 	@$(BIN)/python -m evac.lab.matrix --only '$(ONLY)' --runs $(or $(RUNS),3) --out build/matrix.json
