@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -116,6 +117,20 @@ async def test_a_stopped_primary_obeys_no_lower_term_and_stays_down(tmp_path: Pa
         with pytest.raises(Rejected, match="has seen term 5"):
             await east.undo(order(Verb.STOP, EAST, term=4, mode="kill"))
         assert (cluster.servers[EAST].data_dir / "standby.signal").exists()
+
+
+async def test_what_was_stopped_runs_again_as_the_standby_it_was_where_that_is_said(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        west = await cluster.driver(WEST)
+        stop = order(Verb.STOP, WEST, mode="kill", again="standby")
+        await west.do(stop)
+        assert (await west.observe()).role is MemberRole.STOPPED
+        for _ in range(2):
+            assert (await west.undo(stop)).facts == {"primary": False}
+        state = await west.observe()
+        assert (state.role, state.writable) == (MemberRole.STANDBY, False)
+        await west.do(replace(stop, args={"mode": "kill"}))
+        assert (await west.undo(replace(stop, args={"mode": "kill"}))).facts == {"primary": True}
 
 
 async def test_a_rejoin_that_fails_keeps_the_orphans_and_is_done_again(tmp_path: Path) -> None:

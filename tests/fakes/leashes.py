@@ -47,7 +47,8 @@ class Server:
         return ()
 
     async def holds(self, action: Action) -> Holds:
-        return Holds(truth=Truth.NO)
+        done = action.verb is Verb.PROMOTE and self.writes
+        return Holds(truth=Truth.YES, receipt=Receipt(kind="promote")) if done else Holds(truth=Truth.NO)
 
     async def do(self, action: Action) -> Receipt:
         self.did.append(action.verb)
@@ -71,7 +72,8 @@ class Server:
         if self.stubborn:
             raise Rejected("it does not start")
         if action.verb is Verb.STOP:
-            self.role = MemberRole.PRIMARY
+            standby = action.args.get("again") == "standby"
+            self.role = MemberRole.STANDBY if standby else MemberRole.PRIMARY
         return Receipt(kind="undone")
 
     async def close(self) -> None:

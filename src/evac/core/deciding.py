@@ -77,14 +77,14 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
     if now - sick.since < _dwell(view, placement, sick):
         return Hold(group=group, reasons=(f"{reasons[-1]}: watched for the dwell before acting",), watching=True)
-    there = answers(view.assessment, placement.primary, estate=view.estate)
-    if there and (held := after_turning_back(group, reasons, view.turned_back_at.get(group), now=now)):
-        return held
     if of_doors:
         shifted = _shift(view, placement, sick, reasons, now)
         if not isinstance(shifted, str):
             return shifted
         reasons = (*reasons, f"traffic alone cannot be shifted: {shifted}")
+    there = answers(view.assessment, placement.primary, estate=view.estate)
+    if there and (held := after_turning_back(group, reasons, view.turned_back_at.get(group), now=now)):
+        return held
     kind = RunKind.FAILOVER
     if of_doors and not loses_nothing(view.estate, view.assessment, placement, view.members):
         unasked = _unasked(view, placement, now)

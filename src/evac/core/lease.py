@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from evac.core.estate import RegionId
 from evac.core.observation import Instant
@@ -67,6 +68,18 @@ class Leader:
     since: datetime
 
 
+class Again(StrEnum):
+    """What a member that dies is started again as, while its region holds the lease.
+
+    A standby writes nothing, so that is safe at any time. A primary it is where one is known to have run under this
+    lease; and nothing where a run takes the lease back, until what it had stopped runs again.
+    """
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenure:
     """In which region a component's primary may be: what its lease's record says. `term` is that of the run that
@@ -74,10 +87,11 @@ class Tenure:
 
     `waited` says that it was taken when the holder before had certainly run out; otherwise it was given, or taken by
     other proof. `life` is the store's incarnation in which it was written: in another one, which a backup began, it
-    names nobody, and only says that somebody may hold on to what came after it.
+    names nobody, and only says that somebody may hold on to what came after it. `again` is what may be started.
     """
 
     region: RegionId
     term: Term
     waited: bool = False
     life: str = ""
+    again: Again = Again.PRIMARY

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from evac.core.errors import Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import RegionId
-from evac.core.observation import Instant, Json, MemberState
+from evac.core.observation import Json, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.engine.holding import Keeper
@@ -23,8 +23,6 @@ class LeasedMember:
     def __init__(self, member: Driver, keeper: Keeper) -> None:
         self._member = member
         self._keeper = keeper
-        self._in_doubt: Instant | None = None
-        """When the lease was taken under which a promotion was tried whose end is not known to be a failure."""
 
     async def check(self) -> tuple[Finding, ...]:
         return await self._member.check()
@@ -36,7 +34,10 @@ class LeasedMember:
         """Look; whether a lease is ours is found out by asking for it again."""
         if action.verb is Verb.EXPIRE:
             return Holds(truth=Truth.NO, reason="a lease is asked for again")
-        return await self._member.holds(action)
+        seen = await self._member.holds(action)
+        if action.verb is Verb.PROMOTE and seen.truth is Truth.YES:
+            self._keeper.leads()
+        return seen
 
     async def do(self, action: Action) -> Receipt:
         """Do it, with the lease taken before it or laid down after it. Raises a driver's errors only."""
@@ -45,7 +46,6 @@ class LeasedMember:
                 case Verb.EXPIRE:
                     return await self._expire(action)
                 case Verb.PROMOTE:
-                    await self._keeper.claim(term=action.term)
                     return await self._promote(action)
                 case Verb.STOP:
                     receipt = await self._member.do(action)
@@ -77,6 +77,7 @@ class LeasedMember:
         except StoreUnavailable as trouble:
             raise Unavailable(f"the lease cannot be read or written: {trouble}") from trouble
         receipt = await self._member.undo(action)
+        self._keeper.leads()
         await self._keeper.mark()
         return receipt
 
@@ -84,18 +85,11 @@ class LeasedMember:
         await self._member.close()
 
     async def _promote(self, action: Action) -> Receipt:
-        """Promote under the lease. If that certainly failed, and no earlier try can have promoted, it is held no more:
-        when the run turns back the standby here need not be stopped for it.
-        """
-        taken_at = self._keeper.taken_at
-        certain, self._in_doubt = taken_at not in (None, self._in_doubt), taken_at
-        try:
-            return await self._member.do(action)
-        except (Rejected, Unavailable):
-            if certain:
-                self._in_doubt = None
-                await self._keeper.rest()
-            raise
+        """Promote under the lease. Until that is known to have happened, whatever dies here is started as a standby."""
+        await self._keeper.claim(term=action.term)
+        receipt = await self._member.do(action)
+        self._keeper.leads()
+        return receipt
 
     async def _expire(self, action: Action) -> Receipt:
         old = action.args.get("old")

@@ -253,11 +253,16 @@ class Watch:
         return next((f"{r.where} sends clients to {', '.join(r.sends_to)}" for r in wrong), "")
 
     def kept(self, node: Database, effect: Effect) -> None:
-        """Look at a primary that the keeper of its lease takes down or up: up only while the lease is its region's."""
+        """Look at a member that the keeper of its lease takes down or up: as a primary only while the lease is its
+        region's (S5), and only where one ran (S3). As a standby it writes nothing.
+        """
         if effect.action.term < effect.seen:
             self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
-        if effect.undo and not (self.leases is not None and self.leases.has(node.region)):
-            self.broken("S5", f"{node.where} was started, and its lease is another's")
+        if effect.undo and effect.action.args.get("again") != "standby":
+            if node.was is not MemberRole.PRIMARY:
+                self.broken("S3", f"{node.where} was started as a primary, and had been a {node.was}")
+            if not (self.leases is not None and self.leases.has(node.region)):
+                self.broken("S5", f"{node.where} was started, and its lease is another's")
         for run in self.active:
             self._before[run.id].pop(node.where, None)  # from here on it is not the run that says how this one stands
 

@@ -177,10 +177,11 @@ class Member:
             if self.node.term > action.term and self.obedience.looks_at_the_term:
                 raise Rejected(f"{self.node.where} has seen term {self.node.term}")
             self._effect(action, undo=True)
+            primary = action.args.get("again") != "standby"
             if self.node.role is MemberRole.STOPPED:
-                self.node.role, self.node.marked = self.node.was, False
+                self.node.role, self.node.marked = MemberRole.PRIMARY if primary else MemberRole.STANDBY, False
             self.node.start()
-            return Receipt(kind="stop", facts={"primary": True})
+            return Receipt(kind="stop", facts={"primary": primary})
         receipt = await self._ask(lambda: self._undo(action))
         assert isinstance(receipt, Receipt)
         return receipt

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
-from evac.core.lease import Tenure
+from evac.core.lease import Again, Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
@@ -98,12 +98,12 @@ class World:
         await self.store.commit(expect={}, put={lease_key(DB): encode(tenure)})
 
     async def tenure(self) -> Tenure:
-        """Whose it is; that it says so in the store's own life is looked at here."""
+        """Whose it is; that it says so in the store's own life is looked at here, and what may be started is not."""
         record = await self.store.get(lease_key(DB))
         assert record is not None, "somebody holds it"
         tenure = decode(record.value, Tenure)
         assert tenure.life == await self.store.incarnation()
-        return replace(tenure, life="")
+        return replace(tenure, life="", again=Again.PRIMARY)
 
 
 def _keeper(region: RegionId, line: Line, server: Server, hound: Hound) -> Keeper:
@@ -844,25 +844,73 @@ def test_a_move_whose_promotion_failed_takes_the_lease_back_and_waits_for_what_t
 
 
 @pytest.mark.parametrize("fails", [Rejected("no"), Unavailable("not there")])
-def test_a_promotion_that_certainly_failed_lets_the_lease_go(fails: Rejected | Unavailable) -> None:
+def test_what_was_not_promoted_follows_on_when_its_lease_is_taken_back(fails: Rejected | Unavailable) -> None:
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
         here.west.server.fails = fails
         for _ in range(2):
             with pytest.raises(type(fails)):
                 await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
-            assert not here.west.hound.there
-            assert here.west.keeper.guarded(CLOCK.now()) is None
         await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert here.west.server.role is MemberRole.STANDBY
         await CLOCK.sleep(s(60))
         assert here.east.server.writes
         assert here.west.server.role is MemberRole.STANDBY
+        assert not here.west.hound.there
         here.west.server.fails = None
         await here.east.member.do(here.east.order(Verb.STOP, 3))
         await here.west.member.do(here.west.order(Verb.PROMOTE, 3))
         await CLOCK.sleep(s(60))
         assert here.west.server.writes
         assert here.west.hound.there
+
+    told(story)
+
+
+def test_what_its_watchdog_killed_before_it_was_promoted_is_started_as_the_standby_it_was() -> None:
+    """Opened as a primary it would hold what it happened to have, and nobody would ask what it lacks."""
+
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        assert here.west.server.killed_at
+        here.west.line.cut = False
+        await CLOCK.sleep(2 * TIMING.renew)
+        assert here.west.server.role is MemberRole.STANDBY
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await CLOCK.sleep(2 * TIMING.renew)
+        here.west.server.kill()
+        here.west.kill_agent()
+        here.west.hound.die()
+        here.west.start_agent(here.tasks)
+        await CLOCK.sleep(s(3))
+        assert here.west.server.writes, "what was promoted is a primary when its machine is back"
+
+    told(story)
+
+
+def test_a_promotion_that_only_a_look_has_found_is_one() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.server.fails = Indeterminate("the line broke")
+        promote = here.west.order(Verb.PROMOTE, 2)
+        with pytest.raises(Indeterminate):
+            await here.west.member.do(promote)
+        assert (await here.west.member.holds(promote)).truth is Truth.YES
+        await CLOCK.sleep(2 * TIMING.renew)
+        here.west.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        assert here.west.server.killed_at
+        here.west.line.cut = False
+        await CLOCK.sleep(2 * TIMING.renew)
+        assert here.west.server.writes
+        here.east.server.role = MemberRole.PRIMARY
+        assert (await here.east.member.holds(here.east.order(Verb.PROMOTE, 2))).truth is Truth.YES
+        here.east.server.role = MemberRole.STOPPED
+        await CLOCK.sleep(s(10))
+        assert not here.east.server.writes, "what holds no lease is started by no look"
 
     told(story)
 
@@ -917,6 +965,85 @@ def test_nothing_is_started_for_its_watchdog_while_the_lease_is_taken_back() -> 
     told(story)
 
 
+@pytest.mark.parametrize("after", [0.3, 4.0])
+def test_a_new_agent_starts_nothing_before_a_lease_that_was_taken_back_has_been_waited_for(after: float) -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))  # and is said to have failed: the worst there is
+        here.west.line.cut = True
+        turning = asyncio.ensure_future(here.east.member.undo(here.east.order(Verb.STOP, 2)))
+        await CLOCK.sleep(s(after))
+        turning.cancel()
+        here.east.kill_agent()
+        await CLOCK.sleep(s(0.001))
+        here.east.start_agent(here.tasks)
+        while here.west.server.writes:
+            assert not here.east.server.writes, "two of them write"
+            await CLOCK.sleep(s(0.05))
+
+    told(story)
+
+
+@pytest.mark.parametrize("slow", [3.5, 4.0])
+def test_what_its_watchdog_killed_while_its_promotion_failed_does_not_run_on_without_one(slow: float) -> None:
+    """The renewal that is under way when the promotion fails returns after the kill: its keeper starts it again."""
+
+    async def story(here: World) -> None:
+        here.west.line.slow = s(slow)
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.server.fails = Unavailable("it has not all of the stopped primary's log")
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        await CLOCK.sleep(s(30))
+        assert here.east.server.writes
+        assert not here.west.server.writes, "two of them write"
+
+    told(story)
+
+
+def test_what_was_started_again_under_a_lease_is_not_let_go_when_its_promotion_fails() -> None:
+    """The store was away from the target between the end of the old lease and the promotion."""
+
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        here.west.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        here.west.line.cut = False
+        await CLOCK.sleep(2 * TIMING.renew)
+        here.west.server.fails = Unavailable("it starts yet")
+        with pytest.raises(Unavailable):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await CLOCK.sleep(s(30))
+        assert here.west.hound.there or not here.west.server.writes, "it writes, and nothing guards it"
+
+    told(story)
+
+
+def test_nothing_is_started_under_a_lease_taken_back_that_no_watchdog_is_there_for() -> None:
+    async def story(here: World) -> None:
+        async def none_to_be_had() -> None:
+            await CLOCK.sleep(s(1))
+            here.east.hound.to_be_had = False
+
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(2))
+        here.tasks.create_task(none_to_be_had())
+        with pytest.raises(Unavailable, match="is held by no watchdog of us-east-1 yet"):
+            await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert not here.east.server.writes
+        here.east.hound.to_be_had = True
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at < s(1)
+        assert here.east.server.writes
+        assert here.east.hound.there
+
+    told(story)
+
+
 def test_what_a_try_to_turn_back_has_waited_counts_for_the_next() -> None:
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
@@ -954,6 +1081,50 @@ def test_a_version_that_stands_in_another_life_of_the_store_says_nothing() -> No
         await here.east.member.undo(here.east.order(Verb.STOP, 2))
         assert CLOCK.now() - asked_at >= TIMING.wait
         assert here.east.server.writes
+
+    told(story)
+
+
+def test_a_lease_taken_back_whose_reply_was_lost_is_waited_for_from_when_it_is_known() -> None:
+    """What an earlier run took back long ago says nothing of when this one did."""
+
+    async def story(here: World) -> None:
+        for term in (2, 3):
+            await here.east.member.do(here.east.order(Verb.STOP, term))
+            await here.west.member.do(here.west.order(Verb.PROMOTE, term))  # and is said to have failed
+            if term == 2:
+                await here.east.member.undo(here.east.order(Verb.STOP, term))
+                here.west.server.role = MemberRole.STANDBY  # rebuilt
+                await CLOCK.sleep(s(30))
+        here.west.line.cut = True
+        here.east.line.replies_lost = 1
+        with pytest.raises(Unavailable):
+            await here.east.member.undo(here.east.order(Verb.STOP, 3))
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 3))
+        assert CLOCK.now() - asked_at >= TIMING.wait
+        assert not here.west.server.writes
+
+    told(story)
+
+
+def test_the_same_version_in_another_life_of_the_store_is_another_record() -> None:
+    async def story(here: World) -> None:
+        backup = await here.back_up()
+        await CLOCK.sleep(s(20))
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        record = await here.store.get(lease_key(DB))
+        assert record is not None
+        await here.restore(backup)
+        while await here.store.revision() < record.version - 1:
+            await here.store.commit(expect={}, put={"other": b""})
+        await here.write(WEST, 2)  # as somebody's who writes there
+        found = await here.store.get(lease_key(DB))
+        assert found is not None
+        assert found.version == record.version
+        asked_at = CLOCK.now()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert CLOCK.now() - asked_at >= TIMING.wait
 
     told(story)
 

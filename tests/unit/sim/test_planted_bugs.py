@@ -38,6 +38,14 @@ class KeepsFromTheReply(Keeper):
         return replace(await super()._write(tenure, version, also=also), sent_at=self._clock.now())
 
 
+class StartsPrimaries(Keeper):
+    """What dies under its lease is started as a primary, whether or not it was one."""
+
+    async def _start_again(self, held: Held) -> None:
+        self.leads()
+        await super()._start_again(held)
+
+
 class NoLongerThanTheHolder(LeaseTiming):
     """G = A: whoever waits, waits as long as the holder holds, and nobody checks that."""
 
@@ -102,7 +110,17 @@ IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER = (
     fault(Kind.CUT, 12.0, 4.5, region=EAST),
     fault(Kind.CUT, 30.0, 5.0, region=EAST),
 )
-OF_HELD_PRIMARIES = (THE_PRIMARY_IS_CUT_OFF, ITS_ANSWERS_COME_LATE, IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER)
+ITS_HEIR_IS_CUT_OFF_BEFORE_THE_PROMOTION = (
+    fault(Kind.CUT, 10.0, 50.0, region=EAST),
+    fault(Kind.SLOW_DATABASE, 17.0, 30.0, region=WEST),
+    fault(Kind.CUT, 18.02, 8.0, region=WEST),
+)
+OF_HELD_PRIMARIES = (
+    THE_PRIMARY_IS_CUT_OFF,
+    ITS_ANSWERS_COME_LATE,
+    IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER,
+    ITS_HEIR_IS_CUT_OFF_BEFORE_THE_PROMOTION,
+)
 ONE_SEES_IT_FAIL = (
     fault(Kind.FREEZE_AGENT, 9.0, 30.0, region=EAST),
     fault(Kind.LINK_CUT, 9.0, 30.0, region=EAST, other=WEST),
@@ -129,6 +147,12 @@ ONE_SEES_IT_FAIL = (
         pytest.param(Rules(keeper=KeepsFromTheReply), ITS_ANSWERS_COME_LATE, "S5", id="primary-lease-from-the-reply"),
         pytest.param(
             Rules(obedience=Obedience(undoes=False)), IT_COMES_BACK_BEFORE_ITS_LEASE_IS_OVER, "S8", id="undone-by-name"
+        ),
+        pytest.param(
+            Rules(keeper=StartsPrimaries),
+            ITS_HEIR_IS_CUT_OFF_BEFORE_THE_PROMOTION,
+            "S3",
+            id="standby-opened-by-its-keeper",
         ),
         pytest.param(Rules(holding=NO_WATCHDOG), THE_PRIMARY_IS_CUT_OFF, "S5", id="no-watchdog"),
     ],
