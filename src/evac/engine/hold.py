@@ -89,9 +89,11 @@ class Hold:
             component=self._component, age=now - held.sent_at, kills_at=self.timing.watchdog, armed=self._watched
         )
 
-    def leads(self) -> None:
-        """Note that a primary runs here: should it die it is started as one. The next renewal writes that."""
-        if self._held is not None and self._tenure is not None:
+    def leads(self, *, back: bool = False) -> None:
+        """Note that a primary has been seen to run here: should it die it is started as one. The next renewal writes
+        that. While the lease is being taken back only that it is `back` says so.
+        """
+        if self._held is not None and self._tenure is not None and (back or self._tenure.again is not Again.NOTHING):
             self._tenure = replace(self._tenure, again=Again.PRIMARY)
 
     async def mark(self) -> None:

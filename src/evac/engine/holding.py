@@ -131,9 +131,6 @@ class Keeper(Taker):
             return
         self._held = await self._write(tenure, version)
         stance = await self._feed(self._held)
-        state = await self._state()
-        if state is not None and state.role is MemberRole.PRIMARY:
-            self.leads()
         if stance is Stance.DOWN or (isinstance(armed, Armed) and not armed.seen):
             await self._start_again(self._held)
 

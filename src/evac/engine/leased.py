@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from evac.core.errors import Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import RegionId
-from evac.core.observation import Json, MemberState
+from evac.core.observation import Json, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.engine.holding import Keeper
@@ -28,16 +28,16 @@ class LeasedMember:
         return await self._member.check()
 
     async def observe(self) -> MemberState:
-        return await self._member.observe()
+        state = await self._member.observe()
+        if state.role is MemberRole.PRIMARY:
+            self._keeper.leads()
+        return state
 
     async def holds(self, action: Action) -> Holds:
         """Look; whether a lease is ours is found out by asking for it again."""
         if action.verb is Verb.EXPIRE:
             return Holds(truth=Truth.NO, reason="a lease is asked for again")
-        seen = await self._member.holds(action)
-        if action.verb is Verb.PROMOTE and seen.truth is Truth.YES:
-            self._keeper.leads()
-        return seen
+        return await self._member.holds(action)
 
     async def do(self, action: Action) -> Receipt:
         """Do it, with the lease taken before it or laid down after it. Raises a driver's errors only."""
@@ -77,7 +77,7 @@ class LeasedMember:
         except StoreUnavailable as trouble:
             raise Unavailable(f"the lease cannot be read or written: {trouble}") from trouble
         receipt = await self._member.undo(action)
-        self._keeper.leads()
+        self._keeper.leads(back=True)
         await self._keeper.mark()
         return receipt
 

@@ -108,6 +108,19 @@ def test_status_between_healthy_and_critical_is_degraded() -> None:
     assert verdict.status is Status.DEGRADED
 
 
+def test_what_regions_own_agents_see_down_is_no_fault_of_who_sees_it_too() -> None:
+    """One region is being rebuilt when the one that took over fails: the third one's word counts."""
+    down = everywhere(ESTATE, EAST, inside=True) | everywhere(ESTATE, WEST, inside=True)
+    said = judged(ESTATE, down=down)
+    assert not said.voiceless
+    assert {said.verdicts[r].diagnosis for r in (EAST, WEST)} == {Diagnosis.SERVICES_DOWN}
+    denied = judged(ESTATE, down=down - everywhere(ESTATE, WEST, inside=True) | everywhere(ESTATE, WEST))
+    assert not denied.voiceless  # one of two is no majority
+    assert "its own" in judged(ESTATE, down=everywhere(ESTATE, EAST) | everywhere(ESTATE, WEST)).voiceless[EUROPE]
+    silent = judged(ESTATE, down=down, silent=(EAST, WEST))
+    assert "its own" in silent.voiceless[EUROPE]
+
+
 def test_an_observer_that_sees_most_down_has_no_vote() -> None:
     down = {(WEST, r, s) for r in (EAST, EUROPE) for s in ALL}
     said = judged(ESTATE, down=down)
