@@ -13,6 +13,7 @@ from postgresql_members import EAST, EU, WEST, order, raised, until_streaming
 from test_postgresql_failover import rows, with_receipts, writing
 
 from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
+from evac.core.lease import Again
 from evac.core.observation import MemberRole
 from evac.core.plan import Verb
 from evac.ports import Truth
@@ -119,18 +120,26 @@ async def test_a_stopped_primary_obeys_no_lower_term_and_stays_down(tmp_path: Pa
         assert (cluster.servers[EAST].data_dir / "standby.signal").exists()
 
 
-async def test_what_was_stopped_runs_again_as_the_standby_it_was_where_that_is_said(tmp_path: Path) -> None:
+async def test_what_was_stopped_runs_again_as_what_it_was_where_that_is_said(tmp_path: Path) -> None:
     async with raised(tmp_path) as cluster:
         west = await cluster.driver(WEST)
-        stop = order(Verb.STOP, WEST, mode="kill", again="standby")
-        await west.do(stop)
-        assert (await west.observe()).role is MemberRole.STOPPED
-        for _ in range(2):
-            assert (await west.undo(stop)).facts == {"primary": False}
-        state = await west.observe()
-        assert (state.role, state.writable) == (MemberRole.STANDBY, False)
-        await west.do(replace(stop, args={"mode": "kill"}))
-        assert (await west.undo(replace(stop, args={"mode": "kill"}))).facts == {"primary": True}
+        for again in (Again.STANDBY, Again.AS_IT_WAS):
+            stop = order(Verb.STOP, WEST, mode="kill", again=again)
+            await west.do(stop)
+            assert (await west.observe()).role is MemberRole.STOPPED
+            for _ in range(2):
+                assert (await west.undo(stop)).facts == {"primary": False}
+            state = await west.observe()
+            assert (state.role, state.writable) == (MemberRole.STANDBY, False)
+        refused = await west.do(order(Verb.REFUSE, WEST, old=EAST))
+        await west.do(with_receipts(order(Verb.PROMOTE, WEST), a=refused))
+        for mode in ("kill", "clean"):
+            stop = order(Verb.STOP, WEST, mode=mode, again=Again.STANDBY)
+            await west.do(stop)
+            with pytest.raises(Rejected, match="was a primary's"):
+                await west.undo(stop)
+            assert (await west.observe()).role is MemberRole.STOPPED
+            assert (await west.undo(replace(stop, args={"again": Again.AS_IT_WAS}))).facts == {"primary": True}
 
 
 async def test_a_rejoin_that_fails_keeps_the_orphans_and_is_done_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
+from evac.core.lease import Again
 from evac.core.observation import Instant, MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
@@ -26,6 +27,8 @@ class Server:
     """It does not start."""
     fails: DriverError | None = None
     """How a promotion fails. One that is said to be indeterminate has happened."""
+    was: MemberRole = MemberRole.STANDBY
+    """What it was when it went down."""
     did: list[Verb] = field(default_factory=list)
     killed_at: list[Instant] = field(default_factory=list)
 
@@ -33,9 +36,13 @@ class Server:
     def writes(self) -> bool:
         return self.role is MemberRole.PRIMARY
 
+    def end(self) -> None:
+        """It goes down by itself."""
+        self.was, self.role = self.role, MemberRole.STOPPED
+
     def kill(self) -> None:
         if self.role is not MemberRole.STOPPED:
-            self.role = MemberRole.STOPPED
+            self.was, self.role = self.role, MemberRole.STOPPED
             self.killed_at.append(CLOCK.now())
 
     async def observe(self) -> MemberState:
@@ -53,6 +60,7 @@ class Server:
         self.did.append(action.verb)
         match action.verb:
             case Verb.STOP:
+                self.was = self.was if self.role is MemberRole.STOPPED else self.role
                 self.role, self.term = MemberRole.STOPPED, int(action.term)
             case Verb.PROMOTE:
                 if self.fails is not None and not isinstance(self.fails, Indeterminate):
@@ -71,8 +79,11 @@ class Server:
         if self.stubborn:
             raise Rejected("it does not start")
         if action.verb is Verb.STOP:
-            standby = action.args.get("again") == "standby"
-            self.role = MemberRole.STANDBY if standby else MemberRole.PRIMARY
+            again = action.args.get("again")
+            if again == Again.STANDBY and self.was is MemberRole.PRIMARY:
+                raise Rejected("it was a primary")
+            if self.role is MemberRole.STOPPED:
+                self.role = self.was if again else MemberRole.PRIMARY
         return Receipt(kind="undone")
 
     async def close(self) -> None:

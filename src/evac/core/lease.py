@@ -69,15 +69,14 @@ class Leader:
 
 
 class Again(StrEnum):
-    """What a member that dies is started again as, while its region holds the lease.
+    """How a keeper has a member started again that is down: the argument `again` of the undo of a stop.
 
-    A standby writes nothing, so that is safe at any time. A primary it is where one is known to have run under this
-    lease; and nothing where a run takes the lease back, until what it had stopped runs again.
+    AS_IT_WAS  as a primary if it was one when it died, by its own data, else as a standby
+    STANDBY    as a standby, or not at all if it was a primary
     """
 
-    PRIMARY = "primary"
+    AS_IT_WAS = "as-it-was"
     STANDBY = "standby"
-    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +86,12 @@ class Tenure:
 
     `waited` says that it was taken when the holder before had certainly run out; otherwise it was given, or taken by
     other proof. `life` is the store's incarnation in which it was written: in another one, which a backup began, it
-    names nobody, and only says that somebody may hold on to what came after it. `again` is what may be started.
+    names nobody, and only says that somebody may hold on to what came after it. `back` says that it was taken back as a
+    run turned back: until it was `waited` for nothing is started under it, whoever reads this.
     """
 
     region: RegionId
     term: Term
     waited: bool = False
     life: str = ""
-    again: Again = Again.PRIMARY
+    back: bool = False

@@ -42,8 +42,9 @@ class Scene:
 def lay_out(detector: Detector, *, now: Instant, estate: Estate) -> Scene:
     """Return what the detector holds at `now`, as it is judged."""
     views = _views(detector, estate, now)
-    owned = {r for r in estate.regions if all_down(views[r, r]) and is_fresh(detector, r, now)}
     looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
+    alone = {r for r in estate.regions if not _voiceless(detector, r, looks[r], (), now)}
+    owned = {r for r in alone if all_down(views[r, r])}
     voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], owned, now))}
     return Scene(
         detector=detector,
@@ -135,8 +136,8 @@ def all_down(views: Views) -> bool:
 def _voiceless(
     detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], owned: Collection[RegionId], now: Instant
 ) -> str:
-    """Why an observer has no vote; empty if it has one. That it sees down what is `owned` (the region's own agent sees
-    its services down, too) is no sign of a fault of its own.
+    """Why an observer has no vote; empty if it has one. That it sees down what is `owned` is no sign of a fault of its
+    own: the region's own agent sees its services down, too, and is not such that it sees most of the others down.
     """
     if not is_fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)

@@ -4,8 +4,8 @@ Intuition: what is done with a lease, by whoever keeps it (`engine.holding`) or 
 write the record, tell the watchdog, see to the member. Its order is what makes it safe: first armed, then written, then
 fed; so a record never names a region in which no watchdog is armed.
 
-What is started again after a death is what the record says (`core.lease.Again`): a primary only where one is known to
-have run under this lease.
+What is started again after a death is what it was, by its own data (`core.lease.Again`): a standby that was killed
+before its promotion must not be opened with what it happens to hold.
 
 What this is not: when any of it is done.
 """
@@ -16,11 +16,10 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
-from evac.core.errors import DriverError, Unavailable
+from evac.core.errors import DriverError
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.lease import Again, Held, Tenure
 from evac.core.observation import Instant, Json, MemberRole, MemberState
@@ -89,31 +88,16 @@ class Hold:
             component=self._component, age=now - held.sent_at, kills_at=self.timing.watchdog, armed=self._watched
         )
 
-    def leads(self, *, back: bool = False) -> None:
-        """Note that a primary has been seen to run here: should it die it is started as one. The next renewal writes
-        that. While the lease is being taken back only that it is `back` says so.
-        """
-        if self._held is not None and self._tenure is not None and (back or self._tenure.again is not Again.NOTHING):
-            self._tenure = replace(self._tenure, again=Again.PRIMARY)
-
     async def mark(self) -> None:
         """Write the marker again that a start took away."""
         async with self._turn:
             if self._held is not None:
                 await self._arm(self._held.sent_at)
 
-    async def _arm_anew(self) -> None:
-        """Let a watchdog go that may keep the member down, and arm one that lets it run. Raises `Unavailable`."""
-        async with self._turn:
-            await self._release()
-            armed = await self._arm(self._held.sent_at) if self._held is not None else None
-        if not isinstance(armed, Armed):
-            raise Unavailable(f"the lease of {self._component} is held by no watchdog of {self.region} yet")
-
     async def _start_again(self, held: Held) -> None:
         """What the watchdog killed, or what died with its machine, runs again under a renewal made since."""
         assert self._tenure is not None, "what is held has a tenure"
-        if self._tenure.again is Again.NOTHING:
+        if self._tenure.back and not self._tenure.waited:
             return
         state = await self._state()
         if state is None or state.role is not MemberRole.STOPPED or (state.term or 0) > self._tenure.term:
@@ -123,22 +107,23 @@ class Hold:
         if not isinstance(await self._arm(held.sent_at), Armed):
             return
         with suppress(DriverError):  # where that fails it stays down, and a person sees why nothing serves
-            await self._member.undo(self._stop(self._tenure.term, again=self._tenure.again))
+            await self._member.undo(self._stop(self._tenure.term, again=Again.AS_IT_WAS))
         await self._arm(held.sent_at)
 
-    async def _lay_down(self, term: Term) -> None:
-        """Stop the primary here. Should that fail, the watchdog does not."""
+    async def _lay_down(self, term: Term) -> bool:
+        """Stop the primary here; return whether that was done. Should it fail, the watchdog does not."""
         self._held = None
-        with suppress(DriverError):
+        try:
             await self._member.do(self._stop(term))
+        except DriverError:
+            return False
+        return True
 
-    async def _go_on_as_standby(self, was: Tenure) -> None:
-        """What was not promoted before its lease was taken back was stopped for safety alone, and follows on."""
-        if was.again is not Again.STANDBY:
-            return
+    async def _follow_on(self, term: Term) -> None:
+        """What is down, and was a standby, is let go and started: nothing else would do that. A primary stays down."""
         await self._release()
         with suppress(DriverError):
-            await self._member.undo(self._stop(was.term, again=was.again))
+            await self._member.undo(self._stop(term, again=Again.STANDBY))
 
     async def _write(self, tenure: Tenure, version: int, *, also: Mapping[str, int] | None = None) -> Held:
         return await self._record.write(tenure, version, within=self.timing.hold, also=also)
@@ -174,6 +159,6 @@ class Hold:
         except DriverError:
             return None
 
-    def _stop(self, term: Term, *, again: Again = Again.PRIMARY) -> Action:
+    def _stop(self, term: Term, *, again: Again = Again.AS_IT_WAS) -> Action:
         args: dict[str, Json] = {"mode": "kill", "again": again.value}
         return Action(component=self._component, region=self.region, verb=Verb.STOP, term=term, args=args)

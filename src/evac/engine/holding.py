@@ -10,8 +10,7 @@ The rules that make it safe:
 - a renewal is written only while the watchdog has answered the one before; where none can be had, the agent kills its
   primary itself, at the age at which the watchdog would have;
 - what was killed, or died with its machine, is started again only under a renewal made since, and only if nothing of a
-  higher term stopped it; as a primary only where one is known to have run under this lease, and not at all while
-  the lease is being taken back (`core.lease.Again`);
+  higher term stopped it, as what it was by its own data; and nothing while the lease is being taken back;
 - a record of another life of the store (it was restored) names nobody: it may be older than a move. Who holds the lease
   by its own count, of whom there is never more than one, writes it anew while that count lasts.
 
@@ -56,7 +55,8 @@ class Keeper(Taker):
             try:
                 async with self._turn:
                     if not self._record.life:
-                        await self._record.look()  # the count of what is another's begins in a life that is known
+                        # The count of what is another's begins in a life that is known.
+                        await self._see_it_follow(await self._record.look())
                     if await self._go_round():
                         pause /= LOOKS
             except (Conflict, StoreUnavailable) as trouble:
@@ -109,8 +109,7 @@ class Keeper(Taker):
         tenure = look.tenure
         if tenure is not None and tenure.region == self.region:
             # When that one was sent is not known any more: its age goes on from before.
-            self._tenure = replace(tenure, again=self._tenure.again)
-            self._held = Held(version=look.version, sent_at=held.sent_at)
+            self._tenure, self._held = tenure, Held(version=look.version, sent_at=held.sent_at)
             return True
         if tenure is None and self._tenure.life != look.life and held.lasts(self._clock.now(), self.timing):
             self._held = await self._write(replace(self._tenure, life=look.life), look.version)
@@ -119,8 +118,8 @@ class Keeper(Taker):
             return False
         holder = "another's" if tenure is not None else "nobody's"
         _log.warning(f"the lease is {holder}: stopped", component=self._component, region=self.region)
-        await self._lay_down(self._tenure.term)
-        await self._go_on_as_standby(self._tenure)
+        if await self._lay_down(self._tenure.term):
+            await self._follow_on(self._tenure.term)
         return False
 
     async def _come_back(self, version: int, tenure: Tenure) -> None:
@@ -148,6 +147,15 @@ class Keeper(Taker):
         if state is None or state.role is MemberRole.PRIMARY:
             _log.error("the store was restored, and no watchdog guards it: stopped", component=self._component)
             await self._lay_down(was.term)
+
+    async def _see_it_follow(self, look: Look) -> None:
+        """An agent before this one may have left a standby dead, under a watchdog, when the lease became another's."""
+        if look.tenure is None or look.tenure.region == self.region:
+            return
+        async with self._leashing:
+            stance = await self._leash.feed(timedelta())  # too old to lengthen anything: it is only asked
+        if stance is Stance.DOWN:
+            await self._follow_on(look.tenure.term)
 
     async def _begin(self, look: Look) -> None:
         """Nobody holds a primary that the placement says is here: it is held from now on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from evac.core.errors import Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import RegionId
-from evac.core.observation import Json, MemberRole, MemberState
+from evac.core.observation import Json, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.engine.holding import Keeper
@@ -28,10 +28,7 @@ class LeasedMember:
         return await self._member.check()
 
     async def observe(self) -> MemberState:
-        state = await self._member.observe()
-        if state.role is MemberRole.PRIMARY:
-            self._keeper.leads()
-        return state
+        return await self._member.observe()
 
     async def holds(self, action: Action) -> Holds:
         """Look; whether a lease is ours is found out by asking for it again."""
@@ -46,7 +43,8 @@ class LeasedMember:
                 case Verb.EXPIRE:
                     return await self._expire(action)
                 case Verb.PROMOTE:
-                    return await self._promote(action)
+                    await self._keeper.claim(term=action.term)
+                    return await self._member.do(action)
                 case Verb.STOP:
                     receipt = await self._member.do(action)
                     await self._keeper.rest()
@@ -77,19 +75,11 @@ class LeasedMember:
         except StoreUnavailable as trouble:
             raise Unavailable(f"the lease cannot be read or written: {trouble}") from trouble
         receipt = await self._member.undo(action)
-        self._keeper.leads(back=True)
         await self._keeper.mark()
         return receipt
 
     async def close(self) -> None:
         await self._member.close()
-
-    async def _promote(self, action: Action) -> Receipt:
-        """Promote under the lease. Until that is known to have happened, whatever dies here is started as a standby."""
-        await self._keeper.claim(term=action.term)
-        receipt = await self._member.do(action)
-        self._keeper.leads()
-        return receipt
 
     async def _expire(self, action: Action) -> Receipt:
         old = action.args.get("old")

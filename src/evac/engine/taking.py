@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from evac.core.errors import Conflict, Rejected, Unavailable
 from evac.core.estate import RegionId
-from evac.core.lease import Again, Tenure
+from evac.core.lease import Tenure
 from evac.core.observation import Instant
 from evac.core.plan import Term
 from evac.core.watchdog import Stance
@@ -82,10 +82,9 @@ class Taker(Hold):
         Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
         `StoreUnavailable`.
         """
-        await self._have(term, again=Again.STANDBY)
+        await self._have(term, back=False)
 
-    async def _have(self, term: Term, *, again: Again) -> None:
-        """Claim it; where it was another's, `again` is what may be started under it."""
+    async def _have(self, term: Term, *, back: bool) -> None:
         if self._holds_at(term):
             return None
         for _ in range(CLAIMS_MAX):
@@ -100,7 +99,7 @@ class Taker(Hold):
                     continue
                 waited = True
             with suppress(Conflict):  # its old holder renewed it meanwhile
-                return await self._claim(look, term, waited=waited, again=again)
+                return await self._claim(look, term, waited=waited, back=back)
         raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
 
     def _holds_at(self, term: Term) -> bool:
@@ -125,9 +124,8 @@ class Taker(Hold):
         if look.tenure is not None and (look.life, look.version) == self._rested:
             await self.claim(term=look.tenure.term)
         else:
-            await self._have(term, again=Again.NOTHING)
+            await self._have(term, back=True)
             await self.expire(self.region, term=term)
-            await self._arm_anew()
 
     async def rest(self) -> None:
         """Hold nothing here: the member was stopped by an order, or is about to be rebuilt as a standby."""
@@ -137,7 +135,7 @@ class Taker(Hold):
             self._resting, self._held = True, None
             await self._release()
 
-    async def _claim(self, look: Look, term: Term, *, waited: bool, again: Again = Again.STANDBY) -> None:
+    async def _claim(self, look: Look, term: Term, *, waited: bool, back: bool = False) -> None:
         """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`.
 
         A watchdog that was begun for it in vain lets go: nobody would feed it. Not where it is unknown what became of
@@ -145,9 +143,7 @@ class Taker(Hold):
         """
         async with self._turn:
             ours = look.tenure if look.tenure is not None and look.tenure.region == self.region else None
-            if ours is not None:
-                again = self._tenure.again if self._held is not None and self._tenure is not None else ours.again
-            self._tenure = Tenure(region=self.region, term=term, waited=waited, life=look.life, again=again)
+            self._tenure = Tenure(region=self.region, term=term, waited=waited, life=look.life, back=back)
             armed = await self._arm(self._clock.now())
             if armed is None:
                 raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")

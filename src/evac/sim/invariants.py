@@ -26,6 +26,7 @@ from evac.core.run import Event, Opened, Outcome, Resumed, Run, RunId, Settled, 
 from evac.engine.chain import unlink
 from evac.engine.codec import decode
 from evac.ports import Change
+from evac.sim import words
 from evac.sim.databases import Database, Databases
 from evac.sim.leased import Leases
 from evac.sim.members import Effect
@@ -258,7 +259,7 @@ class Watch:
         """
         if effect.action.term < effect.seen:
             self.broken("S6", f"{node.where} was kept at term {effect.action.term}, {effect.seen} had been seen")
-        if effect.undo and effect.action.args.get("again") != "standby":
+        if effect.undo and words.again(effect.action, node.was) is MemberRole.PRIMARY:
             if node.was is not MemberRole.PRIMARY:
                 self.broken("S3", f"{node.where} was started as a primary, and had been a {node.was}")
             if not (self.leases is not None and self.leases.has(node.region)):

@@ -176,12 +176,12 @@ class Member:
         if action.verb is Verb.STOP:
             if self.node.term > action.term and self.obedience.looks_at_the_term:
                 raise Rejected(f"{self.node.where} has seen term {self.node.term}")
+            role = words.again(action, self.node.was)
             self._effect(action, undo=True)
-            primary = action.args.get("again") != "standby"
             if self.node.role is MemberRole.STOPPED:
-                self.node.role, self.node.marked = MemberRole.PRIMARY if primary else MemberRole.STANDBY, False
+                self.node.role, self.node.marked = role, False
             self.node.start()
-            return Receipt(kind="stop", facts={"primary": primary})
+            return Receipt(kind="stop", facts={"primary": self.node.role is MemberRole.PRIMARY})
         receipt = await self._ask(lambda: self._undo(action))
         assert isinstance(receipt, Receipt)
         return receipt

@@ -10,13 +10,27 @@ from typing import Any
 
 from evac.core.errors import Rejected
 from evac.core.estate import RegionId
-from evac.core.observation import Json
+from evac.core.lease import Again
+from evac.core.observation import Json, MemberRole
 from evac.core.plan import Action, SyncSet
 from evac.sim.databases import Database
 
 
 def args(action: Action) -> Mapping[str, Any]:
     return action.args
+
+
+def again(action: Action, was: MemberRole) -> MemberRole:
+    """As what the undo of a stop starts a member. Raises `Rejected` where a primary may be a standby only."""
+    match action.args.get("again"):
+        case Again.AS_IT_WAS:
+            return was
+        case Again.STANDBY:
+            if was is MemberRole.PRIMARY:
+                raise Rejected("it was a primary: it is not started as a standby")
+            return MemberRole.STANDBY
+        case _:
+            return MemberRole.PRIMARY
 
 
 def rank_of(node: Database) -> tuple[int, int]:

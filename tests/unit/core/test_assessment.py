@@ -345,3 +345,15 @@ def test_a_service_that_answers_again_is_not_said_to_fail_no_times_in_a_row() ->
     detector = fold(detector, *sweep(ESTATE, now + 0.5))
     (said, *_) = assess(detector, now=seconds(now + 0.5), estate=ESTATE).verdicts[EAST].evidence
     assert said.why == "1 of 3 services fail; carts answers again, not yet often enough"
+
+
+@pytest.mark.parametrize(("regions", "blind"), [(THREE, 2), (FIVE, 3), (NINE, 5)])
+def test_observers_that_see_everything_down_do_not_vouch_for_each_other(
+    regions: tuple[RegionId, ...], blind: int
+) -> None:
+    """Their own region among it: it is they who are broken, and clients do well."""
+    estate = shop(regions)
+    who = regions[1 : blind + 1]
+    said = judged(estate, down={(v, r, s) for v in who for r in regions for s in ALL})
+    assert set(said.voiceless) == set(who)
+    assert said.verdicts[EAST].diagnosis in (Diagnosis.WELL, Diagnosis.UNKNOWN)

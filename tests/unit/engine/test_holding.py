@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
-from evac.core.lease import Again, Tenure
+from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
 from evac.core.plan import Action, Placement, Term, Verb
+from evac.core.run import Receipt
 from evac.core.timing import LeaseTiming
 from evac.core.watchdog import Guard, Stance
 from evac.engine.codec import decode, encode
@@ -98,12 +99,12 @@ class World:
         await self.store.commit(expect={}, put={lease_key(DB): encode(tenure)})
 
     async def tenure(self) -> Tenure:
-        """Whose it is; that it says so in the store's own life is looked at here, and what may be started is not."""
+        """Whose it is; that it says so in the store's own life is looked at here, and not if it was taken back."""
         record = await self.store.get(lease_key(DB))
         assert record is not None, "somebody holds it"
         tenure = decode(record.value, Tenure)
         assert tenure.life == await self.store.incarnation()
-        return replace(tenure, life="", again=Again.PRIMARY)
+        return replace(tenure, life="", back=False)
 
 
 def _keeper(region: RegionId, line: Line, server: Server, hound: Hound) -> Keeper:
@@ -341,7 +342,7 @@ def test_after_the_machine_came_back_it_is_started_under_a_renewal() -> None:
         here.east.kill_agent()
         await CLOCK.sleep(s(0.001))  # it is gone before its watchdog is: else it might begin another one yet
         here.east.hound.die()
-        here.east.server.role = MemberRole.STOPPED
+        here.east.server.end()
         await CLOCK.sleep(s(5))
         here.east.start_agent(here.tasks)
         await CLOCK.sleep(s(5))
@@ -707,7 +708,7 @@ def test_an_agent_that_died_between_its_watchdog_and_the_start_leaves_nothing_do
     async def story(here: World) -> None:
         here.east.kill_agent()
         await CLOCK.sleep(s(0.001))
-        here.east.server.role = MemberRole.STOPPED  # it died by itself; its watchdog guards on
+        here.east.server.end()  # it died by itself; its watchdog guards on
         here.east.start_agent(here.tasks)
         await CLOCK.sleep(s(5))
         assert here.east.server.writes
@@ -907,7 +908,7 @@ def test_a_promotion_that_only_a_look_has_seen_is_one() -> None:
         assert here.west.server.writes
         here.east.server.role = MemberRole.PRIMARY
         assert (await here.east.member.observe()).role is MemberRole.PRIMARY
-        here.east.server.role = MemberRole.STOPPED
+        here.east.server.kill()
         await CLOCK.sleep(s(10))
         assert not here.east.server.writes, "what holds no lease is started by no look"
 
@@ -1026,11 +1027,12 @@ def test_nothing_is_started_under_a_lease_taken_back_that_no_watchdog_is_there_f
         async def none_to_be_had() -> None:
             await CLOCK.sleep(s(1))
             here.east.hound.to_be_had = False
+            here.east.hound.die()
 
         await here.east.member.do(here.east.order(Verb.STOP, 2))
         await here.west.keeper.claim(term=Term(2))
         here.tasks.create_task(none_to_be_had())
-        with pytest.raises(Unavailable, match="is held by no watchdog of us-east-1 yet"):
+        with pytest.raises(Rejected, match="no watchdog can be had for orders-db in us-east-1"):
             await here.east.member.undo(here.east.order(Verb.STOP, 2))
         assert not here.east.server.writes
         here.east.hound.to_be_had = True
@@ -1187,5 +1189,103 @@ def test_all_else_is_the_members_own() -> None:
         assert here.west.server.did == [Verb.FOLLOW, Verb.FOLLOW]
         await member.close()
         assert here.west.server.silent
+
+    told(story)
+
+
+def test_what_was_promoted_just_before_its_agent_died_is_a_primary_again() -> None:
+    """The promotion has its receipt, clients have written; the next renewal had not said yet that a primary leads."""
+
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        here.west.kill_agent()
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        assert here.west.server.killed_at
+        here.west.start_agent(here.tasks)
+        await CLOCK.sleep(s(5))
+        assert here.west.server.writes, "nobody serves"
+
+    told(story)
+
+
+@dataclass(slots=True)
+class Unstoppable(Server):
+    """Its disk is full: no order stops it. What runs is not changed by being started."""
+
+    async def do(self, action: Action) -> Receipt:
+        if action.verb is Verb.STOP:
+            raise Indeterminate("its marker cannot be written")
+        return await Server.do(self, action)
+
+    async def undo(self, action: Action) -> Receipt:
+        assert self.writes, "it runs"
+        return Receipt(kind="stop", facts={"primary": True})
+
+
+def test_what_cannot_be_stopped_is_left_to_its_watchdog() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.kill_agent()
+        here.west.server = here.west.hound.server = Unstoppable(fails=Indeterminate("it happened, and nobody knows"))
+        here.west.start_agent(here.tasks)
+        with pytest.raises(Indeterminate):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        assert here.east.server.writes
+        assert not here.west.server.writes, "two of them write"
+
+    told(story)
+
+
+def test_what_runs_again_is_started_again_though_its_agent_died_meanwhile() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(2))
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        here.east.kill_agent()
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(s(60))
+        assert (await here.east.member.observe()).role is MemberRole.PRIMARY
+        await CLOCK.sleep(2 * TIMING.renew)
+        here.east.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        here.east.line.cut = False
+        await CLOCK.sleep(s(10))
+        assert here.east.server.writes, "nobody serves"
+
+    told(story)
+
+
+def test_what_was_promoted_where_nothing_was_to_be_started_is_a_primary() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        await here.west.keeper.claim(term=Term(2))
+        await here.east.keeper.resume(term=Term(2))  # and its start failed: a person rebuilt it
+        here.east.server.role = MemberRole.STANDBY
+        await here.east.member.do(here.east.order(Verb.PROMOTE, 3))
+        await CLOCK.sleep(2 * TIMING.renew)
+        assert (await here.east.member.observe()).role is MemberRole.PRIMARY
+        here.east.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        here.east.line.cut = False
+        await CLOCK.sleep(s(10))
+        assert here.east.server.writes, "nobody serves"
+
+    told(story)
+
+
+def test_a_standby_whose_agent_died_as_its_promotion_had_failed_runs_on() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.server.fails = Unavailable("it has not all of the log")
+        with pytest.raises(Unavailable):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        here.west.kill_agent()
+        await here.east.member.undo(here.east.order(Verb.STOP, 2))
+        here.west.start_agent(here.tasks)
+        await CLOCK.sleep(s(60))
+        assert here.east.server.writes
+        assert here.west.server.role is MemberRole.STANDBY
 
     told(story)

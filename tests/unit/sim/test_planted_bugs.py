@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from evac.core.estate import RegionId, ReplicationMode
-from evac.core.lease import Held, Leader, Tenure
+from evac.core.lease import Again, Held, Leader, Tenure
+from evac.core.plan import Action, Term
 from evac.core.policy import Detection
 from evac.core.timing import LeaseTiming
 from evac.engine.election import LEADING, Candidate
@@ -41,9 +42,8 @@ class KeepsFromTheReply(Keeper):
 class StartsPrimaries(Keeper):
     """What dies under its lease is started as a primary, whether or not it was one."""
 
-    async def _start_again(self, held: Held) -> None:
-        self.leads()
-        await super()._start_again(held)
+    def _stop(self, term: Term, *, again: Again = Again.AS_IT_WAS) -> Action:
+        return replace(super()._stop(term, again=again), args={"mode": "kill"})
 
 
 class NoLongerThanTheHolder(LeaseTiming):

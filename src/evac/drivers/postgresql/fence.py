@@ -124,11 +124,25 @@ _IS_DOWN = (
     + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\nknown\n'
     '[ -d "$data" ]\n'
 )
-_RELEASE = """data=$1 marker=$2
+_RELEASE = """data=$1 marker=$2 again=$3 bin=$4
+if [ "$again" = as-it-was ] || [ "$again" = standby ]; then
+  state=$(LC_ALL=C "$bin/pg_controldata" -D "$data" | sed -n 's/^Database cluster state: *//p')
+  case "$state" in
+    "in production" | "shut down" | "shutting down" | "in crash recovery") was=primary ;;
+    "in archive recovery" | "shut down in recovery") was=standby ;;
+    *) echo "the state of its data is '$state'" >&2; exit 1 ;;
+  esac
+  [ "$again" = standby ] && [ "$was" = primary ] && exit 14
+  again=$was
+fi
+case "$again" in
+  primary) rm -f "$data/standby.signal" "$data/recovery.signal" ;;
+  standby) true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null ;;
+esac
 rm -f "$marker"
-[ "$3" = primary ] && rm -f "$data/standby.signal" "$data/recovery.signal"
 sync "$data"
 """
+"""What it was is in its control file: a standby is in production before it lets anybody write."""
 _PG_CTL = """bin=$1 data=$2 log=$3 conf=$4
 "$bin/pg_ctl" status -D "$data" >/dev/null 2>&1 && exit 0
 exec "$bin/pg_ctl" start -s -W -D "$data" -l "$log" ${conf:+-o "-c config_file=$conf"}
@@ -229,12 +243,14 @@ class Fence:
         term = int(lines[2]) if len(lines) > 2 else None
         return Down(running=int(lines[0]) > 0, kept=lines[1] == "kept", term=term)
 
-    async def start(self, *, as_primary: bool) -> None:
-        """Let the member run again and start it. Does not wait until it takes connections."""
+    async def start(self, again: str) -> None:
+        """Let the member run again and start it: as a `primary`, as it was `rebuilt`, `as-it-was`, or as a `standby`.
+        Does not wait until it takes connections. Raises `Rejected` where it was a primary and may be a standby only.
+        """
         s = self._settings
-        released = await self._hands.as_who_may(
-            _RELEASE, s.data_dir, s.marker_path, "primary" if as_primary else "standby", within=_SLACK
-        )
+        released = await self._hands.as_who_may(_RELEASE, s.data_dir, s.marker_path, again, s.bin_dir, within=_SLACK)
+        if released.code == 14:
+            raise Rejected(f"{s.data_dir} was a primary's: it is not started as a standby")
         if released.code:
             raise self._hands.unsure(f"releasing {s.data_dir}", released)
         within = timedelta(seconds=60)

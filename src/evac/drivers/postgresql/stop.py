@@ -37,15 +37,15 @@ async def stopped(member: Member, action: Action) -> Holds:
 
 
 async def start_again(member: Member, action: Action) -> Receipt:
-    """Undo: run again as the primary it was, or as the standby it was if the action says so (`again`), which writes
-    nothing. `Rejected` when a higher term is known here.
+    """Undo: run again as the primary it was; or as whatever it was, or only as a standby, where the action says `again`
+    (`core.lease.Again`). `Rejected` when a higher term is known here, or it was not that.
     """
-    primary = action.args.get("again") != "standby"
+    again = str(action.args.get("again", "primary"))
     down = await member.fence.down()
     if down.term is not None and down.term > action.term:
         raise Rejected(f"{member.region} has seen term {down.term}: it may not be a primary by order of {action.term}")
     if down.kept or not down.running:
-        await member.fence.start(as_primary=primary)
+        await member.fence.start(again)
     deadline = member.clock.now() + member.settings.stream_timeout
     reason = ""
     while member.clock.now() < deadline:
@@ -53,7 +53,7 @@ async def start_again(member: Member, action: Action) -> Receipt:
             [[[standby]]] = await member.session.look(
                 "SELECT pg_is_in_recovery()", within=member.settings.answer_timeout
             )
-            if not standby or not primary:
+            if not standby or again != "primary":
                 return Receipt(kind="stop", facts={"primary": not standby})
             raise Rejected(f"{member.region} runs as a standby: it was no primary when it was stopped")
         except DriverError as error:
