@@ -16,7 +16,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | many client probes of a service fail, from a quorum | any | any | gray |
 | many requests of real clients to a service fail, as a quorum's load balancers count | any | any | gray |
 | many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
-| an observer sees most regions down that do not say so themselves, or its heartbeat is stale | any | any | no vote |
+| an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`deciding`).
 """

@@ -9,7 +9,7 @@ What this is not: a judgement (`assessment`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -43,9 +43,7 @@ def lay_out(detector: Detector, *, now: Instant, estate: Estate) -> Scene:
     """Return what the detector holds at `now`, as it is judged."""
     views = _views(detector, estate, now)
     looks = {v: {r: views[v, r] for r in estate.regions if r != v} for v in estate.regions}
-    alone = {r for r in estate.regions if not _voiceless(detector, r, looks[r], (), now)}
-    owned = {r for r in alone if all_down(views[r, r])}
-    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], owned, now))}
+    voiceless = {v: why for v in estate.regions if (why := _voiceless(detector, v, looks[v], now))}
     return Scene(
         detector=detector,
         estate=estate,
@@ -133,16 +131,12 @@ def all_down(views: Views) -> bool:
     return bool(views) and not any(cell.up for cell in views.values())
 
 
-def _voiceless(
-    detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], owned: Collection[RegionId], now: Instant
-) -> str:
-    """Why an observer has no vote; empty if it has one. That it sees down what is `owned` is no sign of a fault of its
-    own: the region's own agent sees its services down, too, and is not such that it sees most of the others down.
-    """
+def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, Views], now: Instant) -> str:
+    """Why an observer has no vote; empty if it has one."""
     if not is_fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)
         return "never heard of" if age is None else f"silent for {age.total_seconds():.1f} s"
-    down = [r for r, views in looks.items() if all_down(views) and r not in owned]
+    down = [r for r, views in looks.items() if all_down(views)]
     if 2 * len(down) > len(looks) + 1:
         return f"sees {len(down)} of {len(looks)} other regions down: the fault is its own"
     return ""
