@@ -56,7 +56,7 @@ KINDS: Mapping[str, type[Settings]] = {
 }
 FIRST, GROWTH = 200, 1.25
 """How many probes a second the first step has, and how many times as many each further one."""
-SETTLE_S, MEASURED_S = 3.0, 6.0
+SETTLE_S, MEASURED_S = 6.0, 6.0
 MADE_MIN = 0.99
 """Such a part of the probes that were due must have been made."""
 LATE_MAX = 1.5
@@ -303,9 +303,10 @@ def main(argv: Sequence[str]) -> int:
     kinds = options.kinds.split(",")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         parser.error(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    folder = FOLDER.absolute()  # servers are found by where they live
+    shutil.rmtree(folder, ignore_errors=True)
     say = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    found = asyncio.run(measured(FOLDER, kinds, say=say.print))
+    found = asyncio.run(measured(folder, kinds, say=say.print))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({kind: asdict(each) for kind, each in found.items()}, indent=1) + "\n")
     say.print(as_table(found))
