@@ -85,12 +85,9 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
     there = answers(view.assessment, placement.primary, estate=view.estate)
     if there and (held := after_turning_back(group, reasons, view.turned_back_at.get(group), now=now)):
         return held
-    kind = RunKind.FAILOVER
-    if of_doors and not loses_nothing(view.estate, view.assessment, placement, view.members):
-        unasked = _unasked(view, placement, now)
-        kind = RunKind.FAILOVER if unasked else RunKind.SWITCHOVER
-        reasons = (*reasons, unasked) if unasked else reasons
-    return starving(view, placement, reasons[0], now=now) or _move(view, placement, sick, reasons, now, kind=kind)
+    kind, why = _way_out(view, placement, now) if of_doors else (RunKind.FAILOVER, ())
+    starved = starving(view, placement, reasons[0], now=now)
+    return starved or _move(view, placement, sick, (*reasons, *why), now, kind=kind)
 
 
 def _quiet(view: View, placement: Placement, verdict: Verdict, now: Instant) -> Decision:
@@ -227,19 +224,23 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
     return permitted(view, shift, now)
 
 
-def _unasked(view: View, placement: Placement, now: Instant) -> str:
-    """Why primaries that are well behind a broken way in are not asked to stop cleanly, by which nothing would be lost;
-    empty if they are. Where a failover loses nothing either it is the better way: it hangs on nothing that they do.
+def _way_out(view: View, placement: Placement, now: Instant) -> tuple[RunKind, tuple[str, ...]]:
+    """How primaries that are well behind a broken way in are left: asked to stop cleanly, by which nothing is lost, or
+    failed over, and why that. Where a failover loses nothing either it is the better way: it hangs on nothing they do.
 
     A move that did not complete lately is not asked for in the same way again: clients wait meanwhile.
     """
+    if loses_nothing(view.estate, view.assessment, placement, view.members):
+        return RunKind.FAILOVER, ()
     tries = view.tries.get(placement.group)
     if tries and now - tries.at < AFRESH_AFTER:
         ago = (now - tries.at).total_seconds()
-        return f"a move did not complete {ago:.0f} s ago: primaries are not asked to stop cleanly again"
+        return RunKind.FAILOVER, (
+            f"a move did not complete {ago:.0f} s ago: primaries are not asked to stop cleanly again",
+        )
     if not stops_cleanly(view.estate, view.assessment, placement, view.members):
-        return f"not every primary in {placement.primary} can be asked to stop cleanly"
-    return ""
+        return RunKind.FAILOVER, (f"not every primary in {placement.primary} can be asked to stop cleanly",)
+    return RunKind.SWITCHOVER, ()
 
 
 def _move(

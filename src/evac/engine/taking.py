@@ -22,8 +22,8 @@ from evac.core.lease import Tenure
 from evac.core.observation import Instant
 from evac.core.plan import Term
 from evac.core.watchdog import Stance
-from evac.engine.hold import Hold
 from evac.engine.lease_record import Look
+from evac.engine.leaseholder import Leaseholder
 from evac.engine.watchdog import Armed
 
 CLAIMS_MAX = 8
@@ -34,7 +34,7 @@ LOOKS = 4
 """How often in a renewal's time one who waits reads the record."""
 
 
-class Taker(Hold):
+class Taker(Leaseholder):
     """One component's lease as orders to the agent of `region` take it and let it go."""
 
     async def expire(self, old: RegionId, *, term: Term) -> timedelta:

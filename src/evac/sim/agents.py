@@ -6,7 +6,7 @@ What this is not: anything of an agent's own. Election, controller, executor, ey
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -189,23 +189,33 @@ class AgentProcess:
         async def orders() -> None:
             await obey(region, store=store, members=members, clock=clock, chance=self._chance, recency=recency)
 
+        agent = self._agent(store, members, orders, recency)
+        self.controller = controller
+        async with asyncio.TaskGroup() as tasks:
+            for part in _all(agent, controller, candidate, keepers.values(), lead):
+                tasks.create_task(part)
+
+    def _agent(
+        self,
+        store: Store,
+        members: Mapping[ComponentId, Driver],
+        orders: Callable[[], Awaitable[None]],
+        recency: Recency,
+    ) -> Agent:
+        wiring = self._wiring
         (component,) = (c.id for c in wiring.estate.components.values() if c.replication)
-        agent = Agent(
-            region,
+        return Agent(
+            self.region,
             estate=wiring.estate,
             store=store,
             place=Here(),
-            clock=clock,
-            probe_kinds={"model": Canaries(region, component, wiring.databases)},
+            clock=self._clock,
+            probe_kinds={"model": Canaries(self.region, component, wiring.databases)},
             members=members,
             orders=orders,
             recency=recency,
             chance=self._chance,
         )
-        self.controller = controller
-        async with asyncio.TaskGroup() as tasks:
-            for part in _all(agent, controller, candidate, keepers.values(), lead):
-                tasks.create_task(part)
 
     def _keepers(self, store: Store) -> dict[ComponentId, Keeper]:
         """The keepers of the leases that primaries in this region are held under."""

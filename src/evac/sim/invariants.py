@@ -29,27 +29,15 @@ from evac.ports import Change
 from evac.sim import words
 from evac.sim.databases import Database, Databases
 from evac.sim.leased import Leases
-from evac.sim.members import Effect
+from evac.sim.obedience import Effect
 from evac.sim.routers import Router
+from evac.sim.violation import Violation
 from evac.sim.writers import Acknowledged
 
 OUT = frozenset({"stopped", "expired", "device"})
 """The receipts of an old primary that is out: its own, or one of somebody else who names it."""
 TOUCHED_LATELY = 15.0
 """A move that comes within so many seconds after a fault of its region has ended is for its sake."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """An invariant that did not hold, at a moment of a simulation."""
-
-    rule: str
-    """Its name in `docs/design/safety.md` 8."""
-    at_s: float
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.rule} at {self.at_s:.3f} s: {self.what}"
 
 
 @dataclass(slots=True)

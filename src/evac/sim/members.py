@@ -25,6 +25,7 @@ from evac.core.run import Receipt
 from evac.ports import Finding, Holds, Truth
 from evac.sim import words
 from evac.sim.databases import Database, Databases, Saved
+from evac.sim.obedience import Effect, Obedience
 from evac.sim.time import sleep
 
 SETTLE = 5.0
@@ -33,27 +34,6 @@ STEP = 0.02
 """How often it looks meanwhile."""
 COPYING = 2.0
 """So many seconds a rebuild takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obedience:
-    """How members take orders. A planted bug has one of these off."""
-
-    looks_at_the_term: bool = True
-    knows_what_is_done: bool = True
-    undoes: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """What a member changed, by order of which action; `seen` is the highest term that it had been told before, `anew`
-    says that all but the term was so already.
-    """
-
-    action: Action
-    undo: bool
-    seen: int
-    anew: bool
 
 
 @dataclass(slots=True, kw_only=True)

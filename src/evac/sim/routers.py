@@ -18,8 +18,8 @@ from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.ports import Finding, Holds, Truth
-from evac.sim.members import Effect, Obedience
 from evac.sim.network import INSIDE, Network
+from evac.sim.obedience import Effect, Obedience
 from evac.sim.time import sleep
 
 

@@ -19,8 +19,8 @@ from evac.engine.holding import Keeper
 from evac.sim import faults
 from evac.sim.estates import FIVE, THREE
 from evac.sim.faults import Script
-from evac.sim.invariants import Violation
-from evac.sim.members import Obedience
+from evac.sim.obedience import Obedience
+from evac.sim.violation import Violation
 
 HOLDING = LeaseTiming(
     renew=timedelta(seconds=1),

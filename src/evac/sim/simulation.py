@@ -39,8 +39,9 @@ from evac.sim.faults import BACKED_UP, HEAL, Fault, Kind
 from evac.sim.invariants import Watch
 from evac.sim.late import LateOrders
 from evac.sim.leased import Leases
-from evac.sim.members import Effect, Member
+from evac.sim.members import Member
 from evac.sim.network import Network
+from evac.sim.obedience import Effect
 from evac.sim.routers import Router, RouterMember
 from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace

@@ -57,6 +57,12 @@ class Site:
     def order(self, verb: Verb, term: int, **args: str) -> Action:
         return Action(component=DB, region=self.region, verb=verb, term=Term(term), args=args)
 
+    async def killed_by_its_watchdog(self) -> None:
+        """The store is away from this region until its server is dead."""
+        self.line.cut = True
+        await CLOCK.sleep(TIMING.watchdog + s(1))
+        assert self.server.killed_at, "what is not renewed is killed"
+
     def kill_agent(self) -> None:
         self.tasks.pop().cancel()
 
@@ -874,9 +880,7 @@ def test_what_its_watchdog_killed_before_it_was_promoted_is_started_as_the_stand
     async def story(here: World) -> None:
         here.east.line.cut = True
         await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
-        here.west.line.cut = True
-        await CLOCK.sleep(TIMING.watchdog + s(1))
-        assert here.west.server.killed_at
+        await here.west.killed_by_its_watchdog()
         here.west.line.cut = False
         await CLOCK.sleep(2 * TIMING.renew)
         assert here.west.server.role is MemberRole.STANDBY
@@ -900,9 +904,7 @@ def test_a_promotion_that_only_a_look_has_seen_is_one() -> None:
             await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
         assert (await here.west.member.observe()).role is MemberRole.PRIMARY
         await CLOCK.sleep(2 * TIMING.renew)
-        here.west.line.cut = True
-        await CLOCK.sleep(TIMING.watchdog + s(1))
-        assert here.west.server.killed_at
+        await here.west.killed_by_its_watchdog()
         here.west.line.cut = False
         await CLOCK.sleep(2 * TIMING.renew)
         assert here.west.server.writes
@@ -1009,8 +1011,7 @@ def test_what_was_started_again_under_a_lease_is_not_let_go_when_its_promotion_f
     async def story(here: World) -> None:
         here.east.line.cut = True
         await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
-        here.west.line.cut = True
-        await CLOCK.sleep(TIMING.watchdog + s(1))
+        await here.west.killed_by_its_watchdog()
         here.west.line.cut = False
         await CLOCK.sleep(2 * TIMING.renew)
         here.west.server.fails = Unavailable("it starts yet")
@@ -1248,8 +1249,7 @@ def test_what_runs_again_is_started_again_though_its_agent_died_meanwhile() -> N
         await CLOCK.sleep(s(60))
         assert (await here.east.member.observe()).role is MemberRole.PRIMARY
         await CLOCK.sleep(2 * TIMING.renew)
-        here.east.line.cut = True
-        await CLOCK.sleep(TIMING.watchdog + s(1))
+        await here.east.killed_by_its_watchdog()
         here.east.line.cut = False
         await CLOCK.sleep(s(10))
         assert here.east.server.writes, "nobody serves"
@@ -1266,8 +1266,7 @@ def test_what_was_promoted_where_nothing_was_to_be_started_is_a_primary() -> Non
         await here.east.member.do(here.east.order(Verb.PROMOTE, 3))
         await CLOCK.sleep(2 * TIMING.renew)
         assert (await here.east.member.observe()).role is MemberRole.PRIMARY
-        here.east.line.cut = True
-        await CLOCK.sleep(TIMING.watchdog + s(1))
+        await here.east.killed_by_its_watchdog()
         here.east.line.cut = False
         await CLOCK.sleep(s(10))
         assert here.east.server.writes, "nobody serves"

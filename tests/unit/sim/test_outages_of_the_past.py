@@ -13,7 +13,7 @@ from evac.sim import campaign
 from evac.sim.breaking import refused_blank_estate
 from evac.sim.estates import EAST
 from evac.sim.faults import Fault, Kind, Script
-from evac.sim.members import Obedience
+from evac.sim.obedience import Obedience
 from evac.sim.scenarios import SCENARIOS
 from evac.sim.setting import Rules, Setup
 from evac.sim.simulation import simulate

@@ -18,7 +18,7 @@ from evac.engine.holding import Keeper
 from evac.sim import campaign
 from evac.sim.estates import EAST, EUROPE, WEST
 from evac.sim.faults import Fault, Kind, Script
-from evac.sim.members import Obedience
+from evac.sim.obedience import Obedience
 from evac.sim.setting import HOLDING, Result, Rules, Setup
 from evac.sim.simulation import simulate
 

@@ -23,8 +23,8 @@ from evac.sim.databases import Database, Databases
 from evac.sim.estates import EAST, EUROPE, ORDERS_DB, ORDERS_LB, WEST, database_alone
 from evac.sim.faults import FIRST, HEAL, Fault, Kind, Script
 from evac.sim.invariants import Watch
-from evac.sim.members import Effect
 from evac.sim.network import Network
+from evac.sim.obedience import Effect
 from evac.sim.routers import Router
 from evac.sim.setting import Setup, setup
 from evac.sim.simulation import simulate

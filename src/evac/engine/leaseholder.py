@@ -34,7 +34,7 @@ from evac.ports import Clock, Driver, Store
 _log = structlog.get_logger(__name__)
 
 
-class Hold:
+class Leaseholder:
     """One component's lease as the agent of `region` has it, or does not."""
 
     def __init__(
