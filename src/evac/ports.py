@@ -289,11 +289,21 @@ class DriverKind(Protocol):
     async def open(self, settings: Any, surroundings: Surroundings) -> Driver: ...
 
 
+class BadAnswer(str):
+    """Why a service does not do its job, where something there answered: it refused the connection, hung up, or said
+    something else than it should. Whoever is told this has at least a way there.
+    """
+
+    __slots__ = ()
+
+
 class Prober(Protocol):
     """One probe, ready to be asked again and again over whatever connection it keeps open."""
 
     async def ask(self) -> str:
-        """Return "" when the service did its job, else a short reason. The caller sets the time limit."""
+        """Return "" when the service did its job, else a short reason; a `BadAnswer` where it is surely the other end
+        that answered. The caller sets the time limit.
+        """
 
     async def close(self) -> None: ...
 

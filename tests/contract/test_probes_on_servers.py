@@ -15,7 +15,7 @@ from evac.drivers.probes.sql import SqlSettings
 from evac.drivers.probes.valkey import ValkeySettings
 from evac.lab.servers import postgresql, process
 from evac.places.local import LocalPlace
-from evac.ports import Prober
+from evac.ports import BadAnswer, Prober
 
 
 def probe(kind: str, settings: object) -> Probe:
@@ -66,17 +66,22 @@ async def test_sql_writes_on_a_primary_reads_on_a_standby_and_outlives_silence(t
             await connection.execute("select pg_reload_conf()")
         stranger = await sql(primary)
         assert (await stranger.ask()).startswith("a primary, but it refuses writes")
-        await stranger.close()
 
         wrong = await sql(primary, password="wrong")
-        assert "password authentication failed" in await wrong.ask()
+        said = await wrong.ask()
+        assert "password authentication failed" in said
+        assert isinstance(said, BadAnswer)
         await wrong.close()
         nowhere = await sql(primary, dbname="nosuch")
         assert 'database "nosuch" does not exist' in await nowhere.ask()
         await nowhere.close()
 
+        assert isinstance(await stranger.ask(), BadAnswer)
+        await stranger.close()
+
         await primary.kill()
-        assert await first.ask()
+        assert isinstance(await first.ask(), BadAnswer)
+        assert await first.ask() == "connection refused"
         for prober in (first, second):
             await prober.close()
 
@@ -169,7 +174,9 @@ async def test_valkey_sets_on_a_primary_gets_on_a_replica_and_names_a_refusal(tm
 
         primary, replica, wrong = await valkey(OLD), await valkey(TARGET), await valkey(OLD, "wrong")
         assert [await primary.ask(), await primary.ask(), await replica.ask()] == ["", "", ""]
-        assert "password is refused" in await wrong.ask()
+        said = await wrong.ask()
+        assert "password is refused" in said
+        assert isinstance(said, BadAnswer)
         clients = {client["id"] for client in await made.sessions[OLD].ask("CLIENT LIST")}
 
         process.send(made.servers[OLD].pids(), signal.SIGSTOP)
@@ -181,8 +188,11 @@ async def test_valkey_sets_on_a_primary_gets_on_a_replica_and_names_a_refusal(tm
         assert now <= clients, "the connection was kept"
 
         await made.sessions[OLD].change(("CONFIG", "SET", "min-replicas-to-write", 9))
-        assert "NOREPLICAS" in await primary.ask()
+        said = await primary.ask()
+        assert "NOREPLICAS" in said
+        assert isinstance(said, BadAnswer)
         await made.servers[OLD].kill()
         assert await primary.ask() in ("connection refused", "connection closed by the other end")
+        assert isinstance(await primary.ask(), BadAnswer)
         for prober in (primary, replica, wrong):
             await prober.close()

@@ -32,6 +32,7 @@ def probed(
     as_client: bool = False,
     took: float = 0.1,
     reason: str = "",
+    answered: bool = False,
 ) -> Probed:
     return Probed(
         at=seconds(at),
@@ -42,6 +43,7 @@ def probed(
         took=seconds(took),
         reason=reason or ("" if ok else "no answer within 1 s"),
         as_client=as_client,
+        answered=answered,
     )
 
 
@@ -55,14 +57,18 @@ def sweep(
     *,
     down: Collection[tuple[RegionId, RegionId, ServiceId]] = (),
     silent: Collection[RegionId] = (),
+    answered: bool = False,
 ) -> Iterator[Observation]:
-    """Everybody looks at everything once: all is well but what is `down` (seen from, seen region, service)."""
+    """Everybody looks at everything once: all is well but what is `down` (seen from, seen region, service), which
+    refuses where it is `answered`.
+    """
     for vantage in estate.regions:
         if vantage not in silent:
             yield from beat(at, vantage)
         for region in estate.regions:
             for service in estate.services:
-                yield probed(at, vantage, region, service, ok=(vantage, region, service) not in down)
+                ok = (vantage, region, service) not in down
+                yield probed(at, vantage, region, service, ok=ok, answered=answered and not ok)
 
 
 def everywhere(

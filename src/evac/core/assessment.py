@@ -1,7 +1,7 @@
 """The assessment: what several views together say of each region, with the evidence.
 
 Intuition: nobody inside a burning house is asked whether it burns, and one neighbour's word is not enough. A region
-is judged by the vantage points outside it; one that sees most of the world down is itself the patient; what nobody
+is judged by the vantage points outside it; one to whom most of the world is silent is itself the patient; what nobody
 has looked at lately is unknown, never down. The region's own agent is heard for one thing only: whether it is there.
 
 | outside view | heartbeat | inside view | diagnosis |
@@ -16,7 +16,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | many client probes of a service fail, from a quorum | any | any | gray |
 | many requests of real clients to a service fail, as a quorum's load balancers count | any | any | gray |
 | many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
-| an observer sees most regions down, or its heartbeat is stale | any | any | that observer has no vote |
+| an observer hears nothing from most regions, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`deciding`).
 """
@@ -30,7 +30,7 @@ from math import inf
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage
+from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage, since_outage
 from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
@@ -234,8 +234,9 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
     """
     policy = scene.detector.policy
-    here = tuple(scene.failing[vantage, region].values())
-    clients = [c.failed for s, c in scene.failing[vantage, region].items() if s.as_client]
+    looks = scene.failing[vantage, region]
+    here = since_outage(tuple(looks.values()), policy)
+    clients = [c.failed for s, c in zip(looks, here, strict=True) if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
         return False
     if sum(c.failed for c in here) < policy.lossy_failing * LOSSY_ANSWERS_MIN or one_outage(here, policy, scene.now):

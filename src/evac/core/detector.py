@@ -51,6 +51,8 @@ class Cell:
     """When answers came within the gray window, oldest first."""
     bad: tuple[Instant, ...] = ()
     """Which of those failed: hardly any, mostly, so nothing is kept beside an answer that was well."""
+    answered: int = 0
+    """How many of the present row of failures, counted from the newest back, were answered, though badly."""
 
     @property
     def failed(self) -> int:
@@ -255,6 +257,7 @@ def _look(cell: Cell | None, seen: Probed, windows: _Windows) -> Cell:
         reason=seen.reason,
         recent=windows.after(cell.recent, (seen.at,)),
         bad=bad if seen.ok else (*bad, seen.at),
+        answered=cell.answered + 1 if seen.answered and not seen.ok else 0,
     )
 
 
@@ -264,6 +267,7 @@ class Again(NamedTuple):
     ok: bool
     took: timedelta
     reason: str
+    answered: bool = False
 
 
 def go_on(

@@ -54,6 +54,26 @@ def met_since(cell: Cell, moment: Instant | None) -> Cell:
     return replace(cell, recent=recent, bad=bad, failures=len(row), first_failure=row[-1] if row else None)
 
 
+def since_outage(cells: Sequence[Cell], policy: Detection) -> tuple[Cell, ...]:
+    """Return a region's cells without what they met up to the end of their last outage, if all of them were in one: a
+    row of failures that outlasts the window in which loss is looked for.
+
+    What comes back relapses, one service after the other; whether its path loses packets is seen from there on.
+    """
+    ends = [_outage_until(cell, policy) for cell in cells]
+    return tuple(met_since(c, end) for c, end in zip(cells, ends, strict=True)) if all(ends) else tuple(cells)
+
+
+def _outage_until(cell: Cell, policy: Detection) -> Instant | None:
+    """The last failure of the last row that outlasted the lossy window; None where none did."""
+    failed, begun, until = set(cell.bad), None, None
+    for at in cell.recent:
+        begun = (at if begun is None else begun) if at in failed else None
+        if begun is not None and at - begun >= policy.lossy_window:
+            until = at
+    return until
+
+
 def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:
     """Return those of the windows that began at a moment or later, for the same reason."""
     return counts if moment is None else [c for c in counts if c.at - c.window >= moment]

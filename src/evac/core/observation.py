@@ -35,6 +35,9 @@ class Probed:
     took: timedelta
     reason: str = ""
     as_client: bool = False
+    answered: bool = False
+    """Of one that did not: whether something there answered all the same (refused, hung up, told an error). Then the
+    way there is whole; silence may be the fault of whoever asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

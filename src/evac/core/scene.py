@@ -136,7 +136,14 @@ def _voiceless(detector: Detector, vantage: RegionId, looks: Mapping[RegionId, V
     if not is_fresh(detector, vantage, now):
         age = heartbeat_age(detector, vantage, now)
         return "never heard of" if age is None else f"silent for {age.total_seconds():.1f} s"
-    down = [r for r, views in looks.items() if all_down(views)]
-    if 2 * len(down) > len(looks) + 1:
-        return f"sees {len(down)} of {len(looks)} other regions down: the fault is its own"
+    silent = [r for r, views in looks.items() if all_down(views) and not _answered(views, detector)]
+    if 2 * len(silent) > len(looks) + 1:
+        return f"hears nothing from {len(silent)} of {len(looks)} other regions: the fault is its own"
     return ""
+
+
+def _answered(views: Views, detector: Detector) -> bool:
+    """Return whether anything in a region that is seen down answers, though badly, often enough to count: the way there
+    is whole. One that was cut off itself is believed again when that much was heard since.
+    """
+    return any(cell.answered >= detector.policy.failures for cell in views.values())

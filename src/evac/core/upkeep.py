@@ -159,6 +159,24 @@ def _unheard_since(view: View, placement: Placement, now: Instant) -> bool:
     return any(c in mine and r == placement.primary and seen.at <= settled for (c, r), seen in view.members.items())
 
 
+def _no_source(view: View, placement: Placement) -> Hold | None:
+    """Nothing is rebuilt from a primary that is not there, by its own agent's word: it is mended or left first. Where
+    its agent says nothing, it is what others see of its region that counts.
+    """
+    primary, settled = placement.primary, view.settled_at.get(placement.group, timedelta.min)
+    gone: list[str] = []
+    for component in view.estate.group_components(placement.group, Purpose.STATE):
+        seen = view.members.get((component.id, primary))
+        if seen is not None and seen.at > settled and (seen.state is None or seen.state.role is MemberRole.STOPPED):
+            gone.append(
+                f"{component.id} in {primary} does not run, so nothing is rebuilt from it: {seen.reason}".rstrip(": ")
+            )
+    silent = view.assessment.voiceless.get(primary)
+    if silent and view.assessment.verdicts[primary].diagnosis is not Diagnosis.WELL:
+        gone.append(f"{primary} cannot be asked, so nothing is rebuilt from it: {silent}")
+    return Hold(group=placement.group, reasons=tuple(gone), watching=True) if gone else None
+
+
 def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Decision | None:
     """A region that held a primary and has answered for a while is rebuilt; one that missed a move is told of it."""
     if not view.estate.rejoin_automatic or view.paused:
@@ -170,6 +188,8 @@ def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Dec
         return None
     tries = view.rejoin_tries.get(placement.group)
     if tries and (wait := after_failure(placement.group, tries, now=now)):
+        return wait
+    if wait := _no_source(view, placement):
         return wait
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)

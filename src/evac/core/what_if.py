@@ -92,6 +92,11 @@ def _be_sure_at(detector: Detector, now: Instant) -> Instant:
     return now + detection_bound(detector.policy) + detector.policy.interval
 
 
+def _as_now(cell: Cell) -> Again:
+    """What is found of a target that goes on as it is."""
+    return Again(ok=bool(cell.up), took=cell.took, reason=cell.reason, answered=cell.answered > 0)
+
+
 def _in_thought(
     region: RegionId, detector: Detector, view: View, *, now: Instant, until: Instant
 ) -> Generator[None, None, View]:
@@ -108,7 +113,7 @@ def _in_thought(
             return None
         if line.region == region:
             return Again(ok=False, took=timedelta(), reason=SILENT)
-        return None if cell.up is None else Again(ok=cell.up, took=cell.took, reason=cell.reason)
+        return None if cell.up is None else _as_now(cell)
 
     there = fold(detector, *_beats(region, detector, now=now, moments=moments))
     lines: dict[Line, Mapping[ServiceId, Cell]] = {}

@@ -29,7 +29,7 @@ from evac.core.observation import Instant, MemberSeen, MemberState, Observation,
 from evac.core.policy import Detection
 from evac.engine.asking import Answered, Missed, Rhythm, keep_asking
 from evac.engine.watching import keep_watching
-from evac.ports import Clock, Driver, ObserverKind, Place, ProbeKind, Prober
+from evac.ports import BadAnswer, Clock, Driver, ObserverKind, Place, ProbeKind, Prober
 
 _log = structlog.get_logger(__name__)
 _make_probed = maker(Probed)
@@ -151,6 +151,7 @@ def _probed(target: Target, vantage: RegionId, *, at: Instant, took: timedelta, 
         took=took,
         reason=reason,
         as_client=target.as_client,
+        answered=isinstance(reason, BadAnswer),
     )
 
 

@@ -44,7 +44,7 @@ from evac.core.observation import (
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import packed, unpacked
 
-FORMAT = 3
+FORMAT = 4
 TOLD_AT_ONCE = 5000
 """Observations in one view; what is more follows in the next, at once: each view stands for itself."""
 VIEW_BYTES_MAX = 512 * 1024
@@ -97,7 +97,8 @@ def encode_view(region: RegionId, observations: Iterable[Observation], *, now: I
                 if seen.ok and not seen.took and not seen.reason:
                     well.setdefault((seen.region, age, seen.as_client), []).append(seen.service)
                     continue
-                probed.append([seen.service, seen.region, age, took, seen.ok, seen.as_client, seen.reason])
+                row = [seen.service, seen.region, age, took, seen.ok, seen.as_client, seen.reason]
+                probed.append([*row, True] if seen.answered else row)
             case Carried():
                 age, window = _us(now - seen.at), _us(seen.window)
                 carried.append([seen.service, seen.region, age, window, seen.requests, seen.failed])
@@ -163,7 +164,7 @@ class _Spans(dict[int, timedelta]):
 
 
 def _probed(vantage: RegionId, row: list[Any], at: _Moments) -> Probed:
-    service, region, age, took, ok, as_client, reason = row
+    service, region, age, took, ok, as_client, reason, *answered = row
     return _make_probed(
         at=at[age],
         vantage=vantage,
@@ -173,6 +174,7 @@ def _probed(vantage: RegionId, row: list[Any], at: _Moments) -> Probed:
         took=at.spans[took],
         reason=_one(reason),
         as_client=as_client,
+        answered=bool(answered),
     )
 
 

@@ -27,7 +27,7 @@ from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
 from evac.engine.reigning import reign
-from evac.ports import Completed, Driver, Place, Prober, Store
+from evac.ports import BadAnswer, Completed, Driver, Place, Prober, Store
 from evac.sim.databases import Database, Databases
 from evac.sim.network import INSIDE
 from evac.sim.time import Process, VirtualClock, sleep
@@ -85,7 +85,7 @@ class _Canary:
                 else 2 * INSIDE
             )
             if node.role is MemberRole.STOPPED or node.process is None:
-                return "connection refused"
+                return BadAnswer("connection refused")
             if not node.process.frozen and not node.stalls(loop.time()):
                 return ""
         await asyncio.Event().wait()

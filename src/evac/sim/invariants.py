@@ -252,6 +252,7 @@ class Watch:
                 self.broken("S3", f"{node.where} was started as a primary, and had been a {node.was}")
             if not (self.leases is not None and self.leases.has(node.region)):
                 self.broken("S5", f"{node.where} was started, and its lease is another's")
+        self.touched[node.region] = max(self.touched.get(node.region, 0.0), self.clock() + TOUCHED_LATELY)
         for run in self.active:
             self._before[run.id].pop(node.where, None)  # from here on it is not the run that says how this one stands
 

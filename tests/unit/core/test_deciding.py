@@ -11,6 +11,7 @@ from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rej
 from evac.core.detector import fold
 from evac.core.estate import Automation, GroupId, RegionId, Replication, ReplicationMode, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
+from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.policy import Guard
 from evac.core.run import RunId
@@ -294,6 +295,39 @@ def test_a_rebuild_is_not_planned_on_what_a_new_primary_said_before_it_was_one()
     assert isinstance(decided(before), Hold)
     assert isinstance(decided(replace(before, members=spoken)), Rejoin)
     assert isinstance(decided(before, after=ESTATE.guard.recover_for.total_seconds()), Rejoin)
+
+
+def returned_to_west(said: Assessment, state: MemberState | None) -> Decision:
+    """EAST is back and awaits its rebuild from WEST, whose members said this of themselves a second ago."""
+    knows = view(ESTATE, said, replace(HERE, primary=WEST, awaiting_rejoin=(EAST,)))
+    told = {
+        key: replace(seen, at=said.at - seconds(1), state=state if key[1] == WEST else seen.state, reason="refused")
+        for key, seen in knows.members.items()
+    }
+    settled = {GROUP: said.at - seconds(2)}
+    return decided(replace(knows, members=told, heard_since={EAST: seconds(-10)}, settled_at=settled))
+
+
+def test_nothing_is_rebuilt_from_a_primary_that_does_not_run() -> None:
+    """Seed 30060: the old region was rebuilt from a primary that had died, three times, and each time in vain."""
+    said = judged(ESTATE)
+    decision = returned_to_west(said, None)
+    assert isinstance(decision, Hold)
+    assert decision.watching
+    assert "orders-db in us-west-2 does not run, so nothing is rebuilt from it: refused" in decision.reasons
+    assert isinstance(returned_to_west(said, MemberState(role=MemberRole.STOPPED, writable=False)), Hold)
+    assert isinstance(returned_to_west(said, MemberState(role=MemberRole.PRIMARY, writable=True)), Rejoin)
+
+
+def test_nor_from_one_that_cannot_be_asked_unless_it_is_seen_well() -> None:
+    """Seed 40077: its region was frozen, and only a minority could say so yet."""
+    there = MemberState(role=MemberRole.PRIMARY, writable=True)
+    decision = returned_to_west(
+        judged(ESTATE, down={(EUROPE, WEST, s) for s in ESTATE.services}, silent=(WEST,)), there
+    )
+    assert isinstance(decision, Hold)
+    assert any("us-west-2 cannot be asked" in reason for reason in decision.reasons)
+    assert isinstance(returned_to_west(judged(ESTATE, silent=(WEST,)), there), Rejoin)
 
 
 def test_a_region_that_is_still_away_is_not_rebuilt() -> None:

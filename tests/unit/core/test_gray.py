@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core.detector import Cell
-from evac.core.gray import met_since
+from evac.core.gray import met_since, since_outage
+from evac.core.policy import Detection
 from fakes.estates import seconds
 
 
@@ -46,3 +47,28 @@ def test_where_all_came_later_a_cell_is_as_it_was() -> None:
     assert met_since(whole, seconds(0.5)) is whole
     assert met_since(whole, None) is whole
     assert met_since(cell(""), seconds(9)).recent == ()
+
+
+POLICY = Detection(lossy_window=timedelta(seconds=3))
+
+
+def left(*answers: str) -> list[int]:
+    return [len(met.recent) for met in since_outage([cell(each) for each in answers], POLICY)]
+
+
+def test_an_outage_of_all_is_left_out_and_what_came_since_is_not() -> None:
+    assert left("+----+-+", "------++") == [3, 2]
+    assert left("----", "----") == [0, 0]
+
+
+def test_an_outage_of_some_is_not() -> None:
+    assert left("+----+-+", "+---++++") == [8, 8]
+
+
+def test_the_last_outage_counts() -> None:
+    assert left("----+----+") == [1]
+
+
+def test_a_region_that_nobody_has_looked_at_had_no_outage() -> None:
+    assert left() == []
+    assert left("") == [0]

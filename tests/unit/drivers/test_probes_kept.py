@@ -13,7 +13,7 @@ from evac.drivers.probes import HTTP, TCP
 from evac.drivers.probes.http import HttpSettings
 from evac.drivers.probes.tcp import TcpSettings
 from evac.places.local import LocalPlace
-from evac.ports import Prober
+from evac.ports import BadAnswer, Prober
 
 
 class Page:
@@ -124,6 +124,42 @@ async def test_what_is_not_well_is_named() -> None:
         assert await prober.ask() == "HTTP 503"
     async with http(shown.port) as prober:
         assert await prober.ask() == "connection refused"
+
+
+async def test_what_the_other_end_said_is_told_from_what_it_did_not() -> None:
+    async with page() as shown, http(shown.port) as prober:
+        assert await prober.ask() == ""
+        shown.status = 503
+        assert isinstance(await prober.ask(), BadAnswer)
+    async with http(shown.port) as prober:
+        assert isinstance(await prober.ask(), BadAnswer)
+    prober = await HTTP.open(probe("http", HttpSettings.parse({"host": "255.255.255.255"})), LocalPlace())
+    reason = await prober.ask()
+    assert reason
+    assert not isinstance(reason, BadAnswer)
+
+
+class Forwarding(LocalPlace):
+    """Gives another address than the one that is wanted, as an ssh place does, and hangs up: it cannot connect."""
+
+    @asynccontextmanager
+    async def forward(self, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[:2]
+        finally:
+            server.close()
+
+
+async def test_a_forwarding_that_hangs_up_is_no_answer() -> None:
+    prober = await HTTP.open(probe("http", HttpSettings.parse({"host": "there"})), Forwarding())
+    reason = await prober.ask()
+    assert reason == "connection closed by the other end"
+    assert not isinstance(reason, BadAnswer)
 
 
 async def test_what_does_not_speak_http_is_named() -> None:

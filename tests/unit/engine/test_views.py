@@ -50,7 +50,8 @@ def read_anew(record: bytes, *, now: timedelta) -> tuple[Observation, ...]:
     return decode_view(record, now=now, clocks=ClockFilter())
 
 
-def test_instants_are_those_of_the_reader() -> None:
+@pytest.mark.parametrize("answered", [True, False])
+def test_instants_are_those_of_the_reader(answered: bool) -> None:
     seen = Probed(
         at=timedelta(seconds=99.8),
         vantage=HERE,
@@ -60,6 +61,7 @@ def test_instants_are_those_of_the_reader() -> None:
         took=timedelta(seconds=1),
         reason="no answer in 1.0 s",
         as_client=True,
+        answered=answered,
     )
     record = written([seen], now=timedelta(seconds=100))
     heartbeat, read = read_anew(record, now=timedelta(seconds=7))
@@ -67,6 +69,7 @@ def test_instants_are_those_of_the_reader() -> None:
     assert isinstance(read, Probed)
     assert read.at == timedelta(seconds=6.8)
     assert (read.reason, read.took, read.as_client, read.ok) == (seen.reason, seen.took, True, False)
+    assert read.answered is answered
 
 
 @given(st.lists(st.tuples(spans, st.none() | states, names), max_size=4))
@@ -108,12 +111,12 @@ def test_what_the_store_held_up_is_read_as_old_as_it_is_and_what_follows_comes_a
         (b"[]", "cannot be read"),
         (b"{}", "cannot be read"),
         (b'{"format":1}', "format 1"),
-        (b'{"format":3,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
+        (b'{"format":4,"region":"r","life":"a","sent":1,"probed":[[1]],"members":[]}', "cannot be read"),
         (
-            b'{"format":3,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
+            b'{"format":4,"region":"r","life":"a","sent":1,"probed":[],"members":[["c","r",1,"",{"role":"king"}]]}',
             "read",
         ),
-        (b'{"format":3,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
+        (b'{"format":4,"region":"r","life":"a","sent":"now","probed":[],"members":[]}', "cannot be read"),
     ],
 )
 def test_another_format_is_refused(record: bytes, says: str) -> None:

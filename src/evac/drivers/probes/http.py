@@ -78,7 +78,7 @@ class HttpLine:
             self._send()
             await self._reply()
         except h11.ProtocolError as error:
-            raise Broken(f"not HTTP: {error}") from error
+            raise Broken(f"not HTTP: {error}", answered=True) from error
         if self._status not in self._settings.status:
             return f"HTTP {self._status}"
         text = bytes(self._body[:_MATCHED_MAX]).decode(errors="replace")
@@ -92,7 +92,7 @@ class HttpLine:
         try:
             await self._reply()
         except h11.ProtocolError as error:
-            raise Broken(f"not HTTP: {error}") from error
+            raise Broken(f"not HTTP: {error}", answered=True) from error
 
     async def close(self) -> None:
         self._writer.transport.abort()
@@ -112,13 +112,16 @@ class HttpLine:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(65536))
+                data = await self._reader.read(65536)
+                if not (data or self._status):
+                    raise EOFError
+                self._http.receive_data(data)
             elif isinstance(event, h11.Response):
                 self._status = event.status_code
             elif isinstance(event, h11.Data):
                 self._body += event.data
                 if len(self._body) > _BODY_MAX:
-                    raise Broken(f"HTTP {self._status}, but the body is longer than {_BODY_MAX} bytes")
+                    raise Broken(f"HTTP {self._status}, but the body is longer than {_BODY_MAX} bytes", answered=True)
             elif isinstance(event, h11.EndOfMessage):
                 if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
                     self._http.start_next_cycle()

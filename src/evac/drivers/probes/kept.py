@@ -20,14 +20,20 @@ from contextlib import AsyncExitStack
 from typing import Protocol, TypeAlias
 
 from evac.core.errors import Rejected
-from evac.ports import Place
+from evac.ports import BadAnswer, Place
 
 OWED_MAX = 2.0
 """How long, in seconds, a reply may stay owed before the connection is given up."""
 
 
 class Broken(Exception):
-    """The connection is of no more use; the message is a short reason for a person."""
+    """The connection is of no more use; the message is a short reason for a person. `answered`: it came from the other
+    end, which said so before the connection was given up.
+    """
+
+    def __init__(self, reason: str, *, answered: bool = False) -> None:
+        super().__init__(reason)
+        self.answered = answered
 
 
 class Line(Protocol):
@@ -61,17 +67,21 @@ class Asker:
         self._fresh = fresh
         self._line: Line | None = None
         self._around = AsyncExitStack()
+        self._forwarded = False
         self._owed_since: float | None = None
 
     async def ask(self) -> str:
-        """Return "" or a short reason. Raises `Unavailable` when the place itself cannot be reached."""
+        """Return "" or a short reason, a `BadAnswer` where the other end gave it.
+
+        Raises `Unavailable` when the place itself cannot be reached.
+        """
         if self._owed_too_long():
             await self.close()
         reused = self._line is not None
         try:
             return await self._exchange()
         except Broken as broken:
-            return str(broken) if not reused else await self._again()
+            return _reason(broken) if not reused else await self._again()
         finally:
             if self._fresh:
                 await self.close()
@@ -80,7 +90,7 @@ class Asker:
         try:
             return await self._exchange()
         except Broken as broken:
-            return str(broken)
+            return _reason(broken)
 
     async def close(self) -> None:
         line, self._line = self._line, None
@@ -99,22 +109,37 @@ class Asker:
             if self._owed_since is not None:
                 await line.settle()
                 self._owed_since = None
-            return await line.ask()
+            reason = await line.ask()
+            return BadAnswer(reason) if reason else ""
         except asyncio.CancelledError:
             if self._owed_since is None:
                 self._owed_since = asyncio.get_running_loop().time()
             raise
         except (OSError, EOFError, Broken, Rejected) as error:
             await self.close()
-            raise Broken(_short(error)) from error
+            raise Broken(_short(error), answered=self._was_answered(error)) from error
 
     async def _open(self) -> Line:
         async with AsyncExitStack() as around:
             host, port = await around.enter_async_context(self._place.forward(self._host, self._port))
+            self._forwarded = (host, port) != (self._host, self._port)
             self._line = await self._open_line(host, port)
             self._around = around.pop_all()
         self._owed_since = None
         return self._line
+
+    def _was_answered(self, error: Exception) -> bool:
+        """Whether it is the other end that failed a question. A forwarding that comes to nothing hangs up by itself."""
+        if isinstance(error, Broken):
+            return error.answered
+        return (
+            isinstance(error, (EOFError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError))
+            and not self._forwarded
+        )
+
+
+def _reason(broken: Broken) -> str:
+    return BadAnswer(broken) if broken.answered else str(broken)
 
 
 def _short(error: Exception) -> str:

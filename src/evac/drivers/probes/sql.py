@@ -168,7 +168,7 @@ def _refusal(results: list[pq.abc.PGresult]) -> _Refusal | None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             code = result.error_field(pq.DiagnosticField.SQLSTATE)
             if code is None or code.startswith(_CONNECTION_LOST):
-                raise Broken("connection closed by the other end")
+                raise Broken("connection closed by the other end", answered=code is not None)
             text = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or code
             return _Refusal(code=code, reason=text.decode(errors="replace"))
     if not results:
@@ -213,13 +213,18 @@ async def _connect(settings: SqlSettings, host: str, port: int) -> pq.abc.PGconn
     try:
         while (status := connection.connect_poll()) != pq.PollingStatus.OK:
             if status == pq.PollingStatus.FAILED:
-                raise Broken(lines_of(connection.get_error_message())[-1].rpartition("failed: ")[2])
+                raise _not_connected(lines_of(connection.get_error_message())[-1].rpartition("failed: ")[2])
             await _ready(connection.socket, write=status == pq.PollingStatus.WRITING)
         connection.nonblocking = 1
     except BaseException:
         connection.finish()
         raise
     return connection
+
+
+def _not_connected(said: str) -> Exception:
+    """What became of a connection, by libpq's words: `FATAL` is the server's own."""
+    return ConnectionRefusedError() if said == "Connection refused" else Broken(said, answered=said.startswith("FATAL"))
 
 
 def _opener(settings: SqlSettings) -> OpenLine:

@@ -19,7 +19,7 @@ from evac.core.errors import Indeterminate
 from evac.core.estate import Probe
 from evac.drivers.probes.kept import Asker, Broken, Line
 from evac.drivers.settings import Settings
-from evac.ports import Place, Prober
+from evac.ports import BadAnswer, Place, Prober
 
 _GREETING_MAX = 4096
 _REMOTE_MAX = timedelta(seconds=30)
@@ -94,7 +94,11 @@ class ConnectAt:
         if done.code == 0:
             return ""
         said = done.err.decode(errors="replace").lower()
-        return "connection refused" if "refused" in said else (said.strip().rpartition(": ")[2] or "no connection")
+        return (
+            BadAnswer("connection refused")
+            if "refused" in said
+            else (said.strip().rpartition(": ")[2] or "no connection")
+        )
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -108,10 +108,11 @@ async def _connect(settings: ValkeySettings, host: str, port: int) -> ValkeyLine
     try:
         await connection.connect()  # type: ignore[no-untyped-call]  # the client has no annotation there
     except AuthenticationError as error:
-        raise Broken(f"the password is refused: {error}") from error
+        raise Broken(f"the password is refused: {error}", answered=True) from error
     except ValkeyError as error:
-        refused = "refused" in str(error) or "Connect call failed" in str(error)
-        raise Broken("connection refused" if refused else str(error)) from error
+        if isinstance(error.__context__, ConnectionRefusedError):
+            raise error.__context__ from error
+        raise Broken(str(error)) from error
     except BaseException:
         await line.close()
         raise
