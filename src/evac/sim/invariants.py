@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from evac.core.estate import ComponentId, Estate, GroupId, RegionId, ReplicationMode
+from evac.core.estate import ComponentId, Estate, RegionId, ReplicationMode
 from evac.core.fold import apply
 from evac.core.lease import Tenure
 from evac.core.observation import MemberRole
@@ -265,7 +265,7 @@ class Watch:
         for other in self.databases.siblings(node):
             if self.could_acknowledge(other):
                 self.broken("S3", f"run {run.id} promotes {node.where} while {other.where} could acknowledge a write")
-        if self._synchronous:
+        if self.synchronous:
             held = {e.name for e in node.log}
             if lost := [a.name for a in self.acknowledged if a.name not in held]:
                 self.broken(
@@ -300,20 +300,9 @@ class Watch:
         follow = [r for r in node.sync.standbys if self.databases.node(node.component, r).upstream == node.region]
         return len(follow) >= node.sync.acks
 
-    def _attached(self, node: Database, primary: Database) -> bool:
-        """Whether a standby streams from the primary; by way of other standbys too where nobody need acknowledge."""
-        for _ in self.databases.nodes:
-            if not node.streams_now() or node.upstream is None:
-                return False
-            if node.upstream == primary.region:
-                return True
-            if self._synchronous:
-                return False
-            node = self.databases.node(node.component, node.upstream)
-        return False
-
     @property
-    def _synchronous(self) -> bool:
+    def synchronous(self) -> bool:
+        """Whether every database waits for standbys before it acknowledges."""
         return all(c.replication.mode is ReplicationMode.SYNC for c in self.estate.components.values() if c.replication)
 
     # what clients were told
@@ -335,7 +324,7 @@ class Watch:
             self.leases.told(yes)
         left = self.left.get(yes.node, inf)
         # A standby's word that it gave before it refused may be under way; what rests on it, the new primary has (S4).
-        words_come = self.databases.network.longest if self._synchronous and yes.invoked < left else 0.0
+        words_come = self.databases.network.longest if self.synchronous and yes.invoked < left else 0.0
         if yes.said > left + words_come:
             self.broken("S9", f"{yes.name} was acknowledged by {yes.node}, which was left and has not been rebuilt")
 
@@ -360,33 +349,11 @@ class Watch:
         if len(primaries) != 1:
             return
         names = Counter(e.name for e in primaries[0].log if e.name)
-        reported = set() if self._synchronous else {name for saved in self.databases.saved for name in saved.names}
+        reported = set() if self.synchronous else {name for saved in self.databases.saved for name in saved.names}
         if lost := [a.name for a in self.acknowledged if a.name not in names and a.name not in reported]:
             self.broken("S4", f"{_some(lost)} had been acknowledged and {'are' if len(lost) > 1 else 'is'} gone")
         if twice := [name for name, n in names.items() if n > 1]:
             self.broken("S4", f"{_some(twice)} there more than once")
-
-    def rest(self, group: GroupId) -> str:
-        """L6: why this is not the state that healing must lead to; empty if it is."""
-        nodes = list(self.databases.nodes.values())
-        primaries = [n for n in nodes if n.role is MemberRole.PRIMARY and n.process is not None]
-        if len(primaries) != 1:
-            return f"{len(primaries)} primaries of {group}"
-        (primary,) = primaries
-        if primary.stalls(self.clock()):
-            return f"the writes of {primary.where} wait"
-        for node in nodes:
-            if node is primary:
-                continue
-            if not self._attached(node, primary):
-                return f"{node.where} ({node.role}) does not stream from {primary.region}"
-            if node.log != primary.log[: node.position]:
-                return f"{node.where} holds what {primary.where} does not"
-            if primary.sync is not None and node.region not in primary.sync.standbys:
-                return f"{primary.where} does not wait for {node.region}"
-        if self._synchronous and (primary.sync is None or not primary.sync.acks):
-            return f"{primary.where} acknowledges alone"
-        return ""
 
 
 def _step_of(run: Run, effect: Effect) -> StepId | None:

@@ -42,6 +42,7 @@ from evac.sim.leased import Leases
 from evac.sim.members import Member
 from evac.sim.network import Network
 from evac.sim.obedience import Effect
+from evac.sim.resting import unrest
 from evac.sim.routers import Router, RouterMember
 from evac.sim.setting import Result, Rules, Setup, regions_of
 from evac.sim.trace import Trace
@@ -378,7 +379,9 @@ class _Simulation:
             return f"{len(leaders)} agents lead"
         if active := self.watch.active:
             return f"run {active[0].id} ({active[0].plan.kind}) is under way"
-        return self.watch.rest(GROUP) or self.watch.misrouted(self.routers.values())
+        now = asyncio.get_running_loop().time()
+        databases = unrest(self.databases, GROUP, synchronous=self.watch.synchronous, now=now)
+        return databases or self.watch.misrouted(self.routers.values())
 
     def _help(self) -> None:
         """Do what evac told a person to do."""
