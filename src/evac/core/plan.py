@@ -117,7 +117,8 @@ class Step:
     """One node of a plan. An `optional` step may fail without failing the run: it becomes a finding in the report.
 
     It waits for the steps it `needs`, and for all that stand before a barrier which it stands `behind`. `undoable` says
-    whether the driver has an undo for it; `pivot` marks a promotion.
+    whether the driver has an undo for it; `pivot` marks a promotion. One try may take `timeout`, and one of its undo
+    `undo_timeout`, where that is given.
     """
 
     id: StepId
@@ -127,6 +128,7 @@ class Step:
     before: tuple[Barrier, ...] = ()
     behind: tuple[Barrier, ...] = ()
     timeout: timedelta = timedelta(seconds=30)
+    undo_timeout: timedelta | None = None
     retries: int = 1
     undoable: bool = True
     pivot: bool = False

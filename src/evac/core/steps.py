@@ -77,8 +77,15 @@ def step_of(
         phase=phase,
         needs=needs,
         timeout=LIMITS[verb],
+        undo_timeout=_undo_limit(component, verb),
         retries=retries,
         undoable=undoable,
         pivot=pivot,
         optional=optional,
     )
+
+
+def _undo_limit(component: Component, verb: Verb) -> timedelta | None:
+    """What had to lay a lease down to stop takes it back, and waits for it in full, before it starts again (ADR 20)."""
+    held = component.replication.held if component.replication is not None else None
+    return LIMITS[verb] + held.timing.wait if verb is Verb.STOP and held is not None else None

@@ -290,7 +290,7 @@ class Execution:
             step=step_id,
             attempt=attempt,
             action=replace(step.action, term=term, args=args),
-            timeout=step.timeout,
+            timeout=(undo and step.undo_timeout) or step.timeout,
             undo=undo,
         )
 

@@ -108,6 +108,13 @@ def test_an_asynchronous_source_out_of_reach_is_waited_for_where_it_is_held_unde
     assert any("a machine paused for more than 1 s" in note for note in plan.notes)
 
 
+def test_what_takes_its_lease_back_has_time_to_wait_for_it() -> None:
+    held, plain = (plan_move(move(EAST, WEST), situation(e, judged(e)), term=TERM) for e in (shop(held=HELD), ESTATE))
+    stop = StepId("stop:orders-db@us-east-1")
+    assert held.step(stop).undo_timeout == held.step(stop).timeout + HELD.timing.wait
+    assert plain.step(stop).undo_timeout is None
+
+
 def test_a_lease_is_waited_for_only_where_nothing_quicker_proves_it() -> None:
     estate = shop(held=HELD)
     answering = plan_move(move(EAST, WEST), situation(estate, judged(estate)), term=TERM)

@@ -15,7 +15,7 @@ from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePla
 from evac.core.news import News
 from evac.core.plan import Placement, Plan, StepId, Term, Verb
 from evac.core.policy import Guard
-from evac.core.run import Event, Outcome, Receipt, RunId, Settled
+from evac.core.run import Event, Failed, Outcome, Receipt, RunId, Settled
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
 from evac.engine.journal import fold_journal, raised, read_journal, read_run, read_runs, take_journal
@@ -25,6 +25,7 @@ from evac.engine.orders import Answer, Order, obey
 from evac.ports import VALUE_BYTES_MAX, Store
 from evac.sim import time
 from evac.sim.stores import FailingStore, Moment
+from evac.sim.systems import Fault
 from evac.stores.memory import MemoryStore
 from fakes.opening import open_run
 from fakes.rehearsal import Death, away, play
@@ -54,6 +55,17 @@ def test_the_record_follows_the_plan() -> None:
         assert (found.primary, found.sync, found.awaiting_rejoin) == (after.primary, after.sync, after.awaiting_rejoin)
         left = [r.key.split("/")[0] for r in time.run(played.store.list(""))]
         assert not {"orders", "answers", "active"} & set(left), "nothing is left lying about"
+
+
+def test_an_undo_may_take_as_long_as_its_step_says() -> None:
+    stop = next(s for s in SWITCHOVER.plan.steps if s.action.verb is Verb.STOP)
+    steps = tuple(replace(s, undo_timeout=timedelta(seconds=77)) if s is stop else s for s in SWITCHOVER.plan.steps)
+    world = SWITCHOVER.world()
+    for action in (s.action for s in steps if s.pivot):
+        world.faults[action.component, action.region, action.verb, False] = Fault.REFUSED
+    world.faults[stop.action.component, stop.action.region, Verb.STOP, True] = Fault.HANGING
+    events = play(replace(SWITCHOVER.plan, steps=steps), world).events
+    assert {e.reason for e in events if isinstance(e, Failed) and e.undo} == {"not done within 77 s"}
 
 
 def test_a_group_has_one_run_at_a_time_and_a_plan_must_fit_the_record() -> None:
