@@ -153,10 +153,13 @@ class Watch:
         return whom | {r.where: f"sends clients to {', '.join(r.sends_to)}" for r in self.routers.values()}
 
     def _as_before(self, run: Run) -> None:
-        """S8: a run that was rolled back leaves everything as it found it, but what has died or was killed since."""
-        now = self._picture()
+        """S8: a run that was rolled back leaves everything as it found it, but what has died or was killed since; a
+        standby that had been left at another one may follow the run's source, as whoever refused it is told to again.
+        """
+        now, home = self._picture(), f"{MemberRole.STANDBY}, follows {run.plan.source}, "
         for where, before in self._before.get(run.id, {}).items():
-            if now[where] != before and not now[where].startswith(MemberRole.STOPPED):
+            at_home = now[where].startswith(home) and before.startswith(MemberRole.STANDBY)
+            if now[where] != before and not at_home and not now[where].startswith(MemberRole.STOPPED):
                 self.broken("S8", f"run {run.id} was rolled back, and {where} {now[where]}; before: {before}")
 
     def _begins(self, run: RunId, term: int) -> None:
