@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 
 from evac.core.detector import Cell, Detector
@@ -155,7 +156,9 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     gray = _gray(scene, region, need)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
     fresh = is_fresh(scene.detector, region, scene.now)
-    diagnosis = _diagnose(bench, scene.views[region, region], agreed, gray, need=need, fresh=fresh)
+    inside = scene.views[region, region]
+    shut_out = _well_inside(bench, inside, agreed)
+    diagnosis = _diagnose(bench, inside, agreed, shut_out, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
@@ -172,6 +175,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         easing=bool(still) and max(still.values()) < need,
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
+        shut_out=() if diagnosis is Diagnosis.GRAY else shut_out,
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
         entered=tuple(sorted(open_since)),
@@ -183,15 +187,14 @@ def _diagnose(
     bench: _Bench,
     inside: Views,
     agreed: tuple[ServiceId, ...],
+    shut_out: tuple[ServiceId, ...],
     gray: Mapping[ServiceId, tuple[Cell, ...]],
     *,
     need: int,
     fresh: bool,
 ) -> Diagnosis:
-    """The table, row by row; the first that fits. Inside is well only where it was looked at since outside turned."""
+    """The table, row by row; the first that fits."""
     bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
-    turned = max((c.since for c in bench.cells if not c.up), default=None)
-    well_inside = turned is not None and all((c := inside.get(s)) and c.up and c.last >= turned for s in agreed)
     outside_down = len(bench.down) >= need and not bench.up
     if outside_down and not fresh:
         return Diagnosis.UNREACHABLE
@@ -199,13 +202,19 @@ def _diagnose(
         return Diagnosis.SERVICES_DOWN
     if bad_inside and fresh:
         return Diagnosis.SERVICE_DOWN
-    if agreed and well_inside and fresh and (outside_down or not gray):
+    if agreed and shut_out == agreed and fresh and (outside_down or not gray):
         return Diagnosis.INGRESS_FAILED
     if gray:
         return Diagnosis.GRAY
     if agreed or not bench.cells:
         return Diagnosis.UNKNOWN
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
+
+
+def _well_inside(bench: _Bench, inside: Views, agreed: tuple[ServiceId, ...]) -> tuple[ServiceId, ...]:
+    """Those that are well inside, and were looked at there since outside turned."""
+    turned = max((c.since for c in bench.cells if not c.up), default=timedelta.max)
+    return tuple(s for s in agreed if (c := inside.get(s)) is not None and c.up and c.last >= turned)
 
 
 def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:

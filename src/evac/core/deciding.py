@@ -17,7 +17,7 @@ from datetime import timedelta
 from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
-from evac.core.estate import GroupId
+from evac.core.estate import GroupId, ServiceId
 from evac.core.fencing import loses_nothing, stops_cleanly, unfenceable
 from evac.core.observation import Instant
 from evac.core.permission import by_hand, permitted
@@ -105,10 +105,13 @@ def _dwell(view: View, placement: Placement, verdict: Verdict) -> timedelta:
 
     Where a primary answers all the while, and its writes wait for standbys, it is the network between them that fails:
     a stream that lost packets comes back by itself within seconds, and a move meets the same network. Nor is anything
-    left in a hurry that answers again: the wait may be over, and its end must not be what lets a move begin.
+    left in a hurry that answers again: the wait may be over, and its end must not be what lets a move begin. And where
+    what is down inside is merely wanted, it is by the way in that the rest is met, as one that is just back is.
     """
     policy = view.estate.detection
     quick = verdict.corroborated and not verdict.easing and not waits_for_acknowledgement(view, placement, verdict)
+    if verdict.diagnosis is Diagnosis.SERVICE_DOWN:
+        quick = quick and not _hit(view, placement, verdict).issubset(verdict.shut_out)
     return policy.dwell if quick else policy.ingress_dwell
 
 
@@ -142,9 +145,7 @@ def _calm(verdict: Verdict) -> str:
 
 def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
     """What ails the primary's region that moving this group would cure; empty if nothing."""
-    mine = {s.id for s in view.estate.group_services(placement.group)}
-    required = mine - view.estate.wanted_only(placement.group)
-    hit = sorted(required.intersection(verdict.services))
+    hit = sorted(_hit(view, placement, verdict))
     region = verdict.region
     match verdict.diagnosis:
         case Diagnosis.UNREACHABLE:
@@ -152,14 +153,20 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
             return f"{region} unreachable: {voters} outside views agree, agent heartbeat stale"
         case Diagnosis.SERVICES_DOWN:
             return f"all services of {region} are down, seen from outside and from inside"
-        case Diagnosis.SERVICE_DOWN:
-            return f"{', '.join(hit)} in {region} down, seen from outside and from inside" if hit else ""
-        case Diagnosis.INGRESS_FAILED:
+        case Diagnosis.SERVICE_DOWN if down := [s for s in hit if s not in verdict.shut_out]:
+            return f"{', '.join(down)} in {region} down, seen from outside and from inside"
+        case Diagnosis.SERVICE_DOWN | Diagnosis.INGRESS_FAILED:
             return f"{', '.join(hit)} in {region} well inside, not reachable from outside" if hit else ""
         case Diagnosis.GRAY:
             return f"clients of {', '.join(hit)} in {region} fail too often, seen from a quorum" if hit else ""
         case Diagnosis.WELL | Diagnosis.LINK_CUT | Diagnosis.UNKNOWN:  # pragma: no branch (the union is closed)
             return ""
+
+
+def _hit(view: View, placement: Placement, verdict: Verdict) -> set[ServiceId]:
+    """The services that a verdict is about, and that this group requires."""
+    mine = {s.id for s in view.estate.group_services(placement.group)}
+    return mine.difference(view.estate.wanted_only(placement.group)).intersection(verdict.services)
 
 
 def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:

@@ -75,6 +75,8 @@ class Verdict:
     easing: bool = False
     """Whether a quorum sees services down, but no longer fails at any: the newest answers were good, yet too few."""
     services: tuple[ServiceId, ...] = ()
+    shut_out: tuple[ServiceId, ...] = ()
+    """Those of `services` that are well inside, as was seen since outside turned: only the way to them is broken."""
     evidence: tuple[Evidence, ...] = ()
     ingress_only: bool = False
     """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""

@@ -75,7 +75,9 @@ def test_the_inside_view_tells_what_it_is(services: tuple[ServiceId, ...], insid
 
 def test_some_down_inside_and_all_outside_is_a_service_down() -> None:
     down = everywhere(ESTATE, EAST) | {(EAST, EAST, ORDERS)}
-    assert judged(ESTATE, down=down).verdicts[EAST].diagnosis is Diagnosis.SERVICE_DOWN
+    verdict = judged(ESTATE, down=down).verdicts[EAST]
+    assert verdict.diagnosis is Diagnosis.SERVICE_DOWN
+    assert (set(verdict.services), set(verdict.shut_out)) == (set(ALL), {CARTS, SHOP})
 
 
 def test_down_outside_and_not_looked_at_inside_is_unknown() -> None:

@@ -98,6 +98,23 @@ def test_what_answers_again_is_not_left_in_a_hurry(answering: tuple[RegionId, ..
     assert isinstance(decided(knows, after=longest), Move)
 
 
+def test_what_is_merely_wanted_and_down_inside_makes_nobody_hurry_for_the_rest() -> None:
+    """Seen in the lab: a region had just come back, its cache waited for its replicas, and its database was left."""
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST) | {(EAST, EAST, CARTS)})
+    verdict = said.verdicts[EAST]
+    assert verdict.diagnosis is Diagnosis.SERVICE_DOWN
+    dwell = ESTATE.detection.ingress_dwell
+    (early,) = decide(view(ESTATE, said), now=verdict.since + dwell - seconds(0.1))
+    (late,) = decide(view(ESTATE, said), now=verdict.since + dwell)
+    assert isinstance(early, Hold)
+    assert early.reasons[0].startswith("orders, shop in us-east-1 well inside, not reachable from outside")
+    assert isinstance(late, Move)
+    needed = judged(ESTATE, down=everywhere(ESTATE, EAST) | {(EAST, EAST, ORDERS)})
+    (hurried,) = decide(view(ESTATE, needed), now=needed.verdicts[EAST].since + ESTATE.detection.dwell)
+    assert isinstance(hurried, Move)
+    assert hurried.reasons[0].startswith("orders in us-east-1 down, seen from outside and from inside")
+
+
 def test_what_only_outside_views_say_is_watched_for_longer() -> None:
     said = judged(ESTATE, down=everywhere(ESTATE, EAST))
     since = said.verdicts[EAST].since
