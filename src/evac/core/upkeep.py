@@ -168,8 +168,9 @@ def _no_source(view: View, placement: Placement) -> Hold | None:
     for component in view.estate.group_components(placement.group, Purpose.STATE):
         seen = view.members.get((component.id, primary))
         if seen is not None and seen.at > settled and (seen.state is None or seen.state.role is MemberRole.STOPPED):
+            state = "is not seen to run" if seen.state is None else "does not run"
             gone.append(
-                f"{component.id} in {primary} does not run, so nothing is rebuilt from it: {seen.reason}".rstrip(": ")
+                f"{component.id} in {primary} {state}, so nothing is rebuilt from it: {seen.reason}".rstrip(": ")
             )
     silent = view.assessment.voiceless.get(primary)
     if silent and view.assessment.verdicts[primary].diagnosis is not Diagnosis.WELL:

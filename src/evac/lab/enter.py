@@ -53,18 +53,26 @@ def _set_namespace(door: int, flag: int) -> None:
 
 
 def run(command: Sequence[str]) -> int:
-    """Run a command as a child that dies with us; return its exit code as a shell would give it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    """Run a command as a child that dies with us; return its exit code as a shell would give it.
+
+    Signals are waited for and not handled: one that comes just before a wait for the child begins would be told of by
+    a handler only when that wait is over.
+    """
+    heard = (*_PASSED_ON, signal.SIGCHLD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
     child = os.fork()
     if child == 0:
         _become(command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the child hears it by itself
-    for number in _PASSED_ON:
-        signal.signal(number, lambda got, _frame: os.kill(child, got))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+    while True:
+        got = signal.sigwait(heard)
+        if got != signal.SIGCHLD:
+            os.kill(child, got)
+            continue
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
 
 
 def _become(command: Sequence[str]) -> None:
@@ -72,7 +80,7 @@ def _become(command: Sequence[str]) -> None:
     own = Path(sys.executable).parent  # where `evac` itself is, also in a virtual environment that is not activated
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{own}"
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_PASSED_ON, signal.SIGCHLD))
     try:
         os.execvp(command[0], list(command))
     except OSError as error:

@@ -331,8 +331,10 @@ def test_nothing_is_rebuilt_from_a_primary_that_does_not_run() -> None:
     decision = returned_to_west(said, None)
     assert isinstance(decision, Hold)
     assert decision.watching
+    assert "orders-db in us-west-2 is not seen to run, so nothing is rebuilt from it: refused" in decision.reasons
+    decision = returned_to_west(said, MemberState(role=MemberRole.STOPPED, writable=False))
+    assert isinstance(decision, Hold)
     assert "orders-db in us-west-2 does not run, so nothing is rebuilt from it: refused" in decision.reasons
-    assert isinstance(returned_to_west(said, MemberState(role=MemberRole.STOPPED, writable=False)), Hold)
     assert isinstance(returned_to_west(said, MemberState(role=MemberRole.PRIMARY, writable=True)), Rejoin)
 
 

@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 from evac.engine.codec import to_plain
+from evac.engine.verifying import write_record
 from evac.lab.bench.stage import Stage
 from evac.lab.matrix.book import Entry
+from evac.opened import OpenEstate
 
 READ_WAIT_S = 20.0
 KEPT = ("*.log", "*/*.log", "*/*/*.log", "clients-*/history.jsonl")
@@ -24,10 +26,16 @@ async def keep(on: Stage | None, lab: Path, folder: Path, run: Entry) -> None:
         return
     try:
         async with asyncio.timeout(READ_WAIT_S):
-            write(folder / "journals.json", to_plain(await on.estate.runs()))
-            write(folder / "view.json", to_plain(await on.estate.last_known()))
+            await tell(on.estate, folder)
     except Exception as error:  # what cannot be read must not end the matrix
         write(folder / "unread.json", in_one_line(error))
+
+
+async def tell(estate: OpenEstate, folder: Path) -> None:
+    """Keep what the store says: the record of each run, as `evac verify` reads it, and the last view."""
+    for run in await estate.runs():
+        (folder / f"run-{run.id}.jsonl").write_bytes(write_record(await estate.record(run.id)))
+    write(folder / "view.json", to_plain(await estate.last_known()))
 
 
 def write(path: Path, value: object) -> None:
