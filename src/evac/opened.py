@@ -34,7 +34,8 @@ from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.verdict import Assessment
-from evac.engine.archive import Archived, Stays, archive, read_archived
+from evac.engine.archive import Archived, Stays, archive, read_archived, read_back
+from evac.engine.chain import unlink
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
 from evac.engine.durations import Earlier
@@ -344,32 +345,31 @@ class OpenEstate:
         return report_of(events, estate=self.loaded.estate, rejoined=rejoined, kept=await _kept(*events, *rejoined))
 
     async def record(self, run: str) -> RunRecord:
-        """Return a run's record, which can be verified anywhere (`evac.engine.verifying`). Raises `NotThere`."""
-        await self._not_archived(RunId(run))
+        """Return a run's record, which can be verified anywhere (`evac.engine.verifying`); of one that was archived,
+        what its file holds. Raises `NotThere`.
+        """
+        for gone in await self.archived():
+            if gone.run == run:
+                return await asyncio.to_thread(read_back, gone)
         return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
-        await self._not_archived(run)
-        try:
-            return await read_journal(run, store=self._store)
-        except KeyError:
-            raise NotThere(f"there is no run {run}; evac runs lists them") from None
-
-    async def _not_archived(self, run: RunId) -> None:
-        """Raise `NotThere` for a run that was taken out of the store, saying where it is."""
-        for gone in await self.archived():
-            if gone.run == run:
-                raise NotThere(
-                    f"run {run} was archived by {gone.by} at {gone.wall.isoformat(timespec='seconds')}:"
-                    f" evac verify {gone.file}"
-                )
+        """A run's journal, from the store or from the file it went into. Raises `NotThere`."""
+        record = await self.record(run)
+        if record.damage:
+            raise NotThere(f"run {run} cannot be told: {'; '.join(record.damage)}; evac verify {run} shows what holds")
+        return tuple([unlink(line).event for line in record.entries])
 
     async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
         """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
+        after = [gone for gone in await self.archived() if int(gone.run) > int(run)]
+        rebuilds = {int(g.run): g.source for g in after if g.group == plan.group and g.kind is RunKind.REJOIN}
         async for candidate in each_run(self._store, after=int(run)):
             if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
-                return await self._journal(candidate.id) if candidate.plan.source == plan.source else ()
-        return ()
+                rebuilds[int(candidate.id)] = candidate.plan.source
+                break
+        first = min(rebuilds, default=None)
+        return await self._journal(RunId(str(first))) if first is not None and rebuilds[first] == plan.source else ()
 
 
 async def _kept(*events: Event) -> dict[str, Sequence[str]]:

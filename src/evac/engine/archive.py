@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from evac.core.errors import EvacError, IllegalEvent, NameTaken
+from evac.core.errors import EvacError, IllegalEvent, NameTaken, NotThere
 from evac.core.estate import GroupId, RegionId
 from evac.core.memory import Memory
 from evac.core.plan import RunKind
@@ -31,7 +31,7 @@ from evac.engine.chain import digest
 from evac.engine.codec import decode, encode
 from evac.engine.journal import archived_key, entry_key, opened_so_far, read_run
 from evac.engine.memories import are_whole, memory_key
-from evac.engine.verifying import parse_record, read_record, verify, write_record
+from evac.engine.verifying import RunRecord, parse_record, read_record, verify, write_record
 from evac.ports import Store
 
 TAKEN_AT_ONCE = 100
@@ -112,6 +112,24 @@ async def read_archived(store: Store) -> Sequence[Archived]:
     """Return what stays of all runs that were archived, in the order they were opened."""
     found = [decode(record.value, Archived) for record in await store.list("archived/")]
     return sorted(found, key=lambda archived: int(archived.run))
+
+
+def read_back(gone: Archived) -> RunRecord:
+    """Return an archived run's record from its file; that it is another file now is noted as its damage.
+
+    Raises `NotThere` when the file cannot be read here.
+    """
+    try:
+        data = Path(gone.file).read_bytes()
+    except OSError as error:
+        raise NotThere(
+            f"run {gone.run} was archived by {gone.by} at {gone.wall.isoformat(timespec='seconds')} into {gone.file},"
+            f" which cannot be read here ({error.strerror}): where it is, evac verify FILE shows what it proves"
+        ) from None
+    record = parse_record(data, name=gone.file)
+    if digest(data) != gone.sha256:
+        record = replace(record, damage=(*record.damage, "the file is not the one that was archived"))
+    return record
 
 
 async def _needed(run: Run, store: Store) -> str:
