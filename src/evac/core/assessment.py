@@ -158,7 +158,8 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     fresh = is_fresh(scene.detector, region, scene.now)
     inside = scene.views[region, region]
     shut_out = _well_inside(bench, inside, agreed)
-    diagnosis = _diagnose(bench, inside, agreed, shut_out, gray, need=need, fresh=fresh)
+    down_inside = tuple(s for s in agreed if (c := inside.get(s)) is not None and not c.up)
+    diagnosis = _diagnose(bench, inside, agreed, (down_inside, shut_out), gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
@@ -175,6 +176,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         easing=bool(still) and max(still.values()) < need,
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
+        down_inside=() if diagnosis is Diagnosis.GRAY else down_inside,
         shut_out=() if diagnosis is Diagnosis.GRAY else shut_out,
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
@@ -187,20 +189,20 @@ def _diagnose(
     bench: _Bench,
     inside: Views,
     agreed: tuple[ServiceId, ...],
-    shut_out: tuple[ServiceId, ...],
+    seen_inside: tuple[tuple[ServiceId, ...], tuple[ServiceId, ...]],
     gray: Mapping[ServiceId, tuple[Cell, ...]],
     *,
     need: int,
     fresh: bool,
 ) -> Diagnosis:
-    """The table, row by row; the first that fits."""
-    bad_inside = [s for s in agreed if (c := inside.get(s)) is not None and not c.up]
+    """The table, row by row; the first that fits. `seen_inside` has those of `agreed` that are down there, and well."""
+    down_inside, shut_out = seen_inside
     outside_down = len(bench.down) >= need and not bench.up
     if outside_down and not fresh:
         return Diagnosis.UNREACHABLE
     if outside_down and all_down(inside):
         return Diagnosis.SERVICES_DOWN
-    if bad_inside and fresh:
+    if down_inside and fresh:
         return Diagnosis.SERVICE_DOWN
     if agreed and shut_out == agreed and fresh and (outside_down or not gray):
         return Diagnosis.INGRESS_FAILED

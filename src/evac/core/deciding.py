@@ -72,7 +72,7 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
     trouble = "" if _goes_round(view, placement, verdict, shut) else _trouble(view, placement, verdict)
     if not trouble and not shut:
         return None
-    of_doors = verdict.ingress_only or not trouble
+    of_doors = _only_the_way_in(view, placement, verdict) or not trouble
     sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
     if now - sick.since < _dwell(view, placement, sick):
@@ -111,7 +111,7 @@ def _dwell(view: View, placement: Placement, verdict: Verdict) -> timedelta:
     policy = view.estate.detection
     quick = verdict.corroborated and not verdict.easing and not waits_for_acknowledgement(view, placement, verdict)
     if verdict.diagnosis is Diagnosis.SERVICE_DOWN:
-        quick = quick and not _hit(view, placement, verdict).issubset(verdict.shut_out)
+        quick = quick and not _hit(view, placement, verdict).isdisjoint(verdict.down_inside)
     return policy.dwell if quick else policy.ingress_dwell
 
 
@@ -153,8 +153,10 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
             return f"{region} unreachable: {voters} outside views agree, agent heartbeat stale"
         case Diagnosis.SERVICES_DOWN:
             return f"all services of {region} are down, seen from outside and from inside"
-        case Diagnosis.SERVICE_DOWN if down := [s for s in hit if s not in verdict.shut_out]:
+        case Diagnosis.SERVICE_DOWN if down := [s for s in hit if s in verdict.down_inside]:
             return f"{', '.join(down)} in {region} down, seen from outside and from inside"
+        case Diagnosis.SERVICE_DOWN if not verdict.shut_out:
+            return f"{', '.join(hit)} in {region} not reachable from outside" if hit else ""
         case Diagnosis.SERVICE_DOWN | Diagnosis.INGRESS_FAILED:
             return f"{', '.join(hit)} in {region} well inside, not reachable from outside" if hit else ""
         case Diagnosis.GRAY:
@@ -169,10 +171,17 @@ def _hit(view: View, placement: Placement, verdict: Verdict) -> set[ServiceId]:
     return mine.difference(view.estate.wanted_only(placement.group)).intersection(verdict.services)
 
 
+def _only_the_way_in(view: View, placement: Placement, verdict: Verdict) -> bool:
+    """Whether all that this group requires is well inside, whatever ails what it merely wants."""
+    hit = _hit(view, placement, verdict)
+    return verdict.ingress_only or bool(hit and hit.issubset(verdict.shut_out))
+
+
 def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:
     """Whether clients go round the broken way in already: by another door, all of them, and nothing ails that one."""
     half_done = placement.group in view.shift_tries or placement.group in view.return_tries
-    return verdict.ingress_only and placement.entry is not None and not shut and not half_done
+    only_the_way_in = _only_the_way_in(view, placement, verdict)
+    return only_the_way_in and placement.entry is not None and not shut and not half_done
 
 
 def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision | str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from evac.core.detector import Cell
 from evac.core.observation import Carried, Instant
@@ -58,20 +58,31 @@ def since_outage(cells: Sequence[Cell], policy: Detection) -> tuple[Cell, ...]:
     """Return a region's cells without what they met up to the end of their last outage, if all of them were in one: a
     row of failures that outlasts the window in which loss is looked for.
 
-    What comes back relapses, one service after the other; whether its path loses packets is seen from there on.
+    What comes back relapses, one service after the other; whether its path loses packets is seen from there on. But
+    where all of them are down again it did not come back: that comes and goes, which no other row sees.
     """
     ends = [_outage_until(cell, policy) for cell in cells]
-    return tuple(met_since(c, end) for c, end in zip(cells, ends, strict=True)) if all(ends) else tuple(cells)
+    if not all(ends):
+        return tuple(cells)
+    since = tuple(met_since(cell, end) for cell, end in zip(cells, ends, strict=True))
+    restless = bool(since) and all(_longest_row(cell) >= policy.failures for cell in since)
+    return tuple(cells) if restless else since
 
 
 def _outage_until(cell: Cell, policy: Detection) -> Instant | None:
     """The last failure of the last row that outlasted the lossy window; None where none did."""
-    failed, begun, until = set(cell.bad), None, None
-    for at in cell.recent:
-        begun = (at if begun is None else begun) if at in failed else None
-        if begun is not None and at - begun >= policy.lossy_window:
-            until = at
-    return until
+    lasting = [row[-1] for row in _rows(cell) if row[-1] - row[0] >= policy.lossy_window]
+    return max(lasting, default=None)
+
+
+def _longest_row(cell: Cell) -> int:
+    return max(map(len, _rows(cell)), default=0)
+
+
+def _rows(cell: Cell) -> list[list[Instant]]:
+    """The failures that followed each other."""
+    failed = set(cell.bad)
+    return [list(row) for bad, row in groupby(cell.recent, failed.__contains__) if bad]
 
 
 def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:

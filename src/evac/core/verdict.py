@@ -75,8 +75,11 @@ class Verdict:
     easing: bool = False
     """Whether a quorum sees services down, but no longer fails at any: the newest answers were good, yet too few."""
     services: tuple[ServiceId, ...] = ()
+    down_inside: tuple[ServiceId, ...] = ()
+    """Those of `services` that are down inside as well."""
     shut_out: tuple[ServiceId, ...] = ()
-    """Those of `services` that are well inside, as was seen since outside turned: only the way to them is broken."""
+    """Those of `services` that are well inside, as was seen since outside turned: only the way to them is broken. What
+    has not been looked at there since then is in neither."""
     evidence: tuple[Evidence, ...] = ()
     ingress_only: bool = False
     """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""

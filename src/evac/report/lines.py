@@ -131,9 +131,10 @@ def _diagnosis(verdict: Verdict) -> str:
         case Diagnosis.GRAY:
             return f"gray: clients of {services} fail too often, from most outside views"
         case Diagnosis.SERVICE_DOWN:
-            down = listed(tuple(s for s in verdict.services if s not in verdict.shut_out))
-            rest = f"; {listed(verdict.shut_out)} well inside, not reachable from outside" if verdict.shut_out else ""
-            return f"{down} down, seen from outside and inside{rest}"
+            rest = tuple(s for s in verdict.services if s not in verdict.down_inside)
+            inside = "well inside, " if rest and set(rest) <= set(verdict.shut_out) else ""
+            shut = f"; {listed(rest)} {inside}not reachable from outside" if rest else ""
+            return f"{listed(verdict.down_inside)} down, seen from outside and inside{shut}"
         case Diagnosis.INGRESS_FAILED:
             return f"ingress failed: {services} well inside, not reachable from outside"
         case Diagnosis.SERVICES_DOWN:

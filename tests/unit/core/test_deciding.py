@@ -31,7 +31,8 @@ def decided(knows: View, *, after: float = 0.0) -> Decision:
 
 
 def with_diagnosis(said: Assessment, diagnosis: Diagnosis, *services: ServiceId) -> Assessment:
-    verdict = replace(said.verdicts[EAST], diagnosis=diagnosis, services=services)
+    inside = services if diagnosis is Diagnosis.SERVICE_DOWN else ()
+    verdict = replace(said.verdicts[EAST], diagnosis=diagnosis, services=services, down_inside=inside)
     return replace(said, verdicts={**said.verdicts, EAST: verdict})
 
 
@@ -113,6 +114,19 @@ def test_what_is_merely_wanted_and_down_inside_makes_nobody_hurry_for_the_rest()
     (hurried,) = decide(view(ESTATE, needed), now=needed.verdicts[EAST].since + ESTATE.detection.dwell)
     assert isinstance(hurried, Move)
     assert hurried.reasons[0].startswith("orders in us-east-1 down, seen from outside and from inside")
+
+
+def test_nor_does_it_before_the_rest_was_looked_at_there() -> None:
+    """A look inside comes twice a second, and the dwell is shorter."""
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST) | {(EAST, EAST, CARTS)})
+    verdict = replace(said.verdicts[EAST], shut_out=())
+    knows = view(ESTATE, replace(said, verdicts={**said.verdicts, EAST: verdict}))
+    (early,) = decide(knows, now=verdict.since + ESTATE.detection.ingress_dwell - seconds(0.1))
+    assert isinstance(early, Hold)
+    assert early.reasons[0].startswith("orders, shop in us-east-1 not reachable from outside")
+    (late,) = decide(knows, now=verdict.since + ESTATE.detection.ingress_dwell)
+    assert isinstance(late, Move)
+    assert late.kind is RunKind.FAILOVER
 
 
 def test_what_only_outside_views_say_is_watched_for_longer() -> None:

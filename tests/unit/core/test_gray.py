@@ -69,6 +69,11 @@ def test_the_last_outage_counts() -> None:
     assert left("----+----+") == [1]
 
 
+def test_what_is_down_again_had_no_outage_that_is_over() -> None:
+    assert left("----+---", "----++---") == [8, 9]
+    assert left("----+---", "----++-+") == [4, 4]
+
+
 def test_a_region_that_nobody_has_looked_at_had_no_outage() -> None:
     assert left() == []
     assert left("") == [0]
