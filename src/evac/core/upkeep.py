@@ -9,15 +9,17 @@ What this is not: the rules by which a set is judged (`protection`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
+from evac.core.assessment import answers
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Rejoin, View
 from evac.core.estate import ComponentId, GroupId, Purpose, RegionId
 from evac.core.misdirected import misdirected
 from evac.core.observation import Instant, MemberRole
 from evac.core.plan import Placement
 from evac.core.protection import Alone, Protect, Scene, astray, findings, short
-from evac.core.trying import PATIENCE_DOUBLINGS_MAX, TRY_AGAIN_AFTER, after_failure
+from evac.core.trying import AFRESH_AFTER, PATIENCE_DOUBLINGS_MAX, TRY_AGAIN_AFTER, after_failure
 from evac.core.verdict import Diagnosis, Verdict
 
 
@@ -28,7 +30,11 @@ def upkeep(view: View, placement: Placement, *, now: Instant) -> Decision | None
     """
     scene = _scene(view, placement, now)
     found = findings(scene) if _judges(view, placement, now) else ()
-    return _protect(view, placement, found, now) or _rejoin(view, placement, scene, now) or _alone(placement, found)
+    if change := _protect(view, placement, found, now):
+        return change
+    rebuild, alone = _rejoin(view, placement, scene, now), _alone(placement, found)
+    waits = isinstance(rebuild, Hold) and isinstance(alone, CallPerson)
+    return alone if waits else rebuild or alone
 
 
 def starving(view: View, placement: Placement, trouble: str, *, now: Instant) -> Decision | None:
@@ -159,23 +165,32 @@ def _unheard_since(view: View, placement: Placement, now: Instant) -> bool:
     return any(c in mine and r == placement.primary and seen.at <= settled for (c, r), seen in view.members.items())
 
 
-def _no_source(view: View, placement: Placement) -> Hold | None:
+def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], now: Instant) -> Hold | CallPerson | None:
     """Nothing is rebuilt from a primary that is not there, by its own agent's word: it is mended or left first. Where
-    its agent says nothing, it is what others see of its region that counts.
+    its agent says nothing, or cannot say, it is what others see of its region that counts. One that stays so while a
+    region waits for it is a person's matter.
     """
     primary, settled = placement.primary, view.settled_at.get(placement.group, timedelta.min)
+    well = view.assessment.verdicts[primary].diagnosis is Diagnosis.WELL
     gone: list[str] = []
     for component in view.estate.group_components(placement.group, Purpose.STATE):
         seen = view.members.get((component.id, primary))
-        if seen is not None and seen.at > settled and (seen.state is None or seen.state.role is MemberRole.STOPPED):
-            state = "is not seen to run" if seen.state is None else "does not run"
-            gone.append(
-                f"{component.id} in {primary} {state}, so nothing is rebuilt from it: {seen.reason}".rstrip(": ")
-            )
-    silent = view.assessment.voiceless.get(primary)
-    if silent and view.assessment.verdicts[primary].diagnosis is not Diagnosis.WELL:
-        gone.append(f"{primary} cannot be asked, so nothing is rebuilt from it: {silent}")
-    return Hold(group=placement.group, reasons=tuple(gone), watching=True) if gone else None
+        if seen is None or seen.at <= settled:
+            continue
+        if seen.state is None and not well:
+            gone.append(f"{component.id} in {primary} cannot be asked, so nothing is rebuilt from it: {seen.reason}")
+        elif seen.state is not None and seen.state.role is MemberRole.STOPPED:
+            said = f"{component.id} in {primary} does not run, so nothing is rebuilt from it: {seen.reason}"
+            gone.append(said.rstrip(": "))
+    if not (well or answers(view.assessment, primary, estate=view.estate)):
+        gone.append(f"the agent of {primary} does not answer, so nothing is rebuilt from there")
+    if not gone:
+        return None
+    since = max([settled, *(heard for r in waiting if (heard := view.heard_since.get(r)) is not None)])
+    if now - since < AFRESH_AFTER:
+        return Hold(group=placement.group, reasons=tuple(gone), watching=True)
+    advice = f"mend it, then {', '.join(waiting)} is rebuilt; or leave {primary}: evac failover {primary}"
+    return CallPerson(group=placement.group, reasons=(*gone, advice))
 
 
 def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Decision | None:
@@ -190,7 +205,8 @@ def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Dec
     tries = view.rejoin_tries.get(placement.group)
     if tries and (wait := after_failure(placement.group, tries, now=now)):
         return wait
-    if wait := _no_source(view, placement):
+    waiting = placement.awaiting_rejoin or ((missed[0],) if missed else ())
+    if wait := _no_source(view, placement, waiting, now):
         return wait
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)

@@ -328,28 +328,42 @@ def test_a_rebuild_is_not_planned_on_what_a_new_primary_said_before_it_was_one()
     assert isinstance(decided(before, after=ESTATE.guard.recover_for.total_seconds()), Rejoin)
 
 
-def returned_to_west(said: Assessment, state: MemberState | None) -> Decision:
+def returned_to_west(said: Assessment, state: MemberState | None, *, heard_since: float = -10) -> Decision:
     """EAST is back and awaits its rebuild from WEST, whose members said this of themselves a second ago."""
     knows = view(ESTATE, said, replace(HERE, primary=WEST, awaiting_rejoin=(EAST,)))
     told = {
         key: replace(seen, at=said.at - seconds(1), state=state if key[1] == WEST else seen.state, reason="refused")
         for key, seen in knows.members.items()
     }
-    settled = {GROUP: said.at - seconds(2)}
-    return decided(replace(knows, members=told, heard_since={EAST: seconds(-10)}, settled_at=settled))
+    settled = {GROUP: said.at - max(seconds(2), seconds(-heard_since))}
+    return decided(replace(knows, members=told, heard_since={EAST: seconds(heard_since)}, settled_at=settled))
 
 
 def test_nothing_is_rebuilt_from_a_primary_that_does_not_run() -> None:
     """Seed 30060: the old region was rebuilt from a primary that had died, three times, and each time in vain."""
-    said = judged(ESTATE)
-    decision = returned_to_west(said, None)
+    ailing = judged(ESTATE, down={(EUROPE, WEST, ORDERS)})
+    decision = returned_to_west(ailing, None)
     assert isinstance(decision, Hold)
     assert decision.watching
-    assert "orders-db in us-west-2 is not seen to run, so nothing is rebuilt from it: refused" in decision.reasons
-    decision = returned_to_west(said, MemberState(role=MemberRole.STOPPED, writable=False))
+    assert "orders-db in us-west-2 cannot be asked, so nothing is rebuilt from it: refused" in decision.reasons
+    decision = returned_to_west(ailing, MemberState(role=MemberRole.STOPPED, writable=False))
     assert isinstance(decision, Hold)
     assert "orders-db in us-west-2 does not run, so nothing is rebuilt from it: refused" in decision.reasons
-    assert isinstance(returned_to_west(said, MemberState(role=MemberRole.PRIMARY, writable=True)), Rejoin)
+    assert isinstance(returned_to_west(ailing, MemberState(role=MemberRole.PRIMARY, writable=True)), Rejoin)
+
+
+def test_one_that_is_seen_well_is_rebuilt_from_though_its_agent_may_not_ask_it() -> None:
+    """What the rebuild itself needs of it, it finds out: after three tries a person is called."""
+    assert isinstance(returned_to_west(judged(ESTATE), None), Rejoin)
+
+
+def test_a_person_is_called_where_a_primary_stays_so_while_a_region_waits_for_it() -> None:
+    stopped = MemberState(role=MemberRole.STOPPED, writable=False)
+    assert isinstance(returned_to_west(judged(ESTATE), stopped, heard_since=-280), Hold)
+    decision = returned_to_west(judged(ESTATE), stopped, heard_since=-300)
+    assert isinstance(decision, CallPerson)
+    advice = "mend it, then us-east-1 is rebuilt; or leave us-west-2: evac failover us-west-2"
+    assert decision.reasons[-1] == advice
 
 
 def test_nor_from_one_that_cannot_be_asked_unless_it_is_seen_well() -> None:
@@ -359,7 +373,7 @@ def test_nor_from_one_that_cannot_be_asked_unless_it_is_seen_well() -> None:
         judged(ESTATE, down={(EUROPE, WEST, s) for s in ESTATE.services}, silent=(WEST,)), there
     )
     assert isinstance(decision, Hold)
-    assert any("us-west-2 cannot be asked" in reason for reason in decision.reasons)
+    assert "the agent of us-west-2 does not answer, so nothing is rebuilt from there" in decision.reasons
     assert isinstance(returned_to_west(judged(ESTATE, silent=(WEST,)), there), Rejoin)
 
 

@@ -11,7 +11,7 @@ from evac.core.deciding import decide
 from evac.core.decision import CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.errors import UnsafePlan
 from evac.core.estate import RegionId, ReplicationMode, WhenAlone
-from evac.core.observation import MemberRole
+from evac.core.observation import MemberRole, MemberState
 from evac.core.plan import Placement, RunKind, SyncSet, Term
 from evac.core.protection import NOBODY, Alone, Protect, alone, degrading, plan_protect, say_set, shrinks
 from evac.core.run import RunId
@@ -204,11 +204,27 @@ def test_an_estate_may_rather_go_on_and_that_ends_when_one_streams() -> None:
     assert watch.upto(33).protects() == WEST_ONLY
 
 
+def test_writes_that_wait_are_told_of_also_while_a_rebuild_waits_for_its_source() -> None:
+    watch = Watch().upto(15)
+    watch.dead = {WEST, EUROPE}
+    watch.placement = replace(watch.placement, awaiting_rejoin=(WEST,))
+    members = dict(watch.upto(26).view().members)
+    cache = members[CARTS_CACHE, EAST]
+    members[CARTS_CACHE, EAST] = replace(cache, state=MemberState(role=MemberRole.STOPPED, writable=False))
+    decision = watch.decided(members=members)
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[0] == "orders-db: no standby is left to acknowledge, so its writes wait"
+
+
 def sick(watch: Watch) -> View:
     """The database in the primary's region fails for whoever writes, because writes wait; it answers evac."""
     view = watch.view()
     verdict = replace(
-        view.assessment.verdicts[EAST], diagnosis=Diagnosis.SERVICE_DOWN, services=(ORDERS,), since=seconds(0)
+        view.assessment.verdicts[EAST],
+        diagnosis=Diagnosis.SERVICE_DOWN,
+        services=(ORDERS,),
+        down_inside=(ORDERS,),
+        since=seconds(0),
     )
     return replace(view, assessment=replace(view.assessment, verdicts={**view.assessment.verdicts, EAST: verdict}))
 
