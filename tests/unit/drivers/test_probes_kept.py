@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from evac.core.estate import Probe, RegionId, ServiceId
 from evac.drivers.probes import HTTP, TCP
 from evac.drivers.probes.http import HttpSettings
 from evac.drivers.probes.tcp import TcpSettings
+from evac.drivers.probes.valkey import ValkeyKind, ValkeySettings
 from evac.places.local import LocalPlace
 from evac.ports import BadAnswer, Prober
 
@@ -160,6 +162,57 @@ async def test_a_forwarding_that_hangs_up_is_no_answer() -> None:
     reason = await prober.ask()
     assert reason == "connection closed by the other end"
     assert not isinstance(reason, BadAnswer)
+
+    prober = await TCP.open(
+        probe("tcp", TcpSettings.parse({"host": "there", "port": 1, "send": "x", "expect": "y"})), Forwarding()
+    )
+    assert not isinstance(await prober.ask(), BadAnswer)
+
+
+async def test_of_a_name_with_several_addresses_each_may_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with page() as shown:
+        port = shown.port
+
+    async def two(*_: object, **__: object) -> list[object]:
+        here = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*here, ("127.0.0.1", port)), (*here, ("127.0.0.2", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+    prober = await HTTP.open(probe("http", HttpSettings.parse({"host": "two.test", "port": port})), LocalPlace())
+    reason = await prober.ask()
+    assert reason == "connection refused"
+    assert isinstance(reason, BadAnswer)
+
+
+async def test_what_cannot_be_asked_for_was_not_answered() -> None:
+    async with page() as shown, http(shown.port, path="/a b") as prober:
+        reason = await prober.ask()
+    assert reason.startswith("cannot be asked for: ")
+    assert not isinstance(reason, BadAnswer)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"-LOADING Valkey is loading the dataset in memory\r\n", "Valkey is loading the dataset in memory"),
+        (b"-ERR max number of clients reached\r\n", "max number of clients reached"),
+        (b"-NOAUTH Authentication required.\r\n", "Authentication required."),
+        (b"", "connection closed by the other end"),
+    ],
+)
+async def test_what_valkey_says_or_that_it_hangs_up_is_an_answer(said: bytes, reason: str) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    settings = ValkeySettings.parse({"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]})
+    prober = await ValkeyKind().open(probe("valkey", settings), LocalPlace())
+    answer = await prober.ask()
+    server.close()
+    assert answer == reason
+    assert isinstance(answer, BadAnswer)
 
 
 async def test_what_does_not_speak_http_is_named() -> None:

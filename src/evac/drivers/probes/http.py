@@ -77,7 +77,9 @@ class HttpLine:
         try:
             self._send()
             await self._reply()
-        except h11.ProtocolError as error:
+        except h11.LocalProtocolError as error:
+            raise Broken(f"cannot be asked for: {error}") from error
+        except h11.RemoteProtocolError as error:
             raise Broken(f"not HTTP: {error}", answered=True) from error
         if self._status not in self._settings.status:
             return f"HTTP {self._status}"

@@ -15,6 +15,7 @@ What this is not: a pool, or a retry loop. One question at a time; the caller se
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeAlias
@@ -24,6 +25,8 @@ from evac.ports import BadAnswer, Place
 
 OWED_MAX = 2.0
 """How long, in seconds, a reply may stay owed before the connection is given up."""
+_HANGS_UP = (EOFError, ConnectionResetError, BrokenPipeError)
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
 
 
 class Broken(Exception):
@@ -132,10 +135,12 @@ class Asker:
         """Whether it is the other end that failed a question. A forwarding that comes to nothing hangs up by itself."""
         if isinstance(error, Broken):
             return error.answered
-        return (
-            isinstance(error, (EOFError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError))
-            and not self._forwarded
-        )
+        return (is_refusal(error) or isinstance(error, _HANGS_UP)) and not self._forwarded
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an address refused. Of a name with several asyncio joins what each of them met into one text."""
+    return isinstance(error, ConnectionRefusedError) or (type(error) is OSError and _REFUSED in str(error))
 
 
 def _reason(broken: Broken) -> str:
@@ -143,10 +148,8 @@ def _reason(broken: Broken) -> str:
 
 
 def _short(error: Exception) -> str:
-    match error:
-        case ConnectionRefusedError():
-            return "connection refused"
-        case EOFError() | ConnectionResetError() | BrokenPipeError():
-            return "connection closed by the other end"
-        case _:
-            return str(error) or type(error).__name__
+    if is_refusal(error):
+        return "connection refused"
+    if isinstance(error, _HANGS_UP):
+        return "connection closed by the other end"
+    return str(error) or type(error).__name__

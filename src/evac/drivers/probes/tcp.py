@@ -69,7 +69,9 @@ class TcpLine:
                 return ""
             if not more:
                 break
-        return "it does not say what is expected" if heard else "connection closed before it said anything"
+        if not heard:
+            raise EOFError
+        return "it does not say what is expected"
 
     async def settle(self) -> None:
         raise Broken("given up")

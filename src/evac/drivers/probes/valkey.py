@@ -14,7 +14,7 @@ import secrets
 from typing import Any
 
 from valkey.asyncio import Connection, SSLConnection
-from valkey.exceptions import AuthenticationError, ReadOnlyError, ResponseError, ValkeyError
+from valkey.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, ResponseError, ValkeyError
 from valkey.exceptions import ConnectionError as ConnectionFailed
 
 from evac.core.estate import Probe
@@ -23,6 +23,8 @@ from evac.drivers.settings import EstatePath, Secret, Settings
 from evac.ports import Place, Prober
 
 _KEY_LIFE_S = 60
+_TOO_MANY, _HUNG_UP = "max number of clients reached", "closed by server"
+"""What the client says of a connection that the server would not have, and of one that it ended."""
 
 
 class ValkeySettings(Settings):
@@ -78,7 +80,7 @@ class ValkeyLine:
         try:
             answer = await self._connection.read_response(disconnect_on_error=False)
         except ConnectionFailed as error:
-            raise Broken("connection closed by the other end") from error
+            raise _lost(error) from error
         except ResponseError as error:
             answer = error
         self._owed -= 1
@@ -96,6 +98,15 @@ class ValkeyLine:
         return ""
 
 
+def _lost(error: ValkeyError) -> Exception:
+    """What is behind a failed connection: what the server said, or what failed beneath."""
+    if isinstance(error, (BusyLoadingError, AuthenticationError)) or _TOO_MANY in str(error):
+        return Broken(str(error), answered=True)
+    if isinstance(error.__context__, OSError):
+        return error.__context__
+    return EOFError() if _HUNG_UP in str(error) else Broken(str(error))
+
+
 async def _connect(settings: ValkeySettings, host: str, port: int) -> ValkeyLine:
     password = settings.password.read() if settings.password else None
     shape: dict[str, Any] = {"socket_timeout": None, "lib_name": None, "lib_version": None}
@@ -110,9 +121,7 @@ async def _connect(settings: ValkeySettings, host: str, port: int) -> ValkeyLine
     except AuthenticationError as error:
         raise Broken(f"the password is refused: {error}", answered=True) from error
     except ValkeyError as error:
-        if isinstance(error.__context__, ConnectionRefusedError):
-            raise error.__context__ from error
-        raise Broken(str(error)) from error
+        raise _lost(error) from error
     except BaseException:
         await line.close()
         raise
