@@ -173,8 +173,10 @@ def _hit(view: View, placement: Placement, verdict: Verdict) -> set[ServiceId]:
 
 def _only_the_way_in(view: View, placement: Placement, verdict: Verdict) -> bool:
     """Whether all that this group requires is well inside, whatever ails what it merely wants."""
+    if verdict.diagnosis is not Diagnosis.SERVICE_DOWN:
+        return verdict.ingress_only
     hit = _hit(view, placement, verdict)
-    return verdict.ingress_only or bool(hit and hit.issubset(verdict.shut_out))
+    return bool(hit) and hit.issubset(verdict.shut_out)
 
 
 def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:

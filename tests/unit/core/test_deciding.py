@@ -129,6 +129,14 @@ def test_nor_does_it_before_the_rest_was_looked_at_there() -> None:
     assert late.kind is RunKind.FAILOVER
 
 
+def test_of_a_silent_region_no_door_is_asked() -> None:
+    """What its agent saw inside when it was last heard is no news."""
+    verdict = replace(DEAD.verdicts[EAST], shut_out=DEAD.verdicts[EAST].services)
+    decision = decided(view(ESTATE, replace(DEAD, verdicts={**DEAD.verdicts, EAST: verdict})))
+    assert isinstance(decision, Move)
+    assert decision.reasons == decided(view(ESTATE, DEAD)).reasons
+
+
 def test_what_only_outside_views_say_is_watched_for_longer() -> None:
     said = judged(ESTATE, down=everywhere(ESTATE, EAST))
     since = said.verdicts[EAST].since
