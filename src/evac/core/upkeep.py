@@ -186,8 +186,8 @@ def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], no
         gone.append(f"the agent of {primary} does not answer, so nothing is rebuilt from there")
     if not gone:
         return None
-    since = max([settled, *(heard for r in waiting if (heard := view.heard_since.get(r)) is not None)])
-    if now - since < AFRESH_AFTER:
+    heard = [view.heard_since[region] for region in waiting if region in view.heard_since]
+    if not heard or now - max(settled, *heard) < AFRESH_AFTER:
         return Hold(group=placement.group, reasons=tuple(gone), watching=True)
     advice = f"mend it, then {', '.join(waiting)} is rebuilt; or leave {primary}: evac failover {primary}"
     return CallPerson(group=placement.group, reasons=(*gone, advice))

@@ -374,6 +374,15 @@ def test_a_person_is_called_where_a_primary_stays_so_while_a_region_waits_for_it
     assert decision.reasons[-1] == advice
 
 
+def test_nobody_is_called_for_a_region_that_is_still_away() -> None:
+    stopped = MemberState(role=MemberRole.STOPPED, writable=False)
+    knows = view(ESTATE, judged(ESTATE), replace(HERE, primary=WEST, awaiting_rejoin=(EAST,)))
+    told = {key: replace(seen, state=stopped) for key, seen in knows.members.items()}
+    days = replace(knows, members=told, settled_at={})
+    (decision,) = decide(days, now=seconds(86400 * 3))
+    assert isinstance(decision, Hold)
+
+
 def test_nor_from_one_that_cannot_be_asked_unless_it_is_seen_well() -> None:
     """Seed 40077: its region was frozen, and only a minority could say so yet."""
     there = MemberState(role=MemberRole.PRIMARY, writable=True)
