@@ -10,6 +10,7 @@ What this is not: the rules by which a set is judged (`protection`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from evac.core.assessment import answers
@@ -33,8 +34,9 @@ def upkeep(view: View, placement: Placement, *, now: Instant) -> Decision | None
     if change := _protect(view, placement, found, now):
         return change
     rebuild, alone = _rejoin(view, placement, scene, now), _alone(placement, found)
-    waits = isinstance(rebuild, Hold) and isinstance(alone, CallPerson)
-    return alone if waits else rebuild or alone
+    if isinstance(alone, CallPerson) and isinstance(rebuild, CallPerson):
+        return replace(rebuild, reasons=(*rebuild.reasons, *alone.reasons))
+    return alone if isinstance(alone, CallPerson) and isinstance(rebuild, Hold) else rebuild or alone
 
 
 def starving(view: View, placement: Placement, trouble: str, *, now: Instant) -> Decision | None:
@@ -167,11 +169,12 @@ def _unheard_since(view: View, placement: Placement, now: Instant) -> bool:
 
 def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], now: Instant) -> Hold | CallPerson | None:
     """Nothing is rebuilt from a primary that is not there, by its own agent's word: it is mended or left first. Where
-    its agent says nothing, or cannot say, it is what others see of its region that counts. One that stays so while a
-    region waits for it is a person's matter.
+    its agent says nothing, or cannot say, it is what others see of its region that counts. One that is seen ailing for
+    long while a region waits for it is a person's matter.
     """
     primary, settled = placement.primary, view.settled_at.get(placement.group, timedelta.min)
-    well = view.assessment.verdicts[primary].diagnosis is Diagnosis.WELL
+    verdict = view.assessment.verdicts[primary]
+    well = verdict.diagnosis is Diagnosis.WELL
     gone: list[str] = []
     for component in view.estate.group_components(placement.group, Purpose.STATE):
         seen = view.members.get((component.id, primary))
@@ -186,10 +189,10 @@ def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], no
         gone.append(f"the agent of {primary} does not answer, so nothing is rebuilt from there")
     if not gone:
         return None
-    heard = [view.heard_since[region] for region in waiting if region in view.heard_since]
-    if not heard or now - max(settled, *heard) < AFRESH_AFTER:
+    heard = {region: view.heard_since[region] for region in waiting if region in view.heard_since}
+    if well or not heard or now - max(settled, verdict.since, *heard.values()) < AFRESH_AFTER:
         return Hold(group=placement.group, reasons=tuple(gone), watching=True)
-    advice = f"mend it, then {', '.join(waiting)} is rebuilt; or leave {primary}: evac failover {primary}"
+    advice = f"mend it, then {', '.join(heard)} is rebuilt; or leave {primary}: evac failover {primary}"
     return CallPerson(group=placement.group, reasons=(*gone, advice))
 
 

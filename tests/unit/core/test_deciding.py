@@ -367,11 +367,18 @@ def test_one_that_is_seen_well_is_rebuilt_from_though_its_agent_may_not_ask_it()
 
 def test_a_person_is_called_where_a_primary_stays_so_while_a_region_waits_for_it() -> None:
     stopped = MemberState(role=MemberRole.STOPPED, writable=False)
-    assert isinstance(returned_to_west(judged(ESTATE), stopped, heard_since=-280), Hold)
-    decision = returned_to_west(judged(ESTATE), stopped, heard_since=-300)
+
+    def ailing(since: float) -> Assessment:
+        said = judged(ESTATE, down={(EUROPE, WEST, ORDERS)})
+        return replace(said, verdicts={**said.verdicts, WEST: replace(said.verdicts[WEST], since=seconds(since))})
+
+    decision = returned_to_west(ailing(-300), stopped, heard_since=-300)
     assert isinstance(decision, CallPerson)
     advice = "mend it, then us-east-1 is rebuilt; or leave us-west-2: evac failover us-west-2"
     assert decision.reasons[-1] == advice
+    assert isinstance(returned_to_west(ailing(-300), stopped, heard_since=-280), Hold)
+    assert isinstance(returned_to_west(ailing(-1), stopped, heard_since=-86400), Hold), "it may just be restarted"
+    assert isinstance(returned_to_west(judged(ESTATE), stopped, heard_since=-86400), Hold), "nothing ails its clients"
 
 
 def test_nobody_is_called_for_a_region_that_is_still_away() -> None:

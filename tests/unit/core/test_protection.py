@@ -214,6 +214,10 @@ def test_writes_that_wait_are_told_of_also_while_a_rebuild_waits_for_its_source(
     decision = watch.decided(members=members)
     assert isinstance(decision, CallPerson)
     assert decision.reasons[0] == "orders-db: no standby is left to acknowledge, so its writes wait"
+    tired = watch.decided(members=members, rejoin_tries={GROUP: Tries(count=3, at=seconds(20))})
+    assert isinstance(tired, CallPerson)
+    assert "orders-db: no standby is left to acknowledge, so its writes wait" in tired.reasons
+    assert tired.reasons[0] != decision.reasons[0]
 
 
 def sick(watch: Watch) -> View:
