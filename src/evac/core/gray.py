@@ -59,30 +59,21 @@ def since_outage(cells: Sequence[Cell], policy: Detection) -> tuple[Cell, ...]:
     row of failures that outlasts the window in which loss is looked for.
 
     What comes back relapses, one service after the other; whether its path loses packets is seen from there on. But
-    where all of them are down again it did not come back: that comes and goes, which no other row sees.
+    while all of them are down again it did not come back: that comes and goes, which no other row sees.
     """
     ends = [_outage_until(cell, policy) for cell in cells]
     if not all(ends):
         return tuple(cells)
     since = tuple(met_since(cell, end) for cell, end in zip(cells, ends, strict=True))
-    restless = bool(since) and all(_longest_row(cell) >= policy.failures for cell in since)
-    return tuple(cells) if restless else since
+    down_again = all(cell.failures >= policy.failures for cell in since)
+    return tuple(cells) if down_again else since
 
 
 def _outage_until(cell: Cell, policy: Detection) -> Instant | None:
     """The last failure of the last row that outlasted the lossy window; None where none did."""
-    lasting = [row[-1] for row in _rows(cell) if row[-1] - row[0] >= policy.lossy_window]
-    return max(lasting, default=None)
-
-
-def _longest_row(cell: Cell) -> int:
-    return max(map(len, _rows(cell)), default=0)
-
-
-def _rows(cell: Cell) -> list[list[Instant]]:
-    """The failures that followed each other."""
     failed = set(cell.bad)
-    return [list(row) for bad, row in groupby(cell.recent, failed.__contains__) if bad]
+    rows = [list(row) for bad, row in groupby(cell.recent, failed.__contains__) if bad]
+    return max((row[-1] for row in rows if row[-1] - row[0] >= policy.lossy_window), default=None)
 
 
 def carried_since(counts: Sequence[Carried], moment: Instant | None) -> Sequence[Carried]:

@@ -34,9 +34,10 @@ def upkeep(view: View, placement: Placement, *, now: Instant) -> Decision | None
     if change := _protect(view, placement, found, now):
         return change
     rebuild, alone = _rejoin(view, placement, scene, now), _alone(placement, found)
-    if isinstance(alone, CallPerson) and isinstance(rebuild, CallPerson):
-        return replace(rebuild, reasons=(*rebuild.reasons, *alone.reasons))
-    return alone if isinstance(alone, CallPerson) and isinstance(rebuild, Hold) else rebuild or alone
+    if not isinstance(alone, CallPerson) or isinstance(rebuild, Rejoin):
+        return rebuild or alone
+    called = rebuild.reasons if isinstance(rebuild, CallPerson) else ()
+    return replace(alone, reasons=(*called, *alone.reasons))
 
 
 def starving(view: View, placement: Placement, trouble: str, *, now: Instant) -> Decision | None:
@@ -167,14 +168,12 @@ def _unheard_since(view: View, placement: Placement, now: Instant) -> bool:
     return any(c in mine and r == placement.primary and seen.at <= settled for (c, r), seen in view.members.items())
 
 
-def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], now: Instant) -> Hold | CallPerson | None:
-    """Nothing is rebuilt from a primary that is not there, by its own agent's word: it is mended or left first. Where
-    its agent says nothing, or cannot say, it is what others see of its region that counts. One that is seen ailing for
-    long while a region waits for it is a person's matter.
+def _no_source(view: View, placement: Placement) -> tuple[str, ...]:
+    """Why nothing is rebuilt from a group's primary: it does not run by its own agent's word, so it is mended or left
+    first. Where its agent says nothing, or cannot say, it is what others see of its region that counts.
     """
     primary, settled = placement.primary, view.settled_at.get(placement.group, timedelta.min)
-    verdict = view.assessment.verdicts[primary]
-    well = verdict.diagnosis is Diagnosis.WELL
+    well = view.assessment.verdicts[primary].diagnosis is Diagnosis.WELL
     gone: list[str] = []
     for component in view.estate.group_components(placement.group, Purpose.STATE):
         seen = view.members.get((component.id, primary))
@@ -187,12 +186,23 @@ def _no_source(view: View, placement: Placement, waiting: Sequence[RegionId], no
             gone.append(said.rstrip(": "))
     if not (well or answers(view.assessment, primary, estate=view.estate)):
         gone.append(f"the agent of {primary} does not answer, so nothing is rebuilt from there")
-    if not gone:
-        return None
-    heard = {region: view.heard_since[region] for region in waiting if region in view.heard_since}
-    if well or not heard or now - max(settled, verdict.since, *heard.values()) < AFRESH_AFTER:
-        return Hold(group=placement.group, reasons=tuple(gone), watching=True)
-    advice = f"mend it, then {', '.join(heard)} is rebuilt; or leave {primary}: evac failover {primary}"
+    return tuple(gone)
+
+
+def _wait_for_source(
+    view: View, placement: Placement, waiting: Sequence[RegionId], gone: tuple[str, ...], now: Instant
+) -> Hold | CallPerson:
+    """A rebuild waits for its source. One that is seen ailing for long while a region is there and waits is a person's
+    matter; a restart is none, nor is a region that is still away itself.
+    """
+    verdict = view.assessment.verdicts[placement.primary]
+    settled = view.settled_at.get(placement.group, timedelta.min)
+    there = [r for r in waiting if r in view.heard_since and answers(view.assessment, r, estate=view.estate)]
+    since = max(settled, verdict.since, min((view.heard_since[region] for region in there), default=now))
+    if verdict.diagnosis is Diagnosis.WELL or now - since < AFRESH_AFTER:
+        return Hold(group=placement.group, reasons=gone, watching=True)
+    rebuilt = f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} rebuilt"
+    advice = f"mend it, then {rebuilt}; or leave {placement.primary}: evac failover {placement.primary}"
     return CallPerson(group=placement.group, reasons=(*gone, advice))
 
 
@@ -209,8 +219,8 @@ def _rejoin(view: View, placement: Placement, scene: Scene, now: Instant) -> Dec
     if tries and (wait := after_failure(placement.group, tries, now=now)):
         return wait
     waiting = placement.awaiting_rejoin or ((missed[0],) if missed else ())
-    if wait := _no_source(view, placement, waiting, now):
-        return wait
+    if gone := _no_source(view, placement):
+        return _wait_for_source(view, placement, waiting, gone, now)
     for region in placement.awaiting_rejoin:
         since = view.heard_since.get(region)
         fresh = region not in view.assessment.voiceless

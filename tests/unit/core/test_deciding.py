@@ -365,29 +365,49 @@ def test_one_that_is_seen_well_is_rebuilt_from_though_its_agent_may_not_ask_it()
     assert isinstance(returned_to_west(judged(ESTATE), None), Rejoin)
 
 
+def ailing(since: float, *, silent: tuple[RegionId, ...] = ()) -> Assessment:
+    """A minority has seen one service of WEST down since then."""
+    said = judged(ESTATE, down={(EUROPE, WEST, ORDERS)}, silent=silent)
+    return replace(said, verdicts={**said.verdicts, WEST: replace(said.verdicts[WEST], since=seconds(since))})
+
+
+STOPPED = MemberState(role=MemberRole.STOPPED, writable=False)
+
+
 def test_a_person_is_called_where_a_primary_stays_so_while_a_region_waits_for_it() -> None:
-    stopped = MemberState(role=MemberRole.STOPPED, writable=False)
-
-    def ailing(since: float) -> Assessment:
-        said = judged(ESTATE, down={(EUROPE, WEST, ORDERS)})
-        return replace(said, verdicts={**said.verdicts, WEST: replace(said.verdicts[WEST], since=seconds(since))})
-
-    decision = returned_to_west(ailing(-300), stopped, heard_since=-300)
+    decision = returned_to_west(ailing(-300), STOPPED, heard_since=-300)
     assert isinstance(decision, CallPerson)
     advice = "mend it, then us-east-1 is rebuilt; or leave us-west-2: evac failover us-west-2"
     assert decision.reasons[-1] == advice
-    assert isinstance(returned_to_west(ailing(-300), stopped, heard_since=-280), Hold)
-    assert isinstance(returned_to_west(ailing(-1), stopped, heard_since=-86400), Hold), "it may just be restarted"
-    assert isinstance(returned_to_west(judged(ESTATE), stopped, heard_since=-86400), Hold), "nothing ails its clients"
+    assert isinstance(returned_to_west(ailing(-300), STOPPED, heard_since=-280), Hold)
+    assert isinstance(returned_to_west(ailing(-1), STOPPED, heard_since=-86400), Hold), "it may just be restarted"
+    assert isinstance(returned_to_west(judged(ESTATE), STOPPED, heard_since=-86400), Hold), "nothing ails its clients"
 
 
-def test_nobody_is_called_for_a_region_that_is_still_away() -> None:
-    stopped = MemberState(role=MemberRole.STOPPED, writable=False)
+def waiting_for_west(said: Assessment, **heard_since: float) -> Decision:
+    """Regions wait to be rebuilt from WEST, which has been stopped; nothing is known of when a run was settled."""
+    regions = {"east": EAST, "europe": EUROPE}
+    knows = view(ESTATE, said, replace(HERE, primary=WEST, awaiting_rejoin=tuple(regions[r] for r in heard_since)))
+    told = {key: replace(seen, state=STOPPED) for key, seen in knows.members.items()}
+    heard = {regions[r]: seconds(since) for r, since in heard_since.items()}
+    (decision,) = decide(replace(knows, members=told, heard_since=heard, settled_at={}), now=said.at)
+    return decision
+
+
+def test_nobody_is_called_for_a_region_that_is_away() -> None:
+    """It was heard of for days before it fell silent, or never."""
+    away = ailing(-86400, silent=(EAST,))
+    assert isinstance(waiting_for_west(away, east=-86400), Hold)
     knows = view(ESTATE, judged(ESTATE), replace(HERE, primary=WEST, awaiting_rejoin=(EAST,)))
-    told = {key: replace(seen, state=stopped) for key, seen in knows.members.items()}
-    days = replace(knows, members=told, settled_at={})
-    (decision,) = decide(days, now=seconds(86400 * 3))
+    told = {key: replace(seen, state=STOPPED) for key, seen in knows.members.items()}
+    (decision,) = decide(replace(knows, members=told, settled_at={}), now=seconds(86400 * 3))
     assert isinstance(decision, Hold)
+
+
+def test_one_region_that_comes_and_goes_keeps_no_person_from_being_called() -> None:
+    decision = waiting_for_west(ailing(-3600), east=-3600, europe=-30)
+    assert isinstance(decision, CallPerson)
+    assert decision.reasons[-1].startswith("mend it, then us-east-1, eu-west-1 are rebuilt;")
 
 
 def test_nor_from_one_that_cannot_be_asked_unless_it_is_seen_well() -> None:

@@ -71,6 +71,7 @@ def test_the_last_outage_counts() -> None:
 
 def test_what_is_down_again_had_no_outage_that_is_over() -> None:
     assert left("----+---", "----++---") == [8, 9]
+    assert left("----+---+", "----++---") == [5, 5]
     assert left("----+---", "----++-+") == [4, 4]
 
 

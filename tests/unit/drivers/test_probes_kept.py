@@ -215,6 +215,31 @@ async def test_what_valkey_says_or_that_it_hangs_up_is_an_answer(said: bytes, re
     assert isinstance(answer, BadAnswer)
 
 
+async def test_a_line_on_which_no_valkey_speaks_is_not_asked_again() -> None:
+    """What was left of its answer was taken for the next one, until the other end hung up."""
+    answers = iter((b"hello\r\n", b"$nonsense\r\n", b"$-1\r\n", b"$-1\r\n"))
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(100):
+                writer.write(next(answers))
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    settings = ValkeySettings.parse({"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]})
+    prober = await ValkeyKind().open(probe("valkey", settings), LocalPlace())
+    first, second = await prober.ask(), await prober.ask()
+    assert isinstance(first, BadAnswer)
+    assert first.startswith("not Valkey: ")
+    assert isinstance(second, BadAnswer)
+    assert [await prober.ask(), await prober.ask()] == ["", ""]
+    await prober.close()
+    server.close()
+
+
 async def test_what_does_not_speak_http_is_named() -> None:
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")

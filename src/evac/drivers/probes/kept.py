@@ -121,6 +121,9 @@ class Asker:
         except (OSError, EOFError, Broken, Rejected) as error:
             await self.close()
             raise Broken(_short(error), answered=self._was_answered(error)) from error
+        except Exception:  # a defect: what is left on the line must not be taken for the next answer
+            await self.close()
+            raise
 
     async def _open(self) -> Line:
         async with AsyncExitStack() as around:
@@ -135,10 +138,10 @@ class Asker:
         """Whether it is the other end that failed a question. A forwarding that comes to nothing hangs up by itself."""
         if isinstance(error, Broken):
             return error.answered
-        return (is_refusal(error) or isinstance(error, _HANGS_UP)) and not self._forwarded
+        return (_is_refusal(error) or isinstance(error, _HANGS_UP)) and not self._forwarded
 
 
-def is_refusal(error: Exception) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Whether an address refused. Of a name with several asyncio joins what each of them met into one text."""
     return isinstance(error, ConnectionRefusedError) or (type(error) is OSError and _REFUSED in str(error))
 
@@ -148,7 +151,7 @@ def _reason(broken: Broken) -> str:
 
 
 def _short(error: Exception) -> str:
-    if is_refusal(error):
+    if _is_refusal(error):
         return "connection refused"
     if isinstance(error, _HANGS_UP):
         return "connection closed by the other end"

@@ -83,6 +83,8 @@ class ValkeyLine:
             raise _lost(error) from error
         except ResponseError as error:
             answer = error
+        except (ValkeyError, ValueError, IndexError) as error:  # what the client's parser raises of anything else
+            raise Broken(f"not Valkey: {error}", answered=True) from error
         self._owed -= 1
         return answer
 
