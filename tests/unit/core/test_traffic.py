@@ -11,7 +11,7 @@ from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
 from evac.core.detector import Detector, fold
 from evac.core.errors import UnsafePlan
-from evac.core.estate import Automation, Component, Directs, Estate, RegionId, ReplicationMode
+from evac.core.estate import Automation, Component, Directs, Estate, RegionId, ReplicationMode, ServiceId
 from evac.core.observation import MemberRole, Observation
 from evac.core.plan import Placement, RunKind, Term, Verb
 from evac.core.planning import plan_move
@@ -35,7 +35,7 @@ from evac.sim.estates import (
     placed,
     shop,
 )
-from fakes.estates import beat, changed, members, probed, seconds, situation, view
+from fakes.estates import all_well, beat, changed, everywhere, judged, members, probed, seconds, situation, view
 from fakes.waiting import waits
 
 ESTATE = shop()
@@ -220,6 +220,33 @@ def test_a_failover_that_would_lose_the_last_writes_is_a_switchover_where_primar
     stops = [s.action.args["mode"] for s in plan.steps if s.action.verb is Verb.STOP]
     assert set(stops) == {"clean"}
     assert plan.after.awaiting_rejoin == ()
+
+
+def shut_out(estate: Estate, *down_inside: ServiceId) -> Decision:
+    """All of EAST has been down outside for the longest dwell, and some of it inside."""
+    said = judged(estate, down=everywhere(estate, EAST) | {(EAST, EAST, service) for service in down_inside})
+    (decision,) = decide(view(estate, said), now=said.verdicts[EAST].since + estate.detection.ingress_dwell)
+    return decision
+
+
+@pytest.mark.parametrize("wanted", [(), (CARTS,)], ids=["all well inside", "what is merely wanted is down inside"])
+def test_primaries_that_are_well_behind_a_broken_way_in_are_asked_to_stop(wanted: tuple[ServiceId, ...]) -> None:
+    decision = shut_out(LOSING, *wanted)
+    assert isinstance(decision, Move)
+    assert decision.kind is RunKind.SWITCHOVER
+    needed = shut_out(LOSING, *wanted, ORDERS)
+    assert isinstance(needed, Move)
+    assert needed.kind is RunKind.FAILOVER
+
+
+@pytest.mark.parametrize("wanted", [(), (CARTS,)], ids=["all well inside", "what is merely wanted is down inside"])
+def test_clients_who_go_round_a_broken_way_in_are_left_there(wanted: tuple[ServiceId, ...]) -> None:
+    said = all_well(ESTATE)
+    broken = judged(ESTATE, down=everywhere(ESTATE, EAST) | {(EAST, EAST, service) for service in wanted})
+    east = broken.verdicts[EAST]
+    said = replace(said, verdicts={**said.verdicts, EAST: replace(east, since=said.at - seconds(60))})
+    assert isinstance(decided(view(ESTATE, said, ROUND)), Hold)
+    assert not isinstance(decided(view(ESTATE, said, HERE)), Hold)
 
 
 def test_a_failover_that_loses_nothing_stays_one() -> None:
