@@ -34,7 +34,7 @@ from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.steps import Situation
 from evac.core.targets import choose
 from evac.core.verdict import Assessment
-from evac.engine.archive import Archived, Stays, archive, read_archived, read_back
+from evac.engine.archive import Archived, Stays, archive, find_archived, read_archived, read_back
 from evac.engine.chain import unlink
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
@@ -348,9 +348,8 @@ class OpenEstate:
         """Return a run's record, which can be verified anywhere (`evac.engine.verifying`); of one that was archived,
         what its file holds. Raises `NotThere`.
         """
-        for gone in await self.archived():
-            if gone.run == run:
-                return await asyncio.to_thread(read_back, gone)
+        if gone := await find_archived(RunId(run), store=self._store):
+            return await asyncio.to_thread(read_back, gone)
         return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
@@ -368,8 +367,9 @@ class OpenEstate:
             if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
                 rebuilds[int(candidate.id)] = candidate.plan.source
                 break
-        first = min(rebuilds, default=None)
-        return await self._journal(RunId(str(first))) if first is not None and rebuilds[first] == plan.source else ()
+        if not rebuilds or rebuilds[first := min(rebuilds)] != plan.source:
+            return ()
+        return await self._journal(RunId(str(first)))
 
 
 async def _kept(*events: Event) -> dict[str, Sequence[str]]:

@@ -99,7 +99,18 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
-_make_bench, _make_evidence, _make_verdict = maker(_Bench), maker(Evidence), maker(Verdict)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inside:
+    """What a region's own agent sees of the services that a quorum outside sees down."""
+
+    views: Views
+    down: tuple[ServiceId, ...]
+    well: tuple[ServiceId, ...]
+    """Those that were looked at since outside turned; what was not is in neither."""
+
+
+_make_bench, _make_inside = maker(_Bench), maker(_Inside)
+_make_evidence, _make_verdict = maker(Evidence), maker(Verdict)
 
 
 def _hear(scene: Scene, region: RegionId) -> _Bench:
@@ -156,10 +167,8 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     gray = _gray(scene, region, need)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
     fresh = is_fresh(scene.detector, region, scene.now)
-    inside = scene.views[region, region]
-    shut_out = _well_inside(bench, inside, agreed)
-    down_inside = tuple(s for s in agreed if (c := inside.get(s)) is not None and not c.up)
-    diagnosis = _diagnose(bench, inside, agreed, (down_inside, shut_out), gray, need=need, fresh=fresh)
+    inside = _look_inside(bench, scene.views[region, region], agreed)
+    diagnosis = _diagnose(bench, inside, agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
@@ -176,8 +185,8 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         easing=bool(still) and max(still.values()) < need,
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
-        down_inside=() if diagnosis is Diagnosis.GRAY else down_inside,
-        shut_out=() if diagnosis is Diagnosis.GRAY else shut_out,
+        down_inside=() if diagnosis is Diagnosis.GRAY else inside.down,
+        shut_out=() if diagnosis is Diagnosis.GRAY else inside.well,
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
         entered=tuple(sorted(open_since)),
@@ -187,24 +196,22 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
 
 def _diagnose(
     bench: _Bench,
-    inside: Views,
+    inside: _Inside,
     agreed: tuple[ServiceId, ...],
-    seen_inside: tuple[tuple[ServiceId, ...], tuple[ServiceId, ...]],
     gray: Mapping[ServiceId, tuple[Cell, ...]],
     *,
     need: int,
     fresh: bool,
 ) -> Diagnosis:
-    """The table, row by row; the first that fits. `seen_inside` has those of `agreed` that are down there, and well."""
-    down_inside, shut_out = seen_inside
+    """The table, row by row; the first that fits."""
     outside_down = len(bench.down) >= need and not bench.up
     if outside_down and not fresh:
         return Diagnosis.UNREACHABLE
-    if outside_down and all_down(inside):
+    if outside_down and all_down(inside.views):
         return Diagnosis.SERVICES_DOWN
-    if down_inside and fresh:
+    if inside.down and fresh:
         return Diagnosis.SERVICE_DOWN
-    if agreed and shut_out == agreed and fresh and (outside_down or not gray):
+    if agreed and inside.well == agreed and fresh and (outside_down or not gray):
         return Diagnosis.INGRESS_FAILED
     if gray:
         return Diagnosis.GRAY
@@ -213,10 +220,12 @@ def _diagnose(
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
 
 
-def _well_inside(bench: _Bench, inside: Views, agreed: tuple[ServiceId, ...]) -> tuple[ServiceId, ...]:
-    """Those that are well inside, and were looked at there since outside turned."""
+def _look_inside(bench: _Bench, views: Views, agreed: tuple[ServiceId, ...]) -> _Inside:
     turned = max((c.since for c in bench.cells if not c.up), default=timedelta.max)
-    return tuple(s for s in agreed if (c := inside.get(s)) is not None and c.up and c.last >= turned)
+    seen = [(service, cell) for service in agreed if (cell := views.get(service)) is not None]
+    down = tuple(service for service, cell in seen if not cell.up)
+    well = tuple(service for service, cell in seen if cell.up and cell.last >= turned)
+    return _make_inside(views=views, down=down, well=well)
 
 
 def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:

@@ -72,7 +72,7 @@ def _troubled(view: View, placement: Placement, now: Instant) -> Decision | None
     trouble = "" if _goes_round(view, placement, verdict, shut) else _trouble(view, placement, verdict)
     if not trouble and not shut:
         return None
-    of_doors = _only_the_way_in(view, placement, verdict) or not trouble
+    of_doors = _is_shut_out(view, placement, verdict) or not trouble
     sick = view.assessment.verdicts[placement.door] if shut and of_doors else verdict
     reasons = tuple(r for r in (trouble, shut if of_doors else "") if r)
     if now - sick.since < _dwell(view, placement, sick):
@@ -171,8 +171,8 @@ def _hit(view: View, placement: Placement, verdict: Verdict) -> set[ServiceId]:
     return mine.difference(view.estate.wanted_only(placement.group)).intersection(verdict.services)
 
 
-def _only_the_way_in(view: View, placement: Placement, verdict: Verdict) -> bool:
-    """Whether all that this group requires is well inside, whatever ails what it merely wants."""
+def _is_shut_out(view: View, placement: Placement, verdict: Verdict) -> bool:
+    """Whether only the way to what this group requires fails: it is well inside, whatever ails what is wanted."""
     if verdict.diagnosis is not Diagnosis.SERVICE_DOWN:
         return verdict.ingress_only
     hit = _hit(view, placement, verdict)
@@ -182,8 +182,8 @@ def _only_the_way_in(view: View, placement: Placement, verdict: Verdict) -> bool
 def _goes_round(view: View, placement: Placement, verdict: Verdict, shut: str) -> bool:
     """Whether clients go round the broken way in already: by another door, all of them, and nothing ails that one."""
     half_done = placement.group in view.shift_tries or placement.group in view.return_tries
-    only_the_way_in = _only_the_way_in(view, placement, verdict)
-    return only_the_way_in and placement.entry is not None and not shut and not half_done
+    shut_out = _is_shut_out(view, placement, verdict)
+    return shut_out and placement.entry is not None and not shut and not half_done
 
 
 def _shift(view: View, placement: Placement, sick: Verdict, reasons: tuple[str, ...], now: Instant) -> Decision | str:

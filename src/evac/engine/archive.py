@@ -114,6 +114,12 @@ async def read_archived(store: Store) -> Sequence[Archived]:
     return sorted(found, key=lambda archived: int(archived.run))
 
 
+async def find_archived(run: RunId, *, store: Store) -> Archived | None:
+    """Return what stays of a run that was archived; None where none of that number was."""
+    record = await store.get(archived_key(run))
+    return None if record is None else decode(record.value, Archived)
+
+
 def read_back(gone: Archived) -> RunRecord:
     """Return an archived run's record from its file; that it is another file now is noted as its damage.
 

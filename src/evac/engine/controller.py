@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -27,7 +27,7 @@ from evac.core.estate import Estate, GroupId
 from evac.core.forcing import risks
 from evac.core.lease import Leader
 from evac.core.memory import Memory
-from evac.core.news import Announce, DecisionNews, RunNews, VerdictNews
+from evac.core.news import Announce, DecisionNews, RunNews
 from evac.core.plan import Placement, Plan
 from evac.core.protection import Protect
 from evac.core.quiet import Pause, Window, open_windows
@@ -35,7 +35,7 @@ from evac.core.run import Run, RunId
 from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.triggers import advance
-from evac.core.verdict import Assessment, Diagnosis
+from evac.core.verdict import Assessment
 from evac.engine.codec import decode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
 from evac.engine.forcing import take_word
@@ -48,11 +48,6 @@ from evac.engine.placing import place
 from evac.engine.planner import Act, plan_of
 from evac.engine.signing import Signer
 from evac.ports import Clock, Store
-
-PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
-"""Verdicts that are often a station on the way to another one."""
-LASTING = timedelta(seconds=1)
-"""How long such a verdict stands before it is told."""
 
 T = TypeVar("T")
 
@@ -145,7 +140,8 @@ class Controller:
         self._hearing.at_ease = None  # until all of it is found to be so
         await self._look_for_runs()
         assessment = self.assess()
-        self._tell_verdicts(assessment)
+        for news in self.known.told_of(assessment):
+            self._announce(news)
         await place(self.known, self.estate, self._store)
         self._look_at_triggers(assessment)
         said, decisions = self._said(), decide(self.view(assessment), now=assessment.at)
@@ -233,20 +229,6 @@ class Controller:
             members=self.known.detector.members,
             placement=self.known.placements[group],
         )
-
-    def _tell_verdicts(self, assessment: Assessment) -> None:
-        """Tell a verdict that changed; one that nothing would be done about only when it has lasted."""
-        for region, verdict in assessment.verdicts.items():
-            told = self.known.verdicts.get(region)
-            if told is not None and told.diagnosis is verdict.diagnosis and told.services == verdict.services:
-                self.known.unsettled.pop(region, None)
-                continue
-            since = self.known.unsettled.setdefault(region, assessment.at)
-            if verdict.diagnosis in PASSING and told is not None and assessment.at - since < LASTING:
-                continue
-            del self.known.unsettled[region]
-            self._announce(VerdictNews(at=assessment.at, verdict=verdict, before=told))
-            self.known.verdicts[region] = verdict
 
     async def _act(self, decision: Decision, assessment: Assessment) -> None:
         """Tell a decision when it is new, and carry it out when it asks for more than telling."""

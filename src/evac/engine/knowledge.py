@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TypeVar
 
 from evac.core.decision import Decision
@@ -11,6 +12,7 @@ from evac.core.detector import Detector
 from evac.core.essence import essence
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.memory import Memory, remember
+from evac.core.news import VerdictNews
 from evac.core.observation import Instant
 from evac.core.plan import Placement, Plan
 from evac.core.policy import Guard
@@ -18,11 +20,16 @@ from evac.core.quiet import Pause, Window
 from evac.core.run import Run, RunId
 from evac.core.standing import SetChange
 from evac.core.triggers import Triggers
-from evac.core.verdict import Verdict
+from evac.core.verdict import Assessment, Diagnosis, Verdict
 from evac.engine.codec import decode
 from evac.engine.memories import recall
 from evac.engine.quiet import read_quiet
 from evac.ports import Clock, Store
+
+PASSING = frozenset({Diagnosis.UNKNOWN, Diagnosis.LINK_CUT})
+"""Verdicts that are often a station on the way to another one."""
+LASTING = timedelta(seconds=1)
+"""How long such a verdict stands before it is told."""
 
 T = TypeVar("T")
 
@@ -119,3 +126,21 @@ class Knowledge:
         """Return whether a decision differs from the last one of its group in more than its figures."""
         last = self.decisions.get(decision.group)
         return last is None or essence(last) != essence(decision)
+
+    def told_of(self, assessment: Assessment) -> list[VerdictNews]:
+        """Take a verdict that changed for told, and return the news of it; one that nothing would be done about only
+        when it has lasted.
+        """
+        news: list[VerdictNews] = []
+        for region, verdict in assessment.verdicts.items():
+            told = self.verdicts.get(region)
+            if told is not None and told.diagnosis is verdict.diagnosis and told.services == verdict.services:
+                self.unsettled.pop(region, None)
+                continue
+            since = self.unsettled.setdefault(region, assessment.at)
+            if verdict.diagnosis in PASSING and told is not None and assessment.at - since < LASTING:
+                continue
+            del self.unsettled[region]
+            news.append(VerdictNews(at=assessment.at, verdict=verdict, before=told))
+            self.verdicts[region] = verdict
+        return news

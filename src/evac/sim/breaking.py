@@ -71,7 +71,7 @@ def break_(fault: Fault, scene: Scene) -> Mend:
 
 
 def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
-    """Break what a kind of fault breaks. One table, so that it can be seen that none is forgotten."""
+    """Break what a kind of fault breaks: all, or what is in one region."""
     if fault.kind is Kind.BLANK_ESTATE:
         return _blank(scene)
     if fault.kind is Kind.STORE_RESTORED:
@@ -79,8 +79,13 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
         return _nothing
     if fault.kind is Kind.LEFT_REFUSING:
         return _left_refusing([d for d in scene.databases.nodes.values() if d.region == region])
-    if region is None:
-        return _of_the_store(fault, scene) if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW) else _nothing
+    if fault.kind in (Kind.STORE_OUT, Kind.STORE_SLOW):
+        return _of_the_store(fault, scene)
+    return _nothing if region is None else _break_in(region, fault, scene)
+
+
+def _break_in(region: RegionId, fault: Fault, scene: Scene) -> Mend:
+    """One table, so that it can be seen that none is forgotten."""
     agent = scene.agents[region]
     databases = list(scene.databases.in_region(region).values())
     watchdogs = [scene.watchdogs[region]] if region in scene.watchdogs else []
@@ -121,10 +126,10 @@ def _break(fault: Fault, region: RegionId | None, scene: Scene) -> Mend:
             return _spoil(scene.cluster.replies_lost, region, REPLIES_LOST)
         case Kind.REPLIES_LATE:
             return _spoil(scene.cluster.replies_late, region, REPLIES_LATE)
-        case Kind.STORE_OUT | Kind.STORE_SLOW:
-            return _of_the_store(fault, scene)
-        case Kind.SWITCHOVER | Kind.LATE_ORDERS | Kind.STORE_RESTORED | Kind.BLANK_ESTATE | Kind.LEFT_REFUSING:
-            return _nothing
+        case Kind.STORE_OUT | Kind.STORE_SLOW | Kind.STORE_RESTORED | Kind.BLANK_ESTATE | Kind.LEFT_REFUSING:
+            return _nothing  # broken before one asks where
+        case Kind.SWITCHOVER | Kind.LATE_ORDERS:
+            return _nothing  # nothing breaks by them
 
 
 def _left_refusing(databases: Sequence[Database]) -> Mend:

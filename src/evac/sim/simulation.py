@@ -9,13 +9,11 @@ What this is not: the rules under watch (`invariants`), or many seeds (`campaign
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 
-from evac.core.decision import CallPerson, Hold
 from evac.core.estate import ComponentId, Estate, RegionId
 from evac.core.lease import Leader
 from evac.core.memory import Memory
@@ -23,8 +21,8 @@ from evac.core.news import DecisionNews, News, RunNews, VerdictNews
 from evac.core.observation import MemberRole
 from evac.core.plan import SyncSet
 from evac.core.run import RunId
-from evac.core.snapshot import Request, Wish
-from evac.engine.codec import decode, encode
+from evac.core.snapshot import Wish
+from evac.engine.codec import decode
 from evac.engine.journal import read_runs
 from evac.engine.memories import folded, memory_key
 from evac.ports import Change, Driver
@@ -42,9 +40,11 @@ from evac.sim.leased import Leases
 from evac.sim.members import Member
 from evac.sim.network import Network
 from evac.sim.obedience import Effect
+from evac.sim.person import Person
 from evac.sim.resting import unrest
 from evac.sim.routers import Router, RouterMember
 from evac.sim.setting import Result, Rules, Setup, regions_of
+from evac.sim.states import state_of
 from evac.sim.trace import Trace
 from evac.sim.watchdogs import Watchdog
 from evac.sim.writers import Acknowledged, Writer
@@ -94,14 +94,11 @@ class _Simulation:
         self.watchdogs: dict[RegionId, Watchdog] = {}
         self.routers: dict[RegionId, Router] = {}
         self.stuck_told: set[RunId] = set()
-        self.called: set[str] = set()
-        """The groups for which a person was called and is still wanted."""
-        self.ever_called = False
         self.late = LateOrders(self.trace)
         self.states: set[int] = set()
         self.met: Counter[str] = Counter()
         self.deadlines = Deadlines(what=what, rules=rules, watch=self.watch, databases=self.databases)
-        self._asked = 0
+        self.person = Person(self.cluster, self.trace)
         self.watch.routers = self.routers
         self.scene = Scene(
             network=self.network,
@@ -270,11 +267,7 @@ class _Simulation:
                     self.deadlines.declared(verdict.region)
             case DecisionNews(decision=decision):
                 self.trace.tell("decision", f"{name}: {type(decision).__name__}: {'; '.join(decision.reasons)}")
-                if isinstance(decision, CallPerson):
-                    self.ever_called = True
-                    self.called.add(decision.group)
-                elif not isinstance(decision, Hold):
-                    self.called.discard(decision.group)
+                self.person.hear(decision)
             case RunNews(run=run, event=event):
                 if getattr(event, "outcome", None) == "stuck":
                     self.stuck_told.add(run)
@@ -295,22 +288,10 @@ class _Simulation:
         self.deadlines.elected(agent)
 
     def _note_state(self) -> None:
-        """Note in what state things are: by what could make a difference, without numbers that only grow."""
-        nodes = sorted(self.databases.nodes.values(), key=lambda n: n.region)
-        terms = sorted({n.term for n in nodes})
         active = self.watch.active
         run = active[0] if active else None
-        steps = () if run is None else tuple((i, p.running, p.failure, p.receipt is None) for i, p in run.does.items())
-        state = (
-            tuple((n.role, n.upstream, n.sync, terms.index(n.term), n.process is None, n.astray) for n in nodes),
-            tuple(
-                (a.leads, a.process is None, a.process is not None and a.process.frozen) for a in self.agents.values()
-            ),
-            None if run is None else (run.plan.kind, run.plan.source, run.plan.target, len(run.resumed)),
-            steps,
-            tuple(sorted(str(f) for f in self.deadlines.on)),
-        )
-        self.states.add(int.from_bytes(hashlib.blake2b(repr(state).encode(), digest_size=8).digest(), "big"))
+        state = state_of(self.databases.nodes.values(), self.agents.values(), run, self.deadlines.on)
+        self.states.add(state)
 
     # what goes wrong
 
@@ -320,7 +301,7 @@ class _Simulation:
         self.met[fault.kind] += 1
         match fault.kind:
             case Kind.SWITCHOVER:
-                return self._wish(Wish.SWITCHOVER, target=fault.other)
+                return self.person.wish(Wish.SWITCHOVER, target=fault.other)
             case Kind.LATE_ORDERS:
                 return await self.late.deliver()
             case Kind.STORE_RESTORED:
@@ -339,23 +320,6 @@ class _Simulation:
             mend()
             self.deadlines.ended(fault)
             self.trace.tell("mended", str(fault))
-
-    def _wish(self, wish: Wish, *, target: RegionId | None = None, run: RunId | None = None) -> None:
-        """Ask as a person does, at a terminal that reaches the store if anybody does; nobody waits for the answer."""
-        if not self.cluster.core():
-            return
-        self._asked += 1
-        request = Request(
-            id=str(self._asked),
-            wish=wish,
-            by="a person",
-            wall=time.VirtualClock().wall(),
-            group=GROUP,
-            target=target,
-            run=run,
-        )
-        self.trace.tell("wish", f"{wish}{f' to {target}' if target else ''}{f' of run {run}' if run else ''}")
-        self.cluster.commit({}, {f"requests/{request.id}": encode(request)}, ())
 
     async def _come_to_rest(self) -> None:
         """Wait until all is as it should be, and has been for a while; a person helps where one was called (L6)."""
@@ -386,10 +350,7 @@ class _Simulation:
     def _help(self) -> None:
         """Do what evac told a person to do."""
         stuck = [a.controller.known.stuck for a in self.agents.values() if a.leads and a.controller is not None]
-        for run in (run for known in stuck for run in known.values()):
-            self._wish(Wish.RESOLVE, run=run)
-        if self.called:
-            self._wish(Wish.RESUME)
+        self.person.help(stuck=[run for known in stuck for run in known.values()])
 
     def _stop(self) -> None:
         for agent in self.agents.values():
@@ -429,7 +390,7 @@ class _Simulation:
             ),
             primary=self.watch.primary,
             orphans=sum(len(saved.names) for saved in self.databases.saved),
-            called=self.ever_called,
+            called=self.person.was_called,
             terms=tuple(self.watch.terms),
             late=self.late.came,
             trace=tuple(self.trace.lines),

@@ -204,17 +204,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     # These return a `_Due` for a `Handle`: it can be cancelled, which is all that anybody does with one.
 
-    def call_soon(  # type: ignore[override]  # see above
+    def call_soon(  # type: ignore[override]  # a `_Due` for a `Handle`
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
         due = _Due((0.0, callback, args, copy_context() if context is None else context))
         self._due.append(due)
         return due
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # see above
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # it returns a `_Due`, too
     """Nothing comes from another thread: none lives in virtual time."""
 
-    def call_at(  # type: ignore[override]  # see above
+    def call_at(  # type: ignore[override]  # a `_Due` for a `Handle`
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
         due = _Due((when, callback, args, copy_context() if context is None else context))
@@ -225,7 +225,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             heappush(self._moments, when)
         return due
 
-    def call_later(  # type: ignore[override]  # see above
+    def call_later(  # type: ignore[override]  # a `_Due` for a `Handle`
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
         when = self._now + delay

@@ -25,7 +25,7 @@ import httpx
 
 from evac.core.errors import StoreUnavailable
 from evac.stores.consul.address import ConsulAddress
-from evac.stores.logged.store import Patience
+from evac.stores.logged.patience import Patience
 from evac.stores.trust import FAILED, KEEPALIVE, read_secret, say_failure, trusting
 
 CONNECTIONS_MAX = 64

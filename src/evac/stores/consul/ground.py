@@ -28,7 +28,7 @@ from evac.core.errors import Conflict, StoreUnavailable
 from evac.stores.consul.address import ConsulAddress
 from evac.stores.consul.agents import Agents, Answer
 from evac.stores.logged.ground import Entry, Gone, Kept, Place, Sealed, parts_of
-from evac.stores.logged.store import Patience
+from evac.stores.logged.patience import Patience
 
 MINE_MAX = 256
 """So many entries of this process are remembered until they are read."""

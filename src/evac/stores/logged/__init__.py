@@ -4,7 +4,8 @@
 """
 
 from evac.stores.logged.ground import Entry, Gone, Ground, Kept, Place, Sealed
-from evac.stores.logged.store import LoggedStore, Patience
+from evac.stores.logged.patience import Patience
+from evac.stores.logged.store import LoggedStore
 from evac.stores.logged.upkeep import Size, keep_small, size
 
 __all__ = [

@@ -18,7 +18,6 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from evac.ports import Change, Record
 from evac.stores.feed import Feed
 from evac.stores.logged import parts, snapshots
 from evac.stores.logged.ground import Entry, Gone, Ground, Sealed, parts_of
+from evac.stores.logged.patience import Patience
 from evac.stores.logged.replica import Outcome, Replica, Verdict
 from evac.stores.logged.witness import note, noted_in
 from evac.stores.logged.words import Words, write
@@ -49,29 +49,6 @@ RESTORED = (
     "the store is not the one it was: it was restored from a backup, or made anew;"
     " whatever was known of it is void: read it again"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long what is waited for. The defaults suit round trips up to 200 ms."""
-
-    attempt: timedelta = timedelta(seconds=2)
-    """How long one member may keep silent before another one is asked; longer for what takes long to send."""
-    whole: timedelta = timedelta(seconds=6)
-    """How long members are asked one after another; then the store counts as unavailable."""
-    suspicion: timedelta = timedelta(milliseconds=500)
-    """How long a member must have kept silent to be left when whoever asks has lost patience itself."""
-    look: timedelta = timedelta(seconds=10)
-    """After so long a watch looks whether something came, though nothing was told."""
-    back: timedelta = timedelta(seconds=10)
-    """How seldom the member named first is tried again, once another one is asked."""
-    pause_min: timedelta = timedelta(milliseconds=50)
-    pause_max: timedelta = timedelta(milliseconds=250)
-    """How long to wait when no member answered, before all are asked again: between the two, by chance."""
-
-    def pause(self, chance: random.Random) -> float:
-        """Return how many seconds to wait before members are asked again."""
-        return chance.uniform(self.pause_min.total_seconds(), self.pause_max.total_seconds())
 
 
 class LoggedStore:

@@ -30,7 +30,8 @@ from typing import Any
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.stores.logged.ground import Entry, Gone, Kept, Place, Sealed, parts_of
-from evac.stores.logged.store import OWN, Patience
+from evac.stores.logged.patience import Patience
+from evac.stores.logged.store import OWN
 from evac.stores.zookeeper.address import ZookeeperAddress
 from evac.stores.zookeeper.session import Session
 

@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import Any
 
 from evac.core.errors import StoreUnavailable
-from evac.stores.logged.store import Patience
+from evac.stores.logged.patience import Patience
 from evac.stores.trust import read_secret, say_refusal, trusting
 from evac.stores.zookeeper.address import ZookeeperAddress
 
