@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import structlog
 
@@ -139,9 +138,7 @@ class Keeper(Taker):
         """
         if was.region != self.region:
             return
-        async with self._leashing:
-            stance = await self._leash.feed(timedelta())  # too old to lengthen anything: it is only asked
-        if stance in (Stance.GUARDING, Stance.DOWN):
+        if await self._stance() in (Stance.GUARDING, Stance.DOWN):
             return
         state = await self._state()
         if state is None or state.role is MemberRole.PRIMARY:
@@ -152,9 +149,7 @@ class Keeper(Taker):
         """An agent before this one may have left a standby dead, under a watchdog, when the lease became another's."""
         if look.tenure is None or look.tenure.region == self.region:
             return
-        async with self._leashing:
-            stance = await self._leash.feed(timedelta())  # too old to lengthen anything: it is only asked
-        if stance is Stance.DOWN:
+        if await self._stance() is Stance.DOWN:
             await self._follow_on(look.tenure.term)
 
     async def _begin(self, look: Look) -> None:

@@ -16,6 +16,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 
@@ -135,6 +136,11 @@ class Leaseholder:
     async def _feed(self, held: Held) -> Stance | None:
         async with self._leashing:
             return await self._fed(held)
+
+    async def _stance(self) -> Stance | None:
+        """How a watchdog stands to the member; None where none answers. It is told of a renewal too old to count."""
+        async with self._leashing:
+            return await self._leash.feed(timedelta())
 
     async def _release(self) -> None:
         async with self._leashing:

@@ -25,6 +25,7 @@ from evac.engine.codec import decode, encode
 from evac.engine.holding import Keeper
 from evac.engine.lease_record import lease_key
 from evac.engine.leased import LeasedMember
+from evac.engine.taking import CLAIMS_MAX
 from evac.ports import Record, Truth
 from evac.sim import time
 from evac.stores.memory import MemoryStore, restored
@@ -1253,6 +1254,24 @@ def test_what_runs_again_is_started_again_though_its_agent_died_meanwhile() -> N
         here.east.line.cut = False
         await CLOCK.sleep(s(10))
         assert here.east.server.writes, "nobody serves"
+
+    told(story)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_runs_again_is_guarded_all_along_though_the_order_comes_once_more(taken: bool) -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        if taken:
+            await here.west.keeper.claim(term=Term(2))
+        again = here.east.order(Verb.STOP, 2)
+        await here.east.member.undo(again)
+        assert here.east.server.writes
+        here.east.line.conflicts = CLAIMS_MAX
+        await asyncio.gather(here.east.member.undo(again), return_exceptions=True)
+        here.east.kill_agent()
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 3, old=EAST))
+        assert not here.east.server.writes, "its lease has run out, and nothing has killed it"
 
     told(story)
 
