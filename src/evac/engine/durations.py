@@ -2,7 +2,8 @@
 
 Intuition: a settled run does not change any more. So whoever asks again and again (`Earlier`) reads each run's journal
 until it is settled, one run at a time, and keeps no more of it than how long its steps took; and no run is read that
-has `RUNS_MAX` newer ones, however long an estate has been there.
+has `RUNS_MAX` newer ones, however long an estate has been there. Of a run whose journal is damaged, or was archived,
+nothing is known here: a leader thinks on without it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+import structlog
+
+from evac.core.errors import IllegalEvent
 from evac.core.estate import Estate
 from evac.core.plan import Verb
-from evac.core.run import Run
-from evac.engine.journal import each_run, opened_so_far
+from evac.core.run import Run, RunId
+from evac.engine.journal import opened_so_far, read_unarchived
 from evac.ports import Store
 
 KEPT_MAX = 50
 """So many of the newest runs of each verb count."""
 RUNS_MAX = 200
 """Of so many of the newest runs at most."""
+
+_log = structlog.get_logger(__name__)
 
 
 def durations_of(runs: Iterable[Run], estate: Estate) -> dict[tuple[str, Verb], list[timedelta]]:
@@ -57,9 +63,20 @@ class Earlier:
             self._settled, self._up_to = {}, 0
         self._up_to = max(self._up_to, opened - RUNS_MAX)
         found = {key: list(took) for key, took in self._settled.items()}
-        async for run in each_run(store, after=self._up_to):
-            _add(run, found, self._estate)
-            if run.settled is not None and int(run.id) == self._up_to + 1:
-                _add(run, self._settled, self._estate)
-                self._up_to += 1
+        for number in range(self._up_to + 1, opened + 1):
+            run = await _read(RunId(str(number)), store)
+            passed = number == self._up_to + 1 and (run is None or run.settled is not None)
+            if run is not None:
+                for kept in (found, self._settled) if passed else (found,):
+                    _add(run, kept, self._estate)
+            self._up_to += passed
         return found
+
+
+async def _read(run: RunId, store: Store) -> Run | None:
+    """A run by its journal; None where nothing is known of it any more."""
+    try:
+        return await read_unarchived(run, store=store)
+    except (KeyError, IllegalEvent, ValueError) as error:
+        _log.warning("a run's journal is damaged: forecasts leave it out", run=run, why=str(error))
+        return None

@@ -111,8 +111,8 @@ class Journal:
 
 
 async def read_journal(run: RunId, *, store: Store, near: bool = False) -> tuple[Event, ...]:
-    """Return a run's entries; `near` is the store's. Raises `KeyError` if there is no such run, `IllegalEvent` if it is
-    damaged.
+    """Return a run's entries; `near` is the store's. Raises `KeyError` if there is no such run, `IllegalEvent` or
+    `ValueError` if it is damaged.
     """
     return tuple(unlink(r.value).event for r in await _entries(run, store=store, near=near))
 
@@ -142,13 +142,19 @@ async def each_run(store: Store, *, after: int = 0, near: bool = False) -> Async
     is the store's.
     """
     for n in range(after + 1, await opened_so_far(store, near=near) + 1):
-        try:
-            run = await read_run(RunId(str(n)), store=store, near=near)
-        except (KeyError, IllegalEvent):
-            if await store.get(archived_key(RunId(str(n))), near=near) is None:
-                raise
-            continue
-        yield run
+        run = await read_unarchived(RunId(str(n)), store=store, near=near)
+        if run is not None:
+            yield run
+
+
+async def read_unarchived(run: RunId, *, store: Store, near: bool = False) -> Run | None:
+    """Return a run's state, None where it was archived; `near` is the store's. Raises like `read_journal`."""
+    try:
+        return await read_run(run, store=store, near=near)
+    except (KeyError, IllegalEvent):
+        if await store.get(archived_key(run), near=near) is None:
+            raise
+        return None
 
 
 async def opened_so_far(store: Store, *, near: bool = False) -> int:

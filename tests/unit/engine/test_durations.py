@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+from structlog.testing import capture_logs
+
 from evac.core.run import Event, Failure, Opened, Outcome, RunId
 from evac.engine.chain import digest, link
 from evac.engine.codec import encode
 from evac.engine.durations import KEPT_MAX, RUNS_MAX, Earlier, durations_of
-from evac.engine.journal import COUNTER, entry_key
+from evac.engine.journal import COUNTER, archived_key, entry_key
 from evac.stores.memory import MemoryStore
 from fakes.rehearsal import play
 from fakes.shapes import shapes
@@ -81,5 +84,37 @@ def test_no_run_is_read_that_has_enough_newer_ones() -> None:
             await keep(store, number, played.events[:1])
         await store.commit(expect={}, put={COUNTER: encode(RUNS_MAX + 2)})
         assert await earlier.durations(store) == durations_of([played.run] * 3, estate)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("damage", [{"runs/2/000002": b"no entry"}, {"runs/2/000002": b"{}"}, None])
+def test_a_run_whose_journal_is_damaged_is_left_out_and_the_next_ones_count(damage: dict[str, bytes] | None) -> None:
+    played, estate = play(SWITCHOVER.plan, SWITCHOVER.world()), SWITCHOVER.estate
+
+    async def ask() -> None:
+        store, earlier = MemoryStore(), Earlier(estate)
+        for number in (1, 2, 3):
+            await keep(store, number, played.events)
+        await store.commit(expect={}, put=damage or {}, delete=() if damage else ["runs/2/000002"])
+        for _ in range(2):
+            with capture_logs() as said:
+                assert await earlier.durations(store) == durations_of([played.run] * 2, estate)
+        assert not said, "told once"
+
+    asyncio.run(ask())
+
+
+def test_what_was_archived_keeps_no_later_run_from_being_read_once() -> None:
+    played, estate = play(SWITCHOVER.plan, SWITCHOVER.world()), SWITCHOVER.estate
+
+    async def ask() -> None:
+        store, earlier = MemoryStore(), Earlier(estate)
+        for number in (2, 3):
+            await keep(store, number, played.events)
+        await store.commit(expect={}, put={archived_key(RunId("1")): b"{}"})
+        assert await earlier.durations(store) == durations_of([played.run] * 2, estate)
+        await store.commit(expect={}, put={}, delete=[r.key for r in await store.list("runs/")])
+        assert await earlier.durations(store) == durations_of([played.run] * 2, estate)
 
     asyncio.run(ask())
