@@ -17,7 +17,7 @@ from datetime import timedelta
 from evac.core import traffic
 from evac.core.assessment import answers
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, View
-from evac.core.estate import GroupId, ServiceId
+from evac.core.estate import GroupId
 from evac.core.fencing import loses_nothing, stops_cleanly, unfenceable
 from evac.core.observation import Instant
 from evac.core.permission import by_hand, permitted
@@ -111,7 +111,7 @@ def _dwell(view: View, placement: Placement, verdict: Verdict) -> timedelta:
     policy = view.estate.detection
     quick = verdict.corroborated and not verdict.easing and not waits_for_acknowledgement(view, placement, verdict)
     if verdict.diagnosis is Diagnosis.SERVICE_DOWN:
-        quick = quick and not _hit(view, placement, verdict).isdisjoint(verdict.down_inside)
+        quick = quick and not traffic.concerned(view.estate, placement.group, verdict).isdisjoint(verdict.down_inside)
     return policy.dwell if quick else policy.ingress_dwell
 
 
@@ -145,7 +145,7 @@ def _calm(verdict: Verdict) -> str:
 
 def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
     """What ails the primary's region that moving this group would cure; empty if nothing."""
-    hit = sorted(_hit(view, placement, verdict))
+    hit = sorted(traffic.concerned(view.estate, placement.group, verdict))
     region = verdict.region
     match verdict.diagnosis:
         case Diagnosis.UNREACHABLE:
@@ -165,17 +165,11 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
             return ""
 
 
-def _hit(view: View, placement: Placement, verdict: Verdict) -> set[ServiceId]:
-    """The services that a verdict is about, and that this group requires."""
-    mine = {s.id for s in view.estate.group_services(placement.group)}
-    return mine.difference(view.estate.wanted_only(placement.group)).intersection(verdict.services)
-
-
 def _is_shut_out(view: View, placement: Placement, verdict: Verdict) -> bool:
     """Whether only the way to what this group requires fails: it is well inside, whatever ails what is wanted."""
     if verdict.diagnosis is not Diagnosis.SERVICE_DOWN:
         return verdict.ingress_only
-    hit = _hit(view, placement, verdict)
+    hit = traffic.concerned(view.estate, placement.group, verdict)
     return bool(hit) and hit.issubset(verdict.shut_out)
 
 
@@ -222,7 +216,7 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
         return wait(f"{on}; {now_by_hand}")
     held = guard.recover_for.total_seconds()
     if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
-        return wait(f"{home} {shut}; they come back by themselves once its own door has been open for {held:g} s")
+        return wait(f"{home} {shut}; they come back once that is over and its own door open for {held:g} s")
     if verdict.entered_since is None or now - verdict.entered_since < guard.recover_for:
         return wait(f"{home}'s own door is open again; they come back once it has been for {held:g} s")
     tries = view.return_tries.get(group)

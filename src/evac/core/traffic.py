@@ -13,12 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from evac.core.estate import Component, Directs, Estate, GroupId, Purpose, RegionId
+from evac.core.estate import Component, Directs, Estate, GroupId, Purpose, RegionId, ServiceId
 from evac.core.observation import Instant, MemberState
 from evac.core.plan import Placement
 from evac.core.targets import Members, Rejected, distance_km
 from evac.core.triggers import Fired
 from evac.core.verdict import Assessment, Diagnosis, Evidence, Verdict
+
+OF_SERVICES = (Diagnosis.GRAY, Diagnosis.SERVICE_DOWN, Diagnosis.INGRESS_FAILED)
+"""What is said of some services of a region, and says nothing against the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,12 @@ def by_another_door(
         symptom_at=symptom_at,
         trigger=trigger,
     )
+
+
+def concerned(estate: Estate, group: GroupId, verdict: Verdict) -> frozenset[ServiceId]:
+    """Return the services that a verdict is about, and that a group requires: what is merely wanted is not counted."""
+    mine = frozenset(s.id for s in estate.group_services(group))
+    return mine.difference(estate.wanted_only(group)).intersection(verdict.services)
 
 
 def routers(estate: Estate, group: GroupId, directs: Directs) -> tuple[Component, ...]:
@@ -118,7 +127,8 @@ def obstacle(estate: Estate, assessment: Assessment, placement: Placement, membe
     verdict = assessment.verdicts[region]
     if region in assessment.voiceless:
         return assessment.voiceless[region]
-    if verdict.diagnosis is not Diagnosis.WELL:
+    elsewhere = verdict.diagnosis in OF_SERVICES and not concerned(estate, placement.group, verdict)
+    if verdict.diagnosis is not Diagnosis.WELL and not elsewhere:
         return f"is {verdict.diagnosis}"
     if region in placement.awaiting_rejoin:
         return "was a primary and has not been rebuilt"
@@ -179,8 +189,7 @@ def beyond_doors(estate: Estate, group: GroupId, verdict: Verdict) -> str:
     if verdict.diagnosis is not Diagnosis.GRAY:
         return ""
     served = {r.service for r in routers(estate, group, Directs.ENTRY)}
-    required = {s.id for s in estate.group_services(group)} - estate.wanted_only(group)
-    others = sorted(required.intersection(verdict.services) - served)
+    others = sorted(concerned(estate, group, verdict) - served)
     return f"no router chooses where clients of {', '.join(others)} enter" if others and served else ""
 
 

@@ -392,6 +392,27 @@ def test_clients_come_back_once_the_door_has_been_open_for_a_while() -> None:
     assert isinstance(decided(view(ESTATE, early, ROUND)), Hold)
 
 
+OF_ONE_SERVICE = (Diagnosis.GRAY, Diagnosis.SERVICE_DOWN, Diagnosis.INGRESS_FAILED)
+
+
+@pytest.mark.parametrize("diagnosis", OF_ONE_SERVICE)
+def test_what_is_merely_wanted_keeps_nobody_from_a_door(diagnosis: Diagnosis) -> None:
+    for where, region in ((ROUND, EAST), (HERE, WEST)):
+        for service, said in ((CARTS, ""), (ORDERS, f"is {diagnosis}")):
+            sick = replace(WELL.verdicts[region], diagnosis=diagnosis, services=(service,))
+            known = replace(WELL, verdicts={**WELL.verdicts, region: sick})
+            assert obstacle(ESTATE, known, where, members(ESTATE), region) == said
+    sick = replace(WELL.verdicts[EAST], diagnosis=diagnosis, services=(CARTS,))
+    assert isinstance(decided(view(ESTATE, replace(WELL, verdicts={**WELL.verdicts, EAST: sick}), ROUND)), Shift)
+
+
+@pytest.mark.parametrize("diagnosis", sorted(set(Diagnosis) - {*OF_ONE_SERVICE, Diagnosis.WELL}))
+def test_what_is_said_of_a_region_shuts_its_door(diagnosis: Diagnosis) -> None:
+    sick = replace(WELL.verdicts[EAST], diagnosis=diagnosis)
+    known = replace(WELL, verdicts={**WELL.verdicts, EAST: sick})
+    assert obstacle(ESTATE, known, ROUND, members(ESTATE), EAST) == f"is {diagnosis}"
+
+
 def test_what_holds_back_the_return() -> None:
     restless = {GROUP: Flaps(points=2500, at=WELL.at)}
     held = _back(shift_flaps=restless)
