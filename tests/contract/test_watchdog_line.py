@@ -17,7 +17,7 @@ from postgresql_members import settings_of
 from watched_server import WatchdogProcess, boot_time, gone, one_server
 
 from evac.core.timing import Holding, LeaseTiming
-from evac.core.watchdog import Stance
+from evac.core.watchdog import Stance, Watched
 from evac.drivers.postgresql import KIND
 from evac.engine.watchdog import Armed, WatchdogLine
 from evac.lab.servers import postgresql
@@ -47,11 +47,13 @@ async def _process(server: postgresql.Member, tmp_path: Path) -> AsyncIterator[W
     process.end()
 
 
-def line(server: postgresql.Member, to: WatchdogProcess, *, place: LocalPlace | None = None) -> WatchdogLine:
+def line(
+    server: postgresql.Member, to: WatchdogProcess, *, place: LocalPlace | None = None, watched: Watched | None = None
+) -> WatchdogLine:
     return WatchdogLine(
         folder=to.path.parent.resolve(),
         name="db",
-        watched=settings_of(server).watched(),
+        watched=watched or settings_of(server).watched(),
         holding=Holding(timing=TIMING, device="/dev/null/none"),
         place=place or LocalPlace(),
     )
@@ -119,6 +121,15 @@ async def test_one_begun_too_late_kills_at_once_and_says_so(server: postgresql.M
     assert await leash.feed(boot_time()) is Stance.DOWN
 
 
+async def test_one_that_falls_due_while_it_is_marked_again_says_so(
+    server: postgresql.Member, to: WatchdogProcess
+) -> None:
+    leash = line(server, to, watched=replace(settings_of(server).watched(), lock=("sleep", "3")))
+    assert isinstance(await leash.arm(boot_time() - W + timedelta(seconds=5), 3), Armed)
+    assert await leash.arm(boot_time(), 3) is Stance.DOWN
+    await gone(server)
+
+
 async def test_where_none_can_be_had_that_is_said(server: postgresql.Member, to: WatchdogProcess) -> None:
     closed = LocalPlace()
     await closed.close()
@@ -136,14 +147,7 @@ async def test_where_none_can_be_had_that_is_said(server: postgresql.Member, to:
 
 async def test_a_marker_that_cannot_be_written_arms_nothing(server: postgresql.Member, to: WatchdogProcess) -> None:
     watched = replace(settings_of(server).watched(), marker=str(server.folder / "missing" / "x"), lock=("true",))
-    leash = WatchdogLine(
-        folder=to.path.parent.resolve(),
-        name="db",
-        watched=watched,
-        holding=Holding(timing=TIMING),
-        place=LocalPlace(),
-    )
-    assert await leash.arm(boot_time(), 3) is None
+    assert await line(server, to, watched=watched).arm(boot_time(), 3) is None
 
 
 async def test_what_is_watched_follows_from_how_the_server_is_controlled(server: postgresql.Member) -> None:

@@ -28,6 +28,8 @@ class Line:
     """When the newest commit that succeeded was sent."""
     behind: Record | None = None
     """What the nearest copy still says of this record."""
+    unheard: int = 0
+    """So many commits do not reach the store."""
     conflicts: int = 0
     """So many commits find that somebody else was quicker."""
 
@@ -52,6 +54,9 @@ class Line:
     ) -> int:
         sent_at = CLOCK.now()
         await self._reach()
+        if self.unheard:
+            self.unheard -= 1
+            raise StoreUnavailable("it was not reached")
         if self.conflicts:
             self.conflicts -= 1
             raise Conflict("somebody was quicker")

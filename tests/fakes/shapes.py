@@ -128,8 +128,7 @@ def _situation(
             since=timedelta(),
             symptom_at=timedelta(),
             heartbeat_age=timedelta(seconds=9) if r == gone else timedelta(),
-            entered=() if r == gone else (SHOP,),
-            entered_since=None if r == gone else timedelta(),
+            entered={} if r == gone else {SHOP: timedelta()},
         )
         for r in estate.regions
     }

@@ -172,7 +172,6 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
-    open_since = _open_since(scene, region, need)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
     return _make_verdict(
         region=region,
@@ -187,10 +186,10 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
         down_inside=() if diagnosis is Diagnosis.GRAY else inside.down,
         shut_out=() if diagnosis is Diagnosis.GRAY else inside.well,
+        ailing=tuple(sorted({*gray, *bench.service_down})),
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
-        entered=tuple(sorted(open_since)),
-        entered_since=max(open_since.values(), default=None),
+        entered=_open_since(scene, region, need),
     )
 
 

@@ -217,7 +217,8 @@ def _come_back(view: View, placement: Placement, verdict: Verdict, now: Instant)
     held = guard.recover_for.total_seconds()
     if shut := traffic.obstacle(view.estate, view.assessment, placement, view.members, home):
         return wait(f"{home} {shut}; they come back once that is over and its own door open for {held:g} s")
-    if verdict.entered_since is None or now - verdict.entered_since < guard.recover_for:
+    since = traffic.open_since(view.estate, group, verdict)
+    if since is None or now - since < guard.recover_for:
         return wait(f"{home}'s own door is open again; they come back once it has been for {held:g} s")
     tries = view.return_tries.get(group)
     if tries and (again := after_failure(group, tries, now=now)):

@@ -82,14 +82,16 @@ def comes_home_alone(estate: Estate, placement: Placement) -> bool:
 
 
 def _turns(shift: Shift, situation: Situation, *, term: Term) -> tuple[list[Step], list[str]]:
-    """Every router that chooses the door sends clients to the new one; those of the region left are merely wanted."""
+    """Every router that chooses the door sends clients to the new one; those of regions that ail are merely wanted."""
+    verdicts = situation.assessment.verdicts
+    may_fail = {r for r, v in verdicts.items() if v.diagnosis is not Diagnosis.WELL and r != shift.target}
     turns: list[Step] = []
     notes: list[str] = []
     for router in routers(situation.estate, shift.group, Directs.ENTRY):
         served = situation.estate.services[router.service].regions
         weights: dict[str, Json] = {r: 100 if r == shift.target else 0 for r in served}
         mine = [
-            _step(router, region, Verb.SHIFT, term=term, args={"weights": weights}, optional=_ill(situation, region))
+            _step(router, region, Verb.SHIFT, term=term, args={"weights": weights}, optional=region in may_fail)
             for region in router.members
             if situation.reachable(region)
         ]
@@ -102,10 +104,6 @@ def _turns(shift: Shift, situation: Situation, *, term: Term) -> tuple[list[Step
             raise UnsafePlan((f"{router.id} cannot be reached in any region",))
         turns += mine if not all(s.optional for s in mine) else [replace(s, optional=False) for s in mine]
     return turns, notes
-
-
-def _ill(situation: Situation, region: RegionId) -> bool:
-    return situation.assessment.verdicts[region].diagnosis is not Diagnosis.WELL
 
 
 def _tries(shift: Shift, situation: Situation, *, term: Term) -> list[Step]:

@@ -74,8 +74,7 @@ def by_another_door(
 
 def concerned(estate: Estate, group: GroupId, verdict: Verdict) -> frozenset[ServiceId]:
     """Return the services that a verdict is about, and that a group requires: what is merely wanted is not counted."""
-    mine = frozenset(s.id for s in estate.group_services(group))
-    return mine.difference(estate.wanted_only(group)).intersection(verdict.services)
+    return _required(estate, group).intersection(verdict.services)
 
 
 def routers(estate: Estate, group: GroupId, directs: Directs) -> tuple[Component, ...]:
@@ -127,7 +126,7 @@ def obstacle(estate: Estate, assessment: Assessment, placement: Placement, membe
     verdict = assessment.verdicts[region]
     if region in assessment.voiceless:
         return assessment.voiceless[region]
-    elsewhere = verdict.diagnosis in OF_SERVICES and not concerned(estate, placement.group, verdict)
+    elsewhere = verdict.diagnosis in OF_SERVICES and _required(estate, placement.group).isdisjoint(verdict.ailing)
     if verdict.diagnosis is not Diagnosis.WELL and not elsewhere:
         return f"is {verdict.diagnosis}"
     if region in placement.awaiting_rejoin:
@@ -170,7 +169,7 @@ def door_trouble(estate: Estate, assessment: Assessment, placement: Placement, m
     verdict = assessment.verdicts[placement.entry]
     served = {r.service for r in routers(estate, placement.group, Directs.ENTRY)}
     gone = verdict.diagnosis in (Diagnosis.UNREACHABLE, Diagnosis.SERVICES_DOWN)
-    shut = verdict.diagnosis in (Diagnosis.GRAY, Diagnosis.INGRESS_FAILED) and served.intersection(verdict.services)
+    shut = verdict.diagnosis in OF_SERVICES and served.intersection(concerned(estate, placement.group, verdict))
     if gone or shut:
         return f"clients enter by {placement.entry}, which is {verdict.diagnosis}"
     for component in _followed(estate, placement, placement.entry):
@@ -191,6 +190,16 @@ def beyond_doors(estate: Estate, group: GroupId, verdict: Verdict) -> str:
     served = {r.service for r in routers(estate, group, Directs.ENTRY)}
     others = sorted(concerned(estate, group, verdict) - served)
     return f"no router chooses where clients of {', '.join(others)} enter" if others and served else ""
+
+
+def open_since(estate: Estate, group: GroupId, verdict: Verdict) -> Instant | None:
+    """Return since when clients have met no failure at any door of a group's; None unless all of them are seen open."""
+    since = [verdict.entered.get(r.service) for r in routers(estate, group, Directs.ENTRY)]
+    return max((at for at in since if at is not None), default=None) if None not in since else None
+
+
+def _required(estate: Estate, group: GroupId) -> frozenset[ServiceId]:
+    return frozenset(s.id for s in estate.group_services(group)) - estate.wanted_only(group)
 
 
 def _followed(estate: Estate, placement: Placement, region: RegionId) -> list[Component]:

@@ -6,7 +6,7 @@ What this is not: how it is come by (`assessment`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -80,13 +80,14 @@ class Verdict:
     shut_out: tuple[ServiceId, ...] = ()
     """Those of `services` that are well inside, as was seen since outside turned: only the way to them is broken. What
     has not been looked at there since then is in neither."""
+    ailing: tuple[ServiceId, ...] = ()
+    """Every service there that anybody with a vote sees down, or a quorum gray, whatever the diagnosis is about."""
     evidence: tuple[Evidence, ...] = ()
     ingress_only: bool = False
     """Whether only the way in fails: inside all is well, the agent answers, and the path there loses nothing."""
-    entered: tuple[ServiceId, ...] = ()
-    """The services whose door there is open, as a quorum's client probes see it."""
-    entered_since: Instant | None = None
-    """Since when a quorum has met no failure at any of these doors; None when none is open."""
+    entered: Mapping[ServiceId, Instant] = field(default_factory=dict)
+    """The services whose door there is open, as a quorum's client probes see it, each with since when they have met no
+    failure at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,16 +55,18 @@ class Earlier:
         self._settled: dict[tuple[str, Verb], list[timedelta]] = {}
         """The durations of the runs up to `_up_to`, which are all settled."""
         self._up_to = 0
+        self._unread: set[RunId] = set()
+        """Runs of which nothing is known: their journals are damaged."""
 
     async def durations(self, store: Store) -> Mapping[tuple[str, Verb], list[timedelta]]:
         """Return what `durations_of` would of the newest runs, or of more where they were read before."""
         opened = await opened_so_far(store)
         if opened < self._up_to:
-            self._settled, self._up_to = {}, 0
+            self._settled, self._up_to, self._unread = {}, 0, set()
         self._up_to = max(self._up_to, opened - RUNS_MAX)
         found = {key: list(took) for key, took in self._settled.items()}
         for number in range(self._up_to + 1, opened + 1):
-            run = await _read(RunId(str(number)), store)
+            run = await self._read(RunId(str(number)), store)
             passed = number == self._up_to + 1 and (run is None or run.settled is not None)
             if run is not None:
                 for kept in (found, self._settled) if passed else (found,):
@@ -72,11 +74,13 @@ class Earlier:
             self._up_to += passed
         return found
 
-
-async def _read(run: RunId, store: Store) -> Run | None:
-    """A run by its journal; None where nothing is known of it any more."""
-    try:
-        return await read_unarchived(run, store=store)
-    except (KeyError, IllegalEvent, ValueError) as error:
-        _log.warning("a run's journal is damaged: forecasts leave it out", run=run, why=str(error))
-        return None
+    async def _read(self, run: RunId, store: Store) -> Run | None:
+        """A run by its journal; None where nothing is known of it any more."""
+        if run in self._unread:
+            return None
+        try:
+            return await read_unarchived(run, store=store)
+        except (KeyError, IllegalEvent, ValueError) as error:
+            self._unread.add(run)
+            _log.warning("a run's journal is damaged: forecasts leave it out", run=run, why=str(error))
+            return None

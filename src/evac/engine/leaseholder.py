@@ -159,6 +159,11 @@ class Leaseholder:
         self._watched = stance in (Stance.GUARDING, Stance.DOWN)
         return stance if self._watched else None
 
+    async def _is_stopped(self) -> bool:
+        """Whether the member is known to be down."""
+        state = await self._state()
+        return state is not None and state.role is MemberRole.STOPPED
+
     async def _state(self) -> MemberState | None:
         try:
             return await self._member.observe()

@@ -114,14 +114,15 @@ class Taker(Leaseholder):
 
         Where the lease may have been another's since, it is taken back, and waited for in full: a promotion is said to
         have failed there, and by then what it may have left behind is dead. One that was never held is not held now.
-        A watchdog that guards is not let go: an order that is given once more may find the member running already.
+        A watchdog that guards is let go only where the member is stopped: an order that is given once more may find it
+        running already, or find the watchdog of an earlier try about to kill.
 
         Raises as `claim`.
         """
         look = await self._record.look()
         if look.record is None:
             return
-        if await self._stance() is not Stance.GUARDING:
+        if await self._stance() is not Stance.GUARDING or await self._is_stopped():
             await self._release()
         if look.tenure is not None and (look.life, look.version) == self._rested:
             await self.claim(term=look.tenure.term)

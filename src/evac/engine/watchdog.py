@@ -83,6 +83,8 @@ class WatchdogLine:
         match await self._said(Arm(sent_at=sent_at, term=term), within=ARMED):
             case [Stance.GUARDING, seen]:
                 return Armed(seen=int(seen), anew=stance is not Stance.GUARDING)
+            case [Stance.DOWN, *_]:  # what it held already fell due meanwhile
+                return Stance.DOWN
             case _:  # no answer, or its marker could not be written
                 return None
 

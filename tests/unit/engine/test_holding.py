@@ -1276,6 +1276,23 @@ def test_what_runs_again_is_guarded_all_along_though_the_order_comes_once_more(t
     told(story)
 
 
+def test_the_watchdog_of_an_earlier_try_does_not_kill_what_the_next_one_starts() -> None:
+    async def story(here: World) -> None:
+        again = here.east.order(Verb.STOP, 2)
+        await here.east.member.do(again)
+        here.east.line.unheard = 1
+        with pytest.raises(Unavailable):
+            await here.east.member.undo(again)
+        await CLOCK.sleep(TIMING.watchdog - s(0.3))
+        here.east.line.slow = s(0.2)
+        await here.east.member.undo(again)
+        await CLOCK.sleep(s(10))
+        assert here.east.server.writes
+        assert not here.east.server.killed_at
+
+    told(story)
+
+
 def test_what_was_promoted_where_nothing_was_to_be_started_is_a_primary() -> None:
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
