@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from evac.core.decision import CallPerson
-from evac.core.errors import EvacError
+from evac.core.errors import EvacError, StoreUnavailable
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Snapshot, Wish
 from evac.lab import measures
@@ -127,12 +127,16 @@ async def _kill_leader(on: Stage, *, spare: str | None) -> None:
 
 
 async def _moved(on: Stage, *, before: int) -> None:
-    """Wait until a move has completed or is stuck, and nothing else is under way; at most `MOVE_WAIT_S`."""
+    """Wait until a move has completed or is stuck, and nothing else is under way; at most `MOVE_WAIT_S`.
+
+    The store suffers what the script does: where it does not answer it is asked again.
+    """
     deadline = boot_time() + MOVE_WAIT_S
     while boot_time() < deadline:
-        moves = [run for run in (await on.estate.runs())[before:] if run.plan.kind in MOVES]
-        if moves and (end := moves[-1].settled) and end.outcome in (Outcome.COMPLETED, Outcome.STUCK):
-            return
+        with suppress(StoreUnavailable):
+            moves = [run for run in (await on.estate.runs())[before:] if run.plan.kind in MOVES]
+            if moves and (end := moves[-1].settled) and end.outcome in (Outcome.COMPLETED, Outcome.STUCK):
+                return
         await asyncio.sleep(POLL_S)
 
 
