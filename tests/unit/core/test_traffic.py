@@ -423,16 +423,16 @@ def test_a_lossy_path_to_a_door_is_not_hidden_by_what_is_wanted() -> None:
     detector = Detector(policy=ESTATE.detection)
     for tick in range(121):
         at = tick / 2
-        told = [*beat(at, *ESTATE.regions)]
+        heard: list[Observation] = [*beat(at, *ESTATE.regions)]
         for vantage in ESTATE.regions:
             for region in ESTATE.regions:
                 lost = region == WEST != vantage and at >= 10 and tick % 3 == 0
                 for service in (ORDERS, CARTS, SHOP):
                     gone = service == CARTS and region == WEST and at >= 10
-                    told.append(probed(at, vantage, region, service, ok=not lost and not gone))
+                    heard.append(probed(at, vantage, region, service, ok=not lost and not gone))
                 if vantage != region:
-                    told.append(probed(at, vantage, region, SHOP, ok=not lost or tick % 12 != 0, as_client=True))
-        detector = fold(detector, *told)
+                    heard.append(probed(at, vantage, region, SHOP, ok=not lost or tick % 12 != 0, as_client=True))
+        detector = fold(detector, *heard)
     said = assess(detector, now=seconds(60), estate=ESTATE)
     west = said.verdicts[WEST]
     assert (west.diagnosis, west.services, SHOP in west.entered) == (Diagnosis.SERVICE_DOWN, (CARTS,), True)
