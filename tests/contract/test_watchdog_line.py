@@ -126,6 +126,7 @@ async def test_one_that_falls_due_while_it_is_marked_again_says_so(
 ) -> None:
     leash = line(server, to, watched=replace(settings_of(server).watched(), lock=("sleep", "3")))
     assert isinstance(await leash.arm(boot_time() - W + timedelta(seconds=5), 3), Armed)
+    assert await leash.feed(timedelta()) is Stance.GUARDING
     assert await leash.arm(boot_time(), 3) is Stance.DOWN
     await gone(server)
 

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
+from typing import TypeAlias
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
@@ -109,6 +110,8 @@ class _Inside:
     """Those that were looked at since outside turned; what was not is in neither."""
 
 
+Services: TypeAlias = tuple[ServiceId, ...]
+
 _make_bench, _make_inside = maker(_Bench), maker(_Inside)
 _make_evidence, _make_verdict = maker(Evidence), maker(Verdict)
 
@@ -164,14 +167,15 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
     """Apply the table to one region."""
     bench = _hear(scene, region)
     need = quorum(scene.estate, region)
-    gray = _gray(scene, region, need)
     agreed = tuple(sorted(s for s, v in bench.service_down.items() if len(v) >= need))
     fresh = is_fresh(scene.detector, region, scene.now)
     inside = _look_inside(bench, scene.views[region, region], agreed)
+    gray = _gray(scene, region, need, down=inside.down if fresh else ())
     diagnosis = _diagnose(bench, inside, agreed, gray, need=need, fresh=fresh)
     sick = [c for cells in gray.values() for c in cells] if diagnosis is Diagnosis.GRAY else []
     availability = sum(bool(c.up) for c in bench.cells) / len(bench.cells) if bench.cells else None
     symptom_at = _symptom(bench, sick, scene.now)
+    services, down_inside, shut_out = _about(scene, region, diagnosis, agreed, gray, inside)
     still = {s: sum(scene.views[v, region][s].failures > 0 for v in bench.service_down[s]) for s in agreed}
     return _make_verdict(
         region=region,
@@ -183,9 +187,9 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         heartbeat_age=heartbeat_age(scene.detector, region, scene.now),
         corroborated=diagnosis is not Diagnosis.INGRESS_FAILED or bool(gray),
         easing=bool(still) and max(still.values()) < need,
-        services=tuple(sorted(gray)) if diagnosis is Diagnosis.GRAY else agreed,
-        down_inside=() if diagnosis is Diagnosis.GRAY else inside.down,
-        shut_out=() if diagnosis is Diagnosis.GRAY else inside.well,
+        services=services,
+        down_inside=down_inside,
+        shut_out=shut_out,
         ailing=tuple(sorted({*gray, *bench.service_down})),
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
@@ -227,17 +231,41 @@ def _look_inside(bench: _Bench, views: Views, agreed: tuple[ServiceId, ...]) -> 
     return _make_inside(views=views, down=down, well=well)
 
 
-def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple[Cell, ...]]:
+def _about(
+    scene: Scene,
+    region: RegionId,
+    diagnosis: Diagnosis,
+    agreed: Services,
+    gray: Mapping[ServiceId, tuple[Cell, ...]],
+    inside: _Inside,
+) -> tuple[Services, Services, Services]:
+    """Return the services that a diagnosis is about, those of them that are down inside as well, and those that are
+    well there. One service down must not hide that the clients of another one fail, at the door or on the way.
+    """
+    if diagnosis is Diagnosis.GRAY:
+        return tuple(sorted(gray)), (), ()
+    if diagnosis is not Diagnosis.SERVICE_DOWN:
+        return agreed, inside.down, inside.well
+    met = [s for s in gray if s not in agreed and (cell := inside.views.get(s)) is not None and cell.up]
+    at_the_door = not scene.turned_away.get(region) and _path_is_whole(scene, region, down=agreed)
+    shut_out = {*inside.well, *(met if at_the_door else ())}
+    return tuple(sorted({*agreed, *gray})), inside.down, tuple(sorted(shut_out))
+
+
+def _gray(scene: Scene, region: RegionId, need: int, *, down: Services) -> Mapping[ServiceId, tuple[Cell, ...]]:
     """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
-    own, or for all probes. What clients met while the region was silent was an outage, which other rows judge.
+    own, or for all probes. What clients met while the region was silent was an outage, which other rows judge, and so
+    is what is `down` inside as well.
     """
     policy, heard_since = scene.detector.policy, scene.detector.fresh_since.get(region)
     sick: dict[ServiceId, dict[RegionId, list[Cell]]] = {}
     for (vantage, target), cells in scene.failing.items():
         if target != region or vantage == region or vantage in scene.voiceless:
             continue
-        lossy = _lossy(scene, vantage, region)
+        lossy = _lossy(scene, vantage, region, down=down)
         for sight, cell in cells.items():
+            if sight.service in down:
+                continue
             met = met_since(cell, heard_since) if sight.as_client and not lossy else cell
             if lossy or (sight.as_client and clients_fail(met, policy)):
                 sick.setdefault(sight.service, {}).setdefault(vantage, []).append(met)
@@ -247,13 +275,13 @@ def _gray(scene: Scene, region: RegionId, need: int) -> Mapping[ServiceId, tuple
     return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
 
 
-def _lossy(scene: Scene, vantage: RegionId, region: RegionId) -> bool:
+def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: Services) -> bool:
     """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else.
 
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
     """
     policy = scene.detector.policy
-    looks = scene.failing[vantage, region]
+    looks = {sight: cell for sight, cell in scene.failing[vantage, region].items() if sight.service not in down}
     here = since_outage(tuple(looks.values()), policy)
     clients = [c.failed for s, c in zip(looks, here, strict=True) if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:
@@ -280,15 +308,17 @@ def _only_the_way_in(scene: Scene, region: RegionId, diagnosis: Diagnosis, *, fr
     if scene.turned_away.get(region):
         return False
     inside = scene.views[region, region]
-    return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region)
+    return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region, down=())
 
 
-def _path_is_whole(scene: Scene, region: RegionId) -> bool:
-    """Whether hardly any kept-open probe of a region fails for anybody with a vote, but for an outage that is over."""
+def _path_is_whole(scene: Scene, region: RegionId, *, down: Services) -> bool:
+    """Whether hardly any kept-open probe of what is not `down` in a region fails for anybody with a vote, but for an
+    outage that is over.
+    """
     for (vantage, target), cells in scene.failing.items():
         if target != region or vantage == region or vantage in scene.voiceless:
             continue
-        kept = [cell for sight, cell in cells.items() if not sight.as_client]
+        kept = [cell for sight, cell in cells.items() if not sight.as_client and sight.service not in down]
         failed, answers = sum(c.failed for c in kept), sum(len(c.recent) for c in kept)
         if failed > ELSE_FAILING_MAX * answers and not one_outage(kept, scene.detector.policy, scene.now):
             return False

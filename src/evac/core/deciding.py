@@ -156,7 +156,7 @@ def _trouble(view: View, placement: Placement, verdict: Verdict) -> str:
         case Diagnosis.SERVICE_DOWN if down := [s for s in hit if s in verdict.down_inside]:
             return f"{', '.join(down)} in {region} down, seen from outside and from inside"
         case Diagnosis.SERVICE_DOWN if not set(hit).issubset(verdict.shut_out):
-            return f"{', '.join(hit)} in {region} not reachable from outside" if hit else ""
+            return f"{', '.join(hit)} in {region} failing as seen from outside" if hit else ""
         case Diagnosis.SERVICE_DOWN | Diagnosis.INGRESS_FAILED:
             return f"{', '.join(hit)} in {region} well inside, not reachable from outside" if hit else ""
         case Diagnosis.GRAY:

@@ -169,7 +169,10 @@ def door_trouble(estate: Estate, assessment: Assessment, placement: Placement, m
     verdict = assessment.verdicts[placement.entry]
     served = {r.service for r in routers(estate, placement.group, Directs.ENTRY)}
     gone = verdict.diagnosis in (Diagnosis.UNREACHABLE, Diagnosis.SERVICES_DOWN)
-    shut = verdict.diagnosis in OF_SERVICES and served.intersection(concerned(estate, placement.group, verdict))
+    ill = served.intersection(concerned(estate, placement.group, verdict))
+    if verdict.diagnosis is Diagnosis.SERVICE_DOWN:  # what is carried on to the primary may be served all the same
+        ill -= verdict.entered.keys()
+    shut = verdict.diagnosis in OF_SERVICES and ill
     if gone or shut:
         return f"clients enter by {placement.entry}, which is {verdict.diagnosis}"
     for component in _followed(estate, placement, placement.entry):

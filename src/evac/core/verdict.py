@@ -59,7 +59,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What holds for a region, since when, and why. `services` are those that a quorum sees down there, or gray."""
+    """What holds for a region, since when, and why. `services` are those that a quorum sees down there, or gray; where
+    one is down inside as well, both.
+    """
 
     region: RegionId
     diagnosis: Diagnosis
@@ -78,8 +80,8 @@ class Verdict:
     down_inside: tuple[ServiceId, ...] = ()
     """Those of `services` that are down inside as well."""
     shut_out: tuple[ServiceId, ...] = ()
-    """Those of `services` that are well inside, as was seen since outside turned: only the way to them is broken. What
-    has not been looked at there since then is in neither."""
+    """Those of `services` that are well inside, as was seen since outside turned, and whose path loses nothing: only
+    the way in to them is broken. What has not been looked at there since then is in neither."""
     ailing: tuple[ServiceId, ...] = ()
     """Every service there that anybody with a vote sees down, or a quorum gray, whatever the diagnosis is about."""
     evidence: tuple[Evidence, ...] = ()

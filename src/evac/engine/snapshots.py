@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+from evac.core.errors import EvacError
 from evac.core.health import health
 from evac.core.restraint import restraints
 from evac.core.sharing import divide
@@ -70,7 +71,13 @@ async def read_snapshot(store: Store) -> Snapshot | None:
     Raises `EvacError` for one of another version of evac.
     """
     record = await store.get(KEY)
-    return None if record is None else await read_parts(decode(record.value, Snapshot), store)
+    if record is None:
+        return None
+    try:
+        head = decode(record.value, Snapshot)
+    except ValueError as error:
+        raise EvacError(f"the view was written by another version of evac; run one everywhere: {error}") from error
+    return await read_parts(head, store)
 
 
 async def are_published(store: Store) -> bool:

@@ -114,15 +114,17 @@ class Taker(Leaseholder):
 
         Where the lease may have been another's since, it is taken back, and waited for in full: a promotion is said to
         have failed there, and by then what it may have left behind is dead. One that was never held is not held now.
-        A watchdog that guards is let go only where the member is stopped: an order that is given once more may find it
-        running already, or find the watchdog of an earlier try about to kill.
+        What is held here already, by an order before, is not let go: the member may run, or be about to. Nor is a
+        watchdog that guards what runs, though this agent be new; one of an earlier try that failed is: nobody feeds it.
 
         Raises as `claim`.
         """
         look = await self._record.look()
         if look.record is None:
             return
-        if await self._stance() is not Stance.GUARDING or await self._is_stopped():
+        stopped = await self._is_stopped()
+        over = await self._stance() is Stance.DOWN or stopped
+        if over and self._held is None:
             await self._release()
         if look.tenure is not None and (look.life, look.version) == self._rested:
             await self.claim(term=look.tenure.term)

@@ -132,8 +132,9 @@ def _diagnosis(verdict: Verdict) -> str:
             return f"gray: clients of {services} fail too often, from most outside views"
         case Diagnosis.SERVICE_DOWN:
             rest = tuple(s for s in verdict.services if s not in verdict.down_inside)
-            inside = "well inside, " if rest and set(rest) <= set(verdict.shut_out) else ""
-            shut = f"; {listed(rest)} {inside}not reachable from outside" if rest else ""
+            only_shut = set(rest) <= set(verdict.shut_out)
+            seen = "well inside, not reachable from outside" if only_shut else "failing as seen from outside"
+            shut = f"; {listed(rest)} {seen}" if rest else ""
             return f"{listed(verdict.down_inside)} down, seen from outside and inside{shut}"
         case Diagnosis.INGRESS_FAILED:
             return f"ingress failed: {services} well inside, not reachable from outside"

@@ -63,8 +63,9 @@ class Watchdog:
             return stance
         if stance is None:
             await self._replace()
-        if await self._tell(Arm(sent_at=sent_at, term=term)) is not Stance.GUARDING:
-            return None
+        armed = await self._tell(Arm(sent_at=sent_at, term=term))
+        if armed is not Stance.GUARDING:
+            return armed if armed is Stance.DOWN else None
         return Armed(seen=int(self.node.process is not None), anew=stance is not Stance.GUARDING)
 
     async def ready(self) -> None:

@@ -123,7 +123,7 @@ def test_nor_does_it_before_the_rest_was_looked_at_there() -> None:
     knows = view(ESTATE, replace(said, verdicts={**said.verdicts, EAST: verdict}))
     (early,) = decide(knows, now=verdict.since + ESTATE.detection.ingress_dwell - seconds(0.1))
     assert isinstance(early, Hold)
-    assert early.reasons[0].startswith("orders, shop in us-east-1 not reachable from outside")
+    assert early.reasons[0].startswith("orders, shop in us-east-1 failing as seen from outside")
     (late,) = decide(knows, now=verdict.since + ESTATE.detection.ingress_dwell)
     assert isinstance(late, Move)
     assert late.kind is RunKind.FAILOVER

@@ -13,8 +13,8 @@ from evac.core.estate import RegionId
 from evac.core.gray import CARRIED_MIN, as_cell, carried_share, carried_since
 from evac.core.observation import Carried
 from evac.core.verdict import Diagnosis, Verdict
-from evac.sim.estates import EAST, EUROPE, SHOP, WEST, shop
-from fakes.estates import beat, seconds, watched
+from evac.sim.estates import CARTS, EAST, EUROPE, SHOP, WEST, shop
+from fakes.estates import beat, probed, seconds, watched
 
 ESTATE = shop()
 POLICY = ESTATE.detection
@@ -58,6 +58,16 @@ def test_half_of_the_real_clients_failing_at_a_quorum_is_gray_though_every_probe
     assert said.symptom_at == min(c.at for c in detector.carried[WEST, SHOP, EAST])
     assert not said.ingress_only, "another region's door leads to the same service"
     assert not calm(detector, estate=ESTATE)
+
+
+def test_so_it_is_beside_what_is_down() -> None:
+    detector, now = counted()
+    for tick in range(4):
+        downs = [probed(now + tick, vantage, EAST, CARTS, ok=False) for vantage in ESTATE.regions]
+        detector = fold(detector, *beat(now + tick, *ESTATE.regions), *downs)
+    said = verdict(detector, now + 3)
+    assert (said.diagnosis, said.services) == (Diagnosis.SERVICE_DOWN, (CARTS, SHOP))
+    assert said.shut_out == ()
 
 
 @pytest.mark.parametrize("failing", [(), (WEST,), (EAST,), (WEST, EAST)])

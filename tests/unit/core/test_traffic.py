@@ -418,33 +418,79 @@ def test_what_is_said_of_a_region_shuts_its_door(diagnosis: Diagnosis) -> None:
     assert obstacle(ESTATE, told(EAST, diagnosis, ailing=()), ROUND, members(ESTATE), EAST) == f"is {diagnosis}"
 
 
-def test_a_lossy_path_to_a_door_is_not_hidden_by_what_is_wanted() -> None:
-    """Its cache is down there, inside as well; and a third of all else that is asked of it fails, of clients, too."""
+def with_ills(
+    until: float,
+    *,
+    region: RegionId,
+    down: tuple[ServiceId, ...] = (),
+    flaps: bool = False,
+    shut: bool = False,
+    lossy: bool = False,
+    looked_at: tuple[ServiceId, ...] = (ORDERS, CARTS, SHOP),
+    clients: bool = True,
+) -> Assessment:
+    """Return what is made of services that are down in a region, inside as well, from 10 s on; of clients who do not
+    get in to shop there from 20 s on; and of a path there that loses a third of what is asked.
+    """
     detector = Detector(policy=ESTATE.detection)
-    for tick in range(121):
+    for tick in range(int(2 * until) + 1):
         at = tick / 2
         heard: list[Observation] = [*beat(at, *ESTATE.regions)]
         for vantage in ESTATE.regions:
-            for region in ESTATE.regions:
-                lost = region == WEST != vantage and at >= 10 and tick % 3 == 0
-                for service in (ORDERS, CARTS, SHOP):
-                    gone = service == CARTS and region == WEST and at >= 10
-                    heard.append(probed(at, vantage, region, service, ok=not lost and not gone))
-                if vantage != region:
-                    heard.append(probed(at, vantage, region, SHOP, ok=not lost or tick % 12 != 0, as_client=True))
+            for target in ESTATE.regions:
+                here = target == region
+                lost = lossy and here and vantage != region and at >= 20 and tick % 3 == 0
+                gone = at >= 10 and not (flaps and tick % 6 < 2)
+                for service in looked_at:
+                    fails = lost or (here and gone and service in down)
+                    heard.append(probed(at, vantage, target, service, ok=not fails))
+                if vantage != target and clients:
+                    ok = not lost and not (here and shut and at >= 20)
+                    heard.append(probed(at, vantage, target, SHOP, ok=ok, as_client=True))
         detector = fold(detector, *heard)
-    said = assess(detector, now=seconds(60), estate=ESTATE)
-    west = said.verdicts[WEST]
-    assert (west.diagnosis, west.services, SHOP in west.entered) == (Diagnosis.SERVICE_DOWN, (CARTS,), True)
+    return assess(detector, now=seconds(until), estate=ESTATE)
+
+
+def test_a_lossy_path_to_a_door_is_not_hidden_by_what_is_wanted() -> None:
+    said = with_ills(60, region=WEST, down=(CARTS,), lossy=True)
+    assert said.verdicts[WEST].diagnosis is Diagnosis.SERVICE_DOWN
+    assert SHOP in said.verdicts[WEST].entered
     assert obstacle(ESTATE, said, HERE, members(ESTATE), WEST) == "is service-down"
 
 
-@pytest.mark.parametrize("diagnosis", OF_ONE_SERVICE)
-def test_a_door_whose_own_service_fails_is_left(diagnosis: Diagnosis) -> None:
+def test_a_door_that_clients_do_not_get_in_by_is_left_whatever_else_is_down_there() -> None:
     known = members(ESTATE)
-    assert door_trouble(ESTATE, told(WEST, diagnosis, CARTS, ailing=(CARTS,)), ROUND, known) == ""
-    said = f"clients enter by us-west-2, which is {diagnosis}"
-    assert door_trouble(ESTATE, told(WEST, diagnosis, SHOP, ailing=(SHOP,)), ROUND, known) == said
+    said = "clients enter by us-west-2, which is service-down"
+    for down in ((CARTS,), (SHOP,), (CARTS, SHOP)):
+        assert door_trouble(ESTATE, with_ills(60, region=WEST, down=down, shut=True), ROUND, known) == said
+        assert door_trouble(ESTATE, with_ills(60, region=WEST, down=down), ROUND, known) == "", "they are carried on"
+
+
+def test_what_is_wanted_and_down_hides_no_broken_way_in() -> None:
+    said = with_ills(60, region=EAST, down=(CARTS,), shut=True)
+    east = said.verdicts[EAST]
+    assert (east.diagnosis, east.services) == (Diagnosis.SERVICE_DOWN, (CARTS, SHOP))
+    assert (east.down_inside, east.shut_out) == ((CARTS,), (SHOP,))
+    decision = decided(view(ESTATE, said))
+    assert isinstance(decision, Shift)
+    assert decision.reasons[0] == "shop in us-east-1 well inside, not reachable from outside"
+
+
+def test_nor_a_path_that_loses_packets() -> None:
+    said = with_ills(60, region=EAST, down=(CARTS,), lossy=True)
+    assert said.verdicts[EAST].diagnosis is Diagnosis.SERVICE_DOWN
+    assert said.verdicts[EAST].shut_out == ()
+    decision = decided(view(ESTATE, said))
+    assert isinstance(decision, Move)
+    assert decision.reasons[0] == "orders, shop in us-east-1 failing as seen from outside"
+
+
+def test_what_is_wanted_and_comes_and_goes_is_no_lossy_path_while_it_is_down() -> None:
+    """Where nothing looks as a client, which would say that it meets no loss."""
+    for until in (50, 53, 56):
+        said = with_ills(until, region=EAST, down=(CARTS,), flaps=True, looked_at=(ORDERS, CARTS), clients=False)
+        assert said.verdicts[EAST].diagnosis is Diagnosis.SERVICE_DOWN
+        assert said.verdicts[EAST].services == (CARTS,)
 
 
 def test_what_is_no_door_of_theirs_keeps_nobody_away() -> None:

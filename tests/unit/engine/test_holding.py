@@ -1258,8 +1258,11 @@ def test_what_runs_again_is_started_again_though_its_agent_died_meanwhile() -> N
     told(story)
 
 
+@pytest.mark.parametrize("starting", [False, True])
 @pytest.mark.parametrize("taken", [False, True])
-def test_what_runs_again_is_guarded_all_along_though_the_order_comes_once_more(taken: bool) -> None:
+def test_what_runs_again_is_guarded_all_along_though_the_order_comes_once_more(taken: bool, starting: bool) -> None:
+    """Also where it is seen just before it runs."""
+
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
         if taken:
@@ -1267,8 +1270,11 @@ def test_what_runs_again_is_guarded_all_along_though_the_order_comes_once_more(t
         again = here.east.order(Verb.STOP, 2)
         await here.east.member.undo(again)
         assert here.east.server.writes
+        if starting:
+            here.east.server.role = MemberRole.STOPPED
         here.east.line.conflicts = CLAIMS_MAX
         await asyncio.gather(here.east.member.undo(again), return_exceptions=True)
+        here.east.server.role = MemberRole.PRIMARY
         here.east.kill_agent()
         await here.west.member.do(here.west.order(Verb.EXPIRE, 3, old=EAST))
         assert not here.east.server.writes, "its lease has run out, and nothing has killed it"

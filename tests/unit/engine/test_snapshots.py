@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from evac.engine.snapshots import are_published
+import pytest
+
+from evac.core.errors import EvacError
+from evac.engine.snapshots import KEY, are_published, read_snapshot
 from evac.sim import time
 from evac.stores.memory import MemoryStore
 from fakes.embedded import World, calm, embedded
@@ -30,3 +33,14 @@ def test_an_old_snapshot_is_nobodys_word() -> None:
         return await are_published(store)
 
     assert time.run(whole()) is False
+
+
+def test_a_snapshot_of_another_version_is_told_as_such() -> None:
+    async def whole() -> None:
+        store = MemoryStore()
+        assert await read_snapshot(store) is None
+        await store.commit(expect={}, put={KEY: b'{"entered_since": 1}'})
+        with pytest.raises(EvacError, match="another version of evac; run one everywhere"):
+            await read_snapshot(store)
+
+    time.run(whole())
