@@ -190,6 +190,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
         services=services,
         down_inside=down_inside,
         shut_out=shut_out,
+        gray=tuple(sorted(gray)),
         ailing=tuple(sorted({*gray, *bench.service_down})),
         evidence=bench.evidence,
         ingress_only=_only_the_way_in(scene, region, diagnosis, fresh=fresh),
@@ -246,9 +247,9 @@ def _about(
         return tuple(sorted(gray)), (), ()
     if diagnosis is not Diagnosis.SERVICE_DOWN:
         return agreed, inside.down, inside.well
-    met = [s for s in gray if s not in agreed and (cell := inside.views.get(s)) is not None and cell.up]
-    at_the_door = not scene.turned_away.get(region) and _path_is_whole(scene, region, down=agreed)
-    shut_out = {*inside.well, *(met if at_the_door else ())}
+    other = set(gray).difference(agreed, scene.turned_away.get(region, ()))
+    met = [s for s in other if (cell := inside.views.get(s)) is not None and cell.up]
+    shut_out = {*inside.well, *(met if _path_is_whole(scene, region, down=agreed) else ())}
     return tuple(sorted({*agreed, *gray})), inside.down, tuple(sorted(shut_out))
 
 
@@ -281,7 +282,10 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: Services)
     Where there are client probes, they must have met it too: what no client feels is no reason to move.
     """
     policy = scene.detector.policy
-    looks = {sight: cell for sight, cell in scene.failing[vantage, region].items() if sight.service not in down}
+    every = scene.failing[vantage, region]
+    looks = {sight: cell for sight, cell in every.items() if sight.service not in down}
+    if not any(s.as_client for s in looks) and any(s.as_client for s in every):
+        return False
     here = since_outage(tuple(looks.values()), policy)
     clients = [c.failed for s, c in zip(looks, here, strict=True) if s.as_client]
     if clients and max(clients) < LOSSY_CLIENT_FAILURES_MIN:

@@ -170,8 +170,8 @@ def door_trouble(estate: Estate, assessment: Assessment, placement: Placement, m
     served = {r.service for r in routers(estate, placement.group, Directs.ENTRY)}
     gone = verdict.diagnosis in (Diagnosis.UNREACHABLE, Diagnosis.SERVICES_DOWN)
     ill = served.intersection(concerned(estate, placement.group, verdict))
-    if verdict.diagnosis is Diagnosis.SERVICE_DOWN:  # what is carried on to the primary may be served all the same
-        ill -= verdict.entered.keys()
+    if verdict.diagnosis is Diagnosis.SERVICE_DOWN:  # what is down there is carried on to the primary all the same
+        ill -= verdict.entered.keys() & set(verdict.down_inside)
     shut = verdict.diagnosis in OF_SERVICES and ill
     if gone or shut:
         return f"clients enter by {placement.entry}, which is {verdict.diagnosis}"
@@ -188,10 +188,10 @@ def door_trouble(estate: Estate, assessment: Assessment, placement: Placement, m
 
 def beyond_doors(estate: Estate, group: GroupId, verdict: Verdict) -> str:
     """Return whose clients come in by no door that can be chosen, so that sending others elsewhere is no cure."""
-    if verdict.diagnosis is not Diagnosis.GRAY:
+    if verdict.diagnosis not in (Diagnosis.GRAY, Diagnosis.SERVICE_DOWN):
         return ""
     served = {r.service for r in routers(estate, group, Directs.ENTRY)}
-    others = sorted(concerned(estate, group, verdict) - served)
+    others = sorted(concerned(estate, group, verdict).intersection(verdict.gray) - served)
     return f"no router chooses where clients of {', '.join(others)} enter" if others and served else ""
 
 

@@ -86,7 +86,8 @@ def waits_for_acknowledgement(view: View, placement: Placement, verdict: Verdict
         for component in view.estate.group_components(placement.group, Purpose.STATE)
         if _waits(view, component.id, placement.primary, since=verdict.symptom_at)
     }
-    hit = {service.id for service in view.estate.group_services(placement.group)}.intersection(verdict.services)
+    down = verdict.down_inside or verdict.services  # what clients fail at as well says nothing of what is down
+    hit = {service.id for service in view.estate.group_services(placement.group)}.intersection(down)
     return bool(hit) and all(waiting & view.estate.resting_on(service) for service in hit)
 
 

@@ -82,6 +82,8 @@ class Verdict:
     shut_out: tuple[ServiceId, ...] = ()
     """Those of `services` that are well inside, as was seen since outside turned, and whose path loses nothing: only
     the way in to them is broken. What has not been looked at there since then is in neither."""
+    gray: tuple[ServiceId, ...] = ()
+    """Every service there that fails its clients too often, whatever the diagnosis is about."""
     ailing: tuple[ServiceId, ...] = ()
     """Every service there that anybody with a vote sees down, or a quorum gray, whatever the diagnosis is about."""
     evidence: tuple[Evidence, ...] = ()

@@ -114,18 +114,17 @@ class Taker(Leaseholder):
 
         Where the lease may have been another's since, it is taken back, and waited for in full: a promotion is said to
         have failed there, and by then what it may have left behind is dead. One that was never held is not held now.
-        What is held here already, by an order before, is not let go: the member may run, or be about to. Nor is a
-        watchdog that guards what runs, though this agent be new; one of an earlier try that failed is: nobody feeds it.
+        A watchdog that has killed is let go, and one of an earlier try that failed, which nobody feeds. One that guards
+        what is held here, or what runs, is not: the member may be about to.
 
         Raises as `claim`.
         """
         look = await self._record.look()
         if look.record is None:
             return
-        stopped = await self._is_stopped()
-        over = await self._stance() is Stance.DOWN or stopped
-        if over and self._held is None:
-            await self._release()
+        async with self._turn:
+            if await self._stance() is Stance.DOWN or (self._held is None and await self._is_stopped()):
+                await self._release()
         if look.tenure is not None and (look.life, look.version) == self._rested:
             await self.claim(term=look.tenure.term)
         else:

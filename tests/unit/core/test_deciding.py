@@ -81,6 +81,9 @@ def test_a_primary_that_answers_and_waits_for_standbys_is_watched_for_longer(
     seen[ORDERS_DB, EAST] = replace(seen[ORDERS_DB, EAST], at=at)
     knows = replace(knows, members=seen)
     assert isinstance(decided(knows, after=1.0), Move) is moved
+    gray = replace(verdict, services=(CARTS, *verdict.services))
+    beside = replace(knows, assessment=replace(said, verdicts={**said.verdicts, EAST: gray}))
+    assert isinstance(decided(beside, after=1.0), Move) is moved, "clients of the cache fail, too: it says nothing more"
     longest = (verdict.since + ESTATE.detection.ingress_dwell - said.at).total_seconds()
     assert isinstance(decided(knows, after=longest), Move)
 

@@ -179,8 +179,13 @@ def test_without_a_router_of_doors_the_group_is_moved_and_the_reason_kept() -> N
 
 
 def test_clients_who_come_by_no_door_are_not_helped_by_another() -> None:
-    said = replace(SHUT, verdicts={**SHUT.verdicts, EAST: replace(SHUT.verdicts[EAST], services=(ORDERS, SHOP))})
-    decision = decided(view(ESTATE, said))
+    both = (ORDERS, SHOP)
+    gray = replace(SHUT.verdicts[EAST], services=both, gray=both)
+    beside = replace(
+        gray, diagnosis=Diagnosis.SERVICE_DOWN, services=(CARTS, *both), down_inside=(CARTS,), shut_out=both
+    )
+    assert isinstance(decided(view(ESTATE, replace(SHUT, verdicts={**SHUT.verdicts, EAST: beside}))), Move)
+    decision = decided(view(ESTATE, replace(SHUT, verdicts={**SHUT.verdicts, EAST: gray})))
     assert isinstance(decision, Move)
     assert any("no router chooses where clients of orders enter" in reason for reason in decision.reasons)
 
@@ -464,6 +469,7 @@ def test_a_door_that_clients_do_not_get_in_by_is_left_whatever_else_is_down_ther
     for down in ((CARTS,), (SHOP,), (CARTS, SHOP)):
         assert door_trouble(ESTATE, with_ills(60, region=WEST, down=down, shut=True), ROUND, known) == said
         assert door_trouble(ESTATE, with_ills(60, region=WEST, down=down), ROUND, known) == "", "they are carried on"
+    assert door_trouble(ESTATE, with_ills(60, region=WEST, down=(CARTS,), lossy=True), ROUND, known) == said
 
 
 def test_what_is_wanted_and_down_hides_no_broken_way_in() -> None:
@@ -483,6 +489,14 @@ def test_nor_a_path_that_loses_packets() -> None:
     decision = decided(view(ESTATE, said))
     assert isinstance(decision, Move)
     assert decision.reasons[0] == "orders, shop in us-east-1 failing as seen from outside"
+
+
+def test_where_all_that_clients_are_probed_for_is_down_nothing_else_is_taken_for_loss() -> None:
+    """Clients have a say in whether a path loses packets, and these cannot say."""
+    unheard = with_ills(60, region=EAST, down=(SHOP,), lossy=True)
+    assert unheard.verdicts[EAST].gray == ()
+    nobodys = with_ills(60, region=EAST, down=(SHOP,), lossy=True, clients=False)
+    assert nobodys.verdicts[EAST].gray == (CARTS, ORDERS)
 
 
 def test_what_is_wanted_and_comes_and_goes_is_no_lossy_path_while_it_is_down() -> None:

@@ -1299,6 +1299,27 @@ def test_the_watchdog_of_an_earlier_try_does_not_kill_what_the_next_one_starts()
     told(story)
 
 
+def test_what_was_killed_as_it_started_is_started_by_the_next_order() -> None:
+    """It has no marker then that says it is down, and does not answer."""
+
+    async def story(here: World) -> None:
+        again = here.east.order(Verb.STOP, 2)
+        await here.east.member.do(again)
+        await here.east.member.undo(again)
+        await here.east.killed_by_its_watchdog()
+        here.east.server.silent = True
+        here.east.line.cut = False
+        await CLOCK.sleep(s(3))
+        assert not here.east.server.writes
+        await here.east.member.undo(again)
+        here.east.server.silent = False
+        await CLOCK.sleep(s(10))
+        assert here.east.server.writes
+        assert len(here.east.server.killed_at) == 1
+
+    told(story)
+
+
 def test_what_was_promoted_where_nothing_was_to_be_started_is_a_primary() -> None:
     async def story(here: World) -> None:
         await here.east.member.do(here.east.order(Verb.STOP, 2))
