@@ -10,7 +10,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | quorum down, none up | fresh | well | ingress failed |
 | quorum down, none up | fresh | bad | services down |
 | minority down | any | any | link cut |
-| one service down | fresh | bad | service down |
+| one service down | fresh | bad | service down, and of whatever is gray beside it |
 | one service down | fresh | well | ingress failed, for that service |
 | quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
 | many client probes of a service fail, from a quorum | any | any | gray |
@@ -100,17 +100,18 @@ class _Bench:
     """The cells of the voters, for the times."""
 
 
+_Services: TypeAlias = tuple[ServiceId, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Inside:
     """What a region's own agent sees of the services that a quorum outside sees down."""
 
     views: Views
-    down: tuple[ServiceId, ...]
-    well: tuple[ServiceId, ...]
+    down: _Services
+    well: _Services
     """Those that were looked at since outside turned; what was not is in neither."""
 
-
-Services: TypeAlias = tuple[ServiceId, ...]
 
 _make_bench, _make_inside = maker(_Bench), maker(_Inside)
 _make_evidence, _make_verdict = maker(Evidence), maker(Verdict)
@@ -201,7 +202,7 @@ def _judge(scene: Scene, region: RegionId) -> Verdict:
 def _diagnose(
     bench: _Bench,
     inside: _Inside,
-    agreed: tuple[ServiceId, ...],
+    agreed: _Services,
     gray: Mapping[ServiceId, tuple[Cell, ...]],
     *,
     need: int,
@@ -224,7 +225,7 @@ def _diagnose(
     return Diagnosis.LINK_CUT if bench.service_down else Diagnosis.WELL
 
 
-def _look_inside(bench: _Bench, views: Views, agreed: tuple[ServiceId, ...]) -> _Inside:
+def _look_inside(bench: _Bench, views: Views, agreed: _Services) -> _Inside:
     turned = max((c.since for c in bench.cells if not c.up), default=timedelta.max)
     seen = [(service, cell) for service in agreed if (cell := views.get(service)) is not None]
     down = tuple(service for service, cell in seen if not cell.up)
@@ -236,10 +237,10 @@ def _about(
     scene: Scene,
     region: RegionId,
     diagnosis: Diagnosis,
-    agreed: Services,
+    agreed: _Services,
     gray: Mapping[ServiceId, tuple[Cell, ...]],
     inside: _Inside,
-) -> tuple[Services, Services, Services]:
+) -> tuple[_Services, _Services, _Services]:
     """Return the services that a diagnosis is about, those of them that are down inside as well, and those that are
     well there. One service down must not hide that the clients of another one fail, at the door or on the way.
     """
@@ -253,7 +254,7 @@ def _about(
     return tuple(sorted({*agreed, *gray})), inside.down, tuple(sorted(shut_out))
 
 
-def _gray(scene: Scene, region: RegionId, need: int, *, down: Services) -> Mapping[ServiceId, tuple[Cell, ...]]:
+def _gray(scene: Scene, region: RegionId, need: int, *, down: _Services) -> Mapping[ServiceId, tuple[Cell, ...]]:
     """The services that fail too often for enough voters, with those voters' cells: for clients, real ones and evac's
     own, or for all probes. What clients met while the region was silent was an outage, which other rows judge, and so
     is what is `down` inside as well.
@@ -276,10 +277,11 @@ def _gray(scene: Scene, region: RegionId, need: int, *, down: Services) -> Mappi
     return {s: tuple(c for cells in by.values() for c in cells) for s, by in sick.items() if len(by) >= need}
 
 
-def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: Services) -> bool:
+def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: _Services) -> bool:
     """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else.
 
-    Where there are client probes, they must have met it too: what no client feels is no reason to move.
+    Where there are client probes, they must have met it too: what no client feels is no reason to move. Those of what
+    is `down` inside as well cannot say.
     """
     policy = scene.detector.policy
     every = scene.failing[vantage, region]
@@ -315,7 +317,7 @@ def _only_the_way_in(scene: Scene, region: RegionId, diagnosis: Diagnosis, *, fr
     return fresh and bool(inside) and all(c.up for c in inside.values()) and _path_is_whole(scene, region, down=())
 
 
-def _path_is_whole(scene: Scene, region: RegionId, *, down: Services) -> bool:
+def _path_is_whole(scene: Scene, region: RegionId, *, down: _Services) -> bool:
     """Whether hardly any kept-open probe of what is not `down` in a region fails for anybody with a vote, but for an
     outage that is over.
     """

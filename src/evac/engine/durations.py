@@ -53,7 +53,7 @@ class Earlier:
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
         self._settled: dict[tuple[str, Verb], list[timedelta]] = {}
-        """The durations of the runs up to `_up_to`, which are all settled."""
+        """The durations of the runs up to `_up_to`, which are all settled, or of which nothing is known."""
         self._up_to = 0
         self._unread: set[RunId] = set()
         """Runs of which nothing is known: their journals are damaged."""

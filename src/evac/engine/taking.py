@@ -115,7 +115,7 @@ class Taker(Leaseholder):
         Where the lease may have been another's since, it is taken back, and waited for in full: a promotion is said to
         have failed there, and by then what it may have left behind is dead. One that was never held is not held now.
         A watchdog that has killed is let go, and one of an earlier try that failed, which nobody feeds. One that guards
-        what is held here, or what runs, is not: the member may be about to.
+        what is held here, or what runs, is not: what is held may just be starting.
 
         Raises as `claim`.
         """

@@ -228,14 +228,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_later(  # type: ignore[override]  # a `_Due` for a `Handle`
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> _Due:
-        when = self._now + delay
-        due = _Due((when, callback, args, copy_context() if context is None else context))
-        if (timers := self._timers.get(when)) is not None:
-            timers.append(due)
-        else:
-            self._timers[when] = [due]
-            heappush(self._moments, when)
-        return due
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
         """Run all that is due, jumping to the next deadline whenever nothing is, until the loop is to stop. Takes the
