@@ -15,7 +15,7 @@ has looked at lately is unknown, never down. The region's own agent is heard for
 | quorum sees a service fail | otherwise | otherwise | unknown: more must be seen first |
 | many client probes of a service fail, from a quorum | any | any | gray |
 | many requests of real clients to a service fail, as a quorum's load balancers count | any | any | gray |
-| many probes of all kinds, clients' too, fail and some pass, from a quorum | any | any | gray |
+| many probes of all kinds and services, clients' too, fail and some pass, from a quorum | any | any | gray |
 | an observer hears nothing from most regions, or its heartbeat is stale | any | any | that observer has no vote |
 
 The table is `docs/design/safety.md` 1. What this is not: a decision to act (`deciding`).
@@ -32,7 +32,7 @@ from typing import TypeAlias
 
 from evac.core.detector import Cell, Detector
 from evac.core.estate import Estate, RegionId, ServiceId
-from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_outage, since_outage
+from evac.core.gray import as_cell, carried_fail, clients_fail, lately, met_since, one_alone, one_outage, since_outage
 from evac.core.making import maker
 from evac.core.observation import Instant
 from evac.core.scene import Pair, Scene, Views, all_down, heartbeat_age, is_fresh, lay_out
@@ -280,6 +280,7 @@ def _gray(scene: Scene, region: RegionId, need: int, *, down: _Services) -> Mapp
 def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: _Services) -> bool:
     """Whether much, but not all, of what a vantage point asks of a region fails lately, and hardly anything else.
 
+    It must fail in more than one service, if more are looked at: one that comes and goes says nothing of the path.
     Where there are client probes, they must have met it too: what no client feels is no reason to move. Those of what
     is `down` inside as well cannot say.
     """
@@ -296,6 +297,11 @@ def _lossy(scene: Scene, vantage: RegionId, region: RegionId, *, down: _Services
         return False
     answers, failed = lately(here, policy, scene.now)
     if answers < LOSSY_ANSWERS_MIN or failed < policy.lossy_failing * answers:
+        return False
+    by_service: dict[ServiceId, list[Cell]] = {}
+    for sight, cell in zip(looks, here, strict=True):
+        by_service.setdefault(sight.service, []).append(cell)
+    if one_alone(by_service.values(), policy, scene.now):
         return False
     lines = scene.detector.cells.lines().items()
     elsewhere = (c for at, known in lines if at.vantage == vantage and at.region != region for c in known.values())

@@ -25,6 +25,11 @@ OUTAGE_FAILING = 0.9
 RELAPSING = 0.75
 """So it is where more than this part does of every service by itself: one that comes back may relapse once."""
 
+LOSSY_BUT_ONE = 0.5
+"""Without the service that fails most a path must still lose this part of what makes a path lossy: a service that
+comes and goes is none.
+"""
+
 CARRIED_MIN = 20
 """Fewer requests of real clients within the gray window, or within its newest third, say nothing."""
 
@@ -111,6 +116,16 @@ def lately(cells: Iterable[Cell], policy: Detection, now: Instant) -> tuple[int,
         answers += sum(at > oldest for at in cell.recent)
         failed += sum(at > oldest for at in cell.bad)
     return answers, failed
+
+
+def one_alone(services: Iterable[Sequence[Cell]], policy: Detection, now: Instant) -> bool:
+    """Return whether what fails lately is nearly all of one service, given the cells of each, while others pass.
+
+    Where only one is looked at that cannot be told.
+    """
+    *others, _ = sorted((lately(cells, policy, now) for cells in services), key=lambda counted: counted[1])
+    answers, failed = sum(n for n, _ in others), sum(n for _, n in others)
+    return failed < LOSSY_BUT_ONE * policy.lossy_failing * answers
 
 
 def carried_share(counts: Sequence[Carried], policy: Detection, now: Instant) -> float | None:

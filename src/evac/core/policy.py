@@ -24,10 +24,11 @@ class Detection:
 
     A service is gray when, for a quorum, at least `gray_failing` of its client probes of the last `gray_window` failed.
     A region is gray when, for a quorum, at least `lossy_failing` of the probes of all kinds of the last `lossy_window`
-    failed, some passed, clients met it too, and the same vantage points see hardly anything else fail.
+    failed, of more than one service where more are looked at, some passed, clients met it too, and the same vantage
+    points see hardly anything else fail.
 
     The defaults are chosen by simulation (`python -m evac.sim.loss`: TCP over links that lose packets, three regions).
-    A dead region is decided on after 3.7 s, one that loses 40 % after 11 s (median; p95 21 s), and a healthy one that
+    A dead region is decided on after 3.7 s, one that loses 40 % after 11 s (median; p95 23 s), and a healthy one that
     loses 10 % is left alone. Client probes alone need 14 s for 40 %: a client that waits for two lost handshakes tells
     something only every 2.5 s. The kept-open probes tell it twice a second each, and stall for seconds at 40 % but
     hardly ever at 10 %, where TCP's first or second retransmission still comes in time. With loss on all links the

@@ -178,6 +178,7 @@ def test_answers_means_heard_of_lately() -> None:
 
 
 PATTERN = (True, False, False, True, False)
+COMES_AND_GOES = (False, False, False, False, True, True)
 
 
 def grayed(
@@ -188,6 +189,8 @@ def grayed(
     kept: tuple[bool, ...] = (True,),
     elsewhere: tuple[bool, ...] = (True,),
     estate: Estate = ESTATE,
+    services: tuple[ServiceId, ...] = ALL,
+    failing: tuple[ServiceId, ...] = ALL,
 ) -> tuple[Detector, float]:
     """Ten rounds of all well, then rounds in which questions about us-east-1 fail by these patterns."""
     detector = Detector(policy=estate.detection)
@@ -196,8 +199,8 @@ def grayed(
         seen: list[Observation] = [*beat(now, *estate.regions)]
         for v in estate.regions:
             for r in estate.regions:
-                for index, s in enumerate(ALL):
-                    pattern = kept if r == EAST and v in vantages else elsewhere
+                for index, s in enumerate(services):
+                    pattern = (True,) if s not in failing else kept if r == EAST and v in vantages else elsewhere
                     ok = not sick or v == r or v not in vantages or pattern[(count + index) % len(pattern)]
                     seen.append(probed(now, v, r, s, ok=ok))
                 if client and v != r:
@@ -234,6 +237,18 @@ def test_a_lossy_path_is_gray_by_all_its_probes() -> None:
     detector, now = grayed(kept=PATTERN)
     verdict = assess(detector, now=seconds(now), estate=ESTATE).verdicts[EAST]
     assert (verdict.diagnosis, set(verdict.services)) == (Diagnosis.GRAY, set(ALL))
+
+
+@pytest.mark.parametrize("client", [None, COMES_AND_GOES])
+def test_one_service_that_comes_and_goes_is_no_lossy_path(client: tuple[bool, ...] | None) -> None:
+    """Two are looked at, and a third of all answers fails: a healthy one must not be left for the other."""
+    for rounds in range(12, 12 + len(COMES_AND_GOES)):
+        seen = grayed(kept=COMES_AND_GOES, services=(ORDERS, SHOP), failing=(SHOP,), client=client, rounds=rounds)
+        assert ORDERS not in assess(seen[0], now=seconds(seen[1]), estate=ESTATE).verdicts[EAST].services
+
+
+def test_what_fails_in_two_of_two_services_is_a_lossy_path() -> None:
+    assert diagnosis(*grayed(kept=PATTERN, services=(ORDERS, SHOP))) is Diagnosis.GRAY
 
 
 def test_loss_that_no_client_feels_is_no_reason() -> None:

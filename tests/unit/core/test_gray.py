@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from evac.core.detector import Cell
-from evac.core.gray import met_since, since_outage
+from evac.core.gray import met_since, one_alone, since_outage
 from evac.core.policy import Detection
 from fakes.estates import seconds
 
@@ -78,3 +78,21 @@ def test_what_is_down_again_had_no_outage_that_is_over() -> None:
 def test_a_region_that_nobody_has_looked_at_had_no_outage() -> None:
     assert left() == []
     assert left("") == [0]
+
+
+def alone(*answers: str) -> bool:
+    return one_alone([[cell(each)] for each in answers], Detection(), seconds(6))
+
+
+def test_what_fails_in_one_service_is_alone_while_others_pass() -> None:
+    assert alone("--+--+", "++++++", "++++++")
+    assert alone("--+--+", "-+++++", "++++++")
+
+
+def test_what_fails_in_two_services_is_not() -> None:
+    assert not alone("--+--+", "-++-++")
+    assert not alone("--+--+", "-++-++", "+++++++")
+
+
+def test_of_one_service_nobody_can_tell() -> None:
+    assert not alone("--+--+")
