@@ -33,6 +33,11 @@ LIMITS: Mapping[Verb, timedelta] = {
 }
 """How long one try of each verb may take, beyond the wait for a lease. Rejoining may copy a whole database."""
 
+FOLLOW_PATIENCE = timedelta(seconds=5)
+"""How long a try of turning a standby goes on while that is not there, if the new primary will wait for it: writes wait
+anyway until it is back, and a run that gave up at once would need a person for a database that restarts.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -83,6 +88,11 @@ def step_of(
         pivot=pivot,
         optional=optional,
     )
+
+
+def patience(step: Step) -> timedelta:
+    """Return how long one try of a step goes on at a member that cannot be reached."""
+    return FOLLOW_PATIENCE if step.action.verb is Verb.FOLLOW and not step.optional else timedelta()
 
 
 def _undo_limit(component: Component, verb: Verb) -> timedelta | None:

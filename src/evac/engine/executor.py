@@ -25,6 +25,7 @@ from evac.core.observation import Instant, Json
 from evac.core.plan import StepId, Term
 from evac.core.policy import Guard
 from evac.core.run import Done, Event, Failed, Failure, Outcome, Run, RunId, Settled, Started
+from evac.core.steps import patience
 from evac.engine.codec import decode, encode
 from evac.engine.journal import Journal, raised, take_journal
 from evac.engine.memories import carried_on
@@ -291,6 +292,7 @@ class Execution:
             attempt=attempt,
             action=replace(step.action, term=term, args=args),
             timeout=(undo and step.undo_timeout) or step.timeout,
+            patience=timedelta() if undo else patience(step),
             undo=undo,
         )
 
@@ -333,7 +335,7 @@ class Execution:
                     return
 
     def _deadline(self, order: Order) -> Instant:
-        return self._started_at(order) + (timedelta() if order.look else order.timeout) + ANSWER_GRACE
+        return self._started_at(order) + (timedelta() if order.look else order.timeout + order.patience) + ANSWER_GRACE
 
     def _started_at(self, order: Order) -> Instant:
         run = self.journal.run

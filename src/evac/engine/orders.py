@@ -41,6 +41,8 @@ FRESH_MAX = timedelta(seconds=1)
 its last renewal: hardly anybody can have taken the order back."""
 STORE_TRIES_MAX = 12
 """How often a store that does not answer is asked, about a minute in all."""
+AGAIN_AFTER = timedelta(milliseconds=200)
+"""After so long an order with patience is begun again at a member that could not be reached."""
 RETRY_AFTER = timedelta(milliseconds=50)
 RETRY_AFTER_MAX = timedelta(seconds=10)
 
@@ -57,6 +59,8 @@ class Order:
     attempt: int
     action: Action
     timeout: timedelta
+    patience: timedelta = timedelta()
+    """How long it is begun again where the member cannot be reached, before that is the answer."""
     undo: bool = False
     doubt: bool = False
     look: bool = False
@@ -217,9 +221,22 @@ class _Desk:
         assert task is not None, "orders are carried out in tasks of their own"
         self._at_work[order.action.component] = (order, task)
         try:
-            return await self._patiently(lambda: self._admit(order)) or await _carry_out(order, member)
+            return await self._patiently(lambda: self._admit(order)) or await self._insist(order, record, member)
         finally:
             del self._at_work[order.action.component]
+
+    async def _insist(self, order: Order, record: Record, member: Driver) -> Answer:
+        """Carry an order out, again and again for its patience while the member is not there and the order stands. What
+        could not be reached has done nothing, so it needs no look before the next try.
+        """
+        until = self._clock.now() + order.patience
+        answer = await _carry_out(order, member)
+        while answer.failure is Failure.UNAVAILABLE and not order.look and self._clock.now() < until:
+            await self._clock.sleep(AGAIN_AFTER)
+            if self._taken.get(record.key) != record.version:
+                break
+            answer = await _carry_out(order, member)
+        return answer
 
     def _signed(self, order: Order, answer: Answer) -> Answer:
         """The answer, its receipt signed."""

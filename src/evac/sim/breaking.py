@@ -7,8 +7,9 @@ thing, so each mends only what it broke: what is dead is started again, what is 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from tempfile import NamedTemporaryFile
 
@@ -47,6 +48,8 @@ class Scene:
     watchdogs: dict[RegionId, Watchdog]
     """Where the primary is held under a lease."""
     touched: dict[RegionId, float]
+    ongoing: Counter[RegionId] = field(default_factory=Counter)
+    """How many faults there are in each region: it is touched until the last one is over."""
 
 
 def break_(fault: Fault, scene: Scene) -> Mend:
@@ -60,12 +63,15 @@ def break_(fault: Fault, scene: Scene) -> Mend:
         concerned.append(fault.other)
     for each in concerned:
         scene.touched[each] = inf
+        scene.ongoing[each] += 1
     mend = _break(fault, region, scene)
 
     def end() -> None:
         mend()
         for each in concerned:
-            scene.touched[each] = asyncio.get_running_loop().time() + TOUCHED_LATELY
+            scene.ongoing[each] -= 1
+            if not scene.ongoing[each]:
+                scene.touched[each] = asyncio.get_running_loop().time() + TOUCHED_LATELY
 
     return end
 

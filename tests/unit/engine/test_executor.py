@@ -15,7 +15,8 @@ from evac.core.errors import Conflict, IllegalEvent, StoreUnavailable, UnsafePla
 from evac.core.news import News
 from evac.core.plan import Placement, Plan, StepId, Term, Verb
 from evac.core.policy import Guard
-from evac.core.run import Event, Failed, Outcome, Receipt, RunId, Settled
+from evac.core.run import Event, Failed, Outcome, Receipt, RunId, Settled, Started
+from evac.core.steps import FOLLOW_PATIENCE
 from evac.engine.codec import decode, encode
 from evac.engine.executor import INTERRUPTIONS_MAX, Superseded, execute
 from evac.engine.journal import fold_journal, raised, read_journal, read_run, read_runs, take_journal
@@ -66,6 +67,20 @@ def test_an_undo_may_take_as_long_as_its_step_says() -> None:
     world.faults[stop.action.component, stop.action.region, Verb.STOP, True] = Fault.HANGING
     events = play(replace(SWITCHOVER.plan, steps=steps), world).events
     assert {e.reason for e in events if isinstance(e, Failed) and e.undo} == {"not done within 77 s"}
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_standby_that_writes_will_wait_for_is_turned_with_patience(optional: bool) -> None:
+    """Where nobody waits for it, a database that is not there must not keep the run from its end."""
+    plan = FAILOVER.plan
+    follow = next(s for s in plan.steps if s.action.verb is Verb.FOLLOW)
+    world = FAILOVER.world()
+    world.faults[follow.action.component, follow.action.region, Verb.FOLLOW, False] = Fault.UNREACHABLE
+    steps = tuple(replace(s, optional=optional) if s is follow else s for s in plan.steps)
+    events = play(replace(plan, steps=steps), world).events
+    begun = next(e.at for e in events if isinstance(e, Started) and e.step == follow.id)
+    failed = next(e.at for e in events if isinstance(e, Failed) and e.step == follow.id)
+    assert (failed - begun >= FOLLOW_PATIENCE) is not optional
 
 
 def test_a_group_has_one_run_at_a_time_and_a_plan_must_fit_the_record() -> None:

@@ -297,6 +297,55 @@ def test_an_agent_whose_watch_broke_listens_again() -> None:
     assert asked(order(), systems(), store=Deaf()).receipt is not None
 
 
+async def insisted(*, back_after: float | None, taken_back_after: float | None = None) -> tuple[Answer | None, float]:
+    """Order with five seconds of patience at a member that is not there; the answer, and when it came or the next order
+    at that member was answered.
+    """
+    store, world, clock = MemoryStore(), systems(Fault.UNREACHABLE), time.VirtualClock()
+    given, later = order(patience=timedelta(seconds=5)), order(run=RunId("2"), undo=True)
+    awaited = given if taken_back_after is None else later
+    came = timedelta()
+    async with asyncio.TaskGroup() as tasks:
+        agent = tasks.create_task(obey(WEST, store=store, members=world.members(WEST), clock=clock))
+        await asyncio.sleep(0.1)
+        begun = clock.now()
+        await store.commit(expect={}, put={given.key: encode(given)})
+        if taken_back_after is not None:
+            await asyncio.sleep(taken_back_after)
+            await store.commit(expect={}, put={later.key: encode(later)}, delete=[given.key])
+        if back_after is not None:
+            await asyncio.sleep(back_after)
+            world.faults.clear()
+        async for change in store.watch("answers/", after=0):
+            assert change.key == awaited.answer_key, "what was taken back is not answered"
+            came = clock.now() - begun
+            break
+        agent.cancel()
+    record = await store.get(given.answer_key)
+    return decode(record.value, Answer) if record else None, came.total_seconds()
+
+
+def test_an_order_with_patience_is_done_as_soon_as_its_member_is_there() -> None:
+    answer, came = time.run(insisted(back_after=2))
+    assert answer is not None
+    assert answer.receipt is not None
+    assert 2 <= came <= 2.3
+
+
+def test_patience_has_an_end() -> None:
+    answer, came = time.run(insisted(back_after=None))
+    assert answer is not None
+    assert answer.failure is Failure.UNAVAILABLE
+    assert 5 <= came <= 5.3
+
+
+def test_what_was_taken_back_is_not_insisted_on() -> None:
+    """It would keep its member from the next order."""
+    answer, came = time.run(insisted(back_after=None, taken_back_after=1))
+    assert answer is None
+    assert 1 <= came <= 1.3
+
+
 class Breaking(MemoryStore):
     """A store whose first watch breaks after a while."""
 
