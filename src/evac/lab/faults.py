@@ -15,8 +15,8 @@ class FaultKind(StrEnum):
     """The kinds of fault."""
 
     KILL = "kill"
-    """Every process of the region but its ssh server is killed (SIGKILL), or only the `agent`, or only the member of
-    evac's `store`; the host lives on."""
+    """Every process of the region but its ssh server is killed (SIGKILL), or only the `agent`, the `watchdog` of its
+    primary, or the member of evac's `store`; the host lives on."""
     POWER = "power"
     """The network falls silent, then every process is killed. Healing boots it as an init system would."""
     CUT = "cut"
@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
     """Each wire packet is lost with probability `value`, in each direction."""
     FREEZE = "freeze"
     """Processes are stopped in their tracks (SIGSTOP): the `database`, the `cache`, the `entry` (its load balancer),
-    evac's `agent`, its member of evac's `store`, or `all` with the ssh server."""
+    evac's `agent`, the `watchdog` of its primary, its member of evac's `store`, or `all` with the ssh server."""
     DISK_FULL = "disk-full"
     """The file system of the region's PostgreSQL has no byte left."""
 
@@ -43,8 +43,13 @@ class Target(StrEnum):
     CACHE = "cache"
     ENTRY = "entry"
     AGENT = "agent"
+    WATCHDOG = "watchdog"
     STORE = "store"
     ALL = "all"
+
+
+KILLED_ALONE = frozenset({Target.AGENT, Target.WATCHDOG, Target.STORE})
+"""What can be killed by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ class Fault:
                 return f"{self.kind} {self.value:.0%} {self.region}{toward}"
             case FaultKind.DELAY:
                 return f"{self.kind} {self.value * 1000:.0f} ms {self.region}{toward}"
-            case FaultKind.KILL if self.what in (Target.AGENT, Target.STORE):
+            case FaultKind.KILL if self.what in KILLED_ALONE:
                 return f"{self.kind} {self.what} {self.region}"
             case FaultKind.FREEZE:
                 return f"{self.kind} {self.what} {self.region}"

@@ -30,6 +30,8 @@ DISK_MB = 768
 """Size of the file system that a region's PostgreSQL has for itself: about four times what it needs."""
 
 ZONE = "shop.example"
+WATCHDOG = "evac.watchdog"
+"""The word by which a watchdog's command line is known."""
 
 
 class State(StrEnum):
@@ -164,6 +166,20 @@ class Region:
         """SIGKILL everything."""
         await namespaces.kill_all(self.name)
 
+    async def kill(self, what: Target) -> None:
+        """SIGKILL one thing: evac's agent, its member of the store, or the watchdog, which no lab started."""
+        match what:
+            case Target.AGENT:
+                await self.agent.kill()
+            case Target.STORE:
+                await self.etcd.kill()
+            case _:
+                process.send(self._pids(what), signal.SIGKILL)
+
+    def watchdogs(self) -> tuple[int, ...]:
+        """Return the watchdogs that an agent has begun here, each of which has a primary to kill."""
+        return tuple(pid for pid in namespaces.pids(self.name) if WATCHDOG in process.words(pid))
+
     def freeze(self, what: Target) -> None:
         """SIGSTOP, again and again until nobody new is found."""
         frozen: set[int] = set()
@@ -185,6 +201,8 @@ class Region:
                 return self.haproxy.pids()
             case Target.AGENT:
                 return self.agent.pids()
+            case Target.WATCHDOG:
+                return self.watchdogs()
             case Target.STORE:
                 return self.etcd.pids()
             case Target.ALL:

@@ -23,7 +23,7 @@ from typing import Any
 from evac.core.errors import EvacError
 from evac.lab import control, keys, layout, namespaces
 from evac.lab.estate import write_estate
-from evac.lab.faults import Fault, FaultKind, Target, boot_s
+from evac.lab.faults import KILLED_ALONE, Fault, FaultKind, Target, boot_s
 from evac.lab.layout import STORE_USER, Layout
 from evac.lab.ledger import CREATE
 from evac.lab.regions import Region
@@ -143,10 +143,8 @@ class Supervisor:
             on_network = fault.kind not in _PROCESS_ONLY
             at_s = await self.wan.set(self._links((*self.faults, fault))) if on_network else boot_s()
             match fault.kind:
-                case FaultKind.KILL if fault.what is Target.AGENT:
-                    await region.agent.kill()
-                case FaultKind.KILL if fault.what is Target.STORE:
-                    await region.etcd.kill()
+                case FaultKind.KILL if fault.what in KILLED_ALONE:
+                    await region.kill(fault.what)
                 case FaultKind.KILL:
                     await region.kill_services()
                 case FaultKind.POWER:
@@ -165,7 +163,14 @@ class Supervisor:
             raise EvacError(f"no region {fault.region}; this lab has {', '.join(self.regions)}")
         if fault.to is not None and (fault.to not in self.lab.numbers or fault.to == fault.region):
             raise EvacError(f"no other site {fault.to}; this lab has {', '.join(self.lab.numbers)}")
-        return self.regions[fault.region]
+        region = self.regions[fault.region]
+        if (
+            fault.what is Target.WATCHDOG
+            and fault.kind in (FaultKind.KILL, FaultKind.FREEZE)
+            and not region.watchdogs()
+        ):
+            raise EvacError(f"no watchdog runs in {fault.region}: only a primary that is held under a lease has one")
+        return region
 
     async def heal(self, name: str | None) -> dict[str, Any]:
         """End the faults of a region, or all; boot what they killed."""

@@ -48,7 +48,7 @@ def _script(name: str, seed: int = 1) -> Any:
 
 
 def test_every_hazard_has_a_row_in_each_of_its_forms_and_modes() -> None:
-    assert len(ROWS) == sum(2 * len(hazard.forms) for hazard in HAZARDS)
+    assert len(ROWS) == sum(len(hazard.modes) * len(hazard.forms) for hazard in HAZARDS)
     assert len({row.name for row in ROWS}) == len(ROWS)
     assert {row.form for row in select("store-member")} == {"distributed"}
     assert select("no such row") == ()
@@ -67,6 +67,25 @@ def test_a_seed_is_always_the_same_script(row: Any) -> None:
         assert {strike.fault.region for strike in script.strikes} <= {PRIMARY, *STANDBYS}
         assert len(script.strikes) <= 2
         assert (script.entries is None) == (row.hazard.crash is None)
+
+
+def test_a_watchdog_is_struck_only_where_there_is_one() -> None:
+    assert [row.name for row in select("watchdog")] == [
+        f"{kind}-watchdog/async/distributed" for kind in ("freeze", "kill")
+    ]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.hazard.crash], ids=lambda row: row.name)
+def test_the_seeds_of_a_row_strike_its_leader_at_every_entry(row: Any) -> None:
+    many = row.hazard.crash.entries_max
+    entries = [draw(row, seed, primary=PRIMARY, standbys=STANDBYS).entries or 0 for seed in range(1, many + 1)]
+    assert sorted(entries) == list(range(1, many + 1))
+
+
+def test_a_script_says_how_the_leader_is_struck() -> None:
+    assert "; leader cut off at entry " in f"; {_script('leader-cut-switchover/sync')}"
+    assert "kill us-east-1" in str(_script("leader-frozen-failover/sync"))
+    assert "; leader frozen at entry " in str(_script("leader-frozen-failover/sync"))
 
 
 def test_two_faults_are_two_different_ones_wherever_a_seed_puts_them() -> None:

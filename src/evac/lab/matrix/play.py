@@ -36,7 +36,7 @@ LOOK_S = 1.0
 """Longer than a view of evac takes to be followed by the next."""
 INSIDE_RATE = 20.0
 RESTART_S = 3.0
-"""How long an agent that was killed stays away: longer than its lease, so that another one leads."""
+"""How long a leader that was struck stays away: longer than its lease, so that another one leads."""
 
 
 async def home_of(on: Stage) -> str:
@@ -89,7 +89,7 @@ async def _happen(script: Script, on: Stage, *, before: int, primary: str) -> tu
 
 
 async def _crash(script: Script, on: Stage, *, entries: int, before: int, primary: str) -> float:
-    """Kill who leads at an entry of a move's journal; it, or another one, goes on. Return when it began (boot)."""
+    """Strike who leads at an entry of a move's journal; it, or another one, goes on. Return when it began (boot)."""
     asking = None
     begun = boot_time()
     for each in script.strikes:
@@ -98,7 +98,9 @@ async def _crash(script: Script, on: Stage, *, entries: int, before: int, primar
     if not script.strikes:
         asking = asyncio.create_task(_ask_away(on, primary))
     if await on.until_written(before=before, entries=entries, within_s=MOVE_WAIT_S):
-        await _kill_leader(on, spare=primary if script.strikes else None)
+        crash = script.row.hazard.crash
+        assert crash is not None, "only a crash has an entry"
+        await _strike_leader(on, crash.how, spare=primary if script.strikes else None)
         await _moved(on, before=before)
     if asking:
         await asking
@@ -111,16 +113,18 @@ async def _ask_away(on: Stage, primary: str) -> None:
         await on.estate.ask(Wish.SWITCHOVER, reason=f"away from {primary}")
 
 
-async def _kill_leader(on: Stage, *, spare: str | None) -> None:
-    """Kill who leads, and start it again as an init system would, but not in a region that is down."""
+async def _strike_leader(on: Stage, how: FaultKind, *, spare: str | None) -> None:
+    """Kill who leads, and start it again as an init system would, but not in a region that is down; or freeze and thaw
+    its agent, or cut its region off for a while.
+    """
     if on.serving is not None:
         await on.evac.kill()
         await on.evac.start(ready=lambda _: True)
         return
     leader = (await on.view()).leader
     if leader is None:
-        raise EvacError("no agent leads, so that none can be killed")
-    await on.lab.fault(FaultKind.KILL, leader.region, what=Target.AGENT)
+        raise EvacError("no agent leads, so that none can be struck")
+    await on.lab.fault(how, leader.region, what=Target.AGENT)
     await asyncio.sleep(RESTART_S)
     if leader.region != spare:
         await on.lab.heal(leader.region)

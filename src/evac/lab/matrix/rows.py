@@ -55,12 +55,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """Who leads is killed in the midst of a move, once its journal has so many entries, from 1 to this many.
+    """Who leads is killed in the midst of a move, once its journal has so many entries, from 1 to this many; or its
+    agent is frozen and thawed, or its region cut off for a while. A row's seeds go through all entries there are.
 
     The move is evac's answer to the hazard's part; without one, a switch that is asked for.
     """
 
     entries_max: int
+    how: FaultKind = FaultKind.KILL
+
+    def entry(self, row: str, seed: int) -> int:
+        """Return at which entry a seed strikes: each row begins somewhere, and as many seeds as entries meet each one
+        once. Neighbours are far apart, so that a few seeds see all of a move.
+        """
+        return 1 + (Random(row).randrange(self.entries_max) + seed * STRIDE) % self.entries_max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,7 @@ class Hazard:
     parts: tuple[Part, ...] = ()
     crash: Crash | None = None
     forms: tuple[Form, ...] = ("embedded", "distributed")
+    modes: tuple[Mode, ...] = ("sync", "async")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +128,7 @@ class Strike:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What a row and a seed come to. `entries` is where who leads is killed; None: nobody is."""
+    """What a row and a seed come to. `entries` is where who leads is struck; None: nobody is."""
 
     row: Row
     seed: int
@@ -129,10 +138,15 @@ class Script:
     entries: int | None = None
 
     def __str__(self) -> str:
-        killed = () if self.entries is None else (f"leader killed at entry {self.entries}",)
-        return "; ".join((*map(str, self.strikes), *killed))
+        crash = self.row.hazard.crash
+        struck = () if crash is None else (f"leader {STRUCK[crash.how]} at entry {self.entries}",)
+        return "; ".join((*map(str, self.strikes), *struck))
 
 
+STRUCK = {FaultKind.KILL: "killed", FaultKind.FREEZE: "frozen", FaultKind.CUT: "cut off"}
+STRIDE = 21
+"""How many entries the next seed strikes later: it has no divisor in common with any number of entries here, 34 or 55.
+"""
 CALM_S = (1.0, 5.0)
 """When the first fault strikes, counted from when writes flow."""
 BETWEEN_S = (0.0, 6.0)
@@ -155,6 +169,18 @@ _TWO = (
 )
 
 
+def _watchdog(name: str, kind: FaultKind) -> Hazard:
+    """Only a primary under a lease has a watchdog, and its agent begins another for one that does not answer."""
+    part = Part(kind=kind, what=Target.WATCHDOG)
+    return Hazard(name=name, sync=_S, asynchronous=_S, parts=(part,), forms=("distributed",), modes=("async",))
+
+
+def _crash(name: str, expected: Expected, entries_max: int, how: FaultKind, *parts: Part) -> Hazard:
+    forms: tuple[Form, ...] = ("embedded", "distributed") if how is _K.KILL else ("distributed",)
+    crash = Crash(entries_max=entries_max, how=how)
+    return Hazard(name=name, sync=expected, asynchronous=expected, parts=parts, crash=crash, forms=forms)
+
+
 def _one(name: str, sync: Expected, asynchronous: Expected, part: Part, *, by_agents: Expected | None = None) -> Hazard:
     agents = part.what in (Target.AGENT, Target.STORE)
     forms: tuple[Form, ...] = ("distributed",) if agents else ("embedded", "distributed")
@@ -162,6 +188,8 @@ def _one(name: str, sync: Expected, asynchronous: Expected, part: Part, *, by_ag
 
 
 HAZARDS: tuple[Hazard, ...] = (
+    _watchdog("freeze-watchdog", _K.FREEZE),
+    _watchdog("kill-watchdog", _K.KILL),
     _one("delay", _S, _S, Part(kind=_K.DELAY, value=(0.02, 0.15))),
     _one("loss", _S, _S, Part(kind=_K.LOSS, value=(0.02, 0.1))),
     _one("cut-link", _S, _S, Part(kind=_K.CUT, at=Place.LINK)),
@@ -181,8 +209,11 @@ HAZARDS: tuple[Hazard, ...] = (
     _one("freeze-all", _M, _P, Part(kind=_K.FREEZE, what=Target.ALL), by_agents=_C),
     _one("loss-40", _M, _C, Part(kind=_K.LOSS, value=(0.4, 0.4))),
     _one("disk-full", _M, _M, Part(kind=_K.DISK_FULL)),
-    Hazard(name="leader-switchover", sync=_C, asynchronous=_C, crash=Crash(entries_max=55)),
-    Hazard(name="leader-failover", sync=_M, asynchronous=_M, parts=(Part(kind=_K.KILL),), crash=Crash(entries_max=35)),
+    _crash("leader-switchover", _C, 55, _K.KILL),
+    _crash("leader-failover", _M, 34, _K.KILL, Part(kind=_K.KILL)),
+    _crash("leader-frozen-switchover", _C, 55, _K.FREEZE),
+    _crash("leader-frozen-failover", _M, 34, _K.FREEZE, Part(kind=_K.KILL)),
+    _crash("leader-cut-switchover", _C, 55, _K.CUT),
     Hazard(name="two", sync=_C, asynchronous=_C, parts=_TWO),
 )
 """What leaves a primary where it is comes first: one lab serves for all of that."""
@@ -192,7 +223,7 @@ ROWS: tuple[Row, ...] = tuple(
     for form in ("embedded", "distributed")
     for mode in ("sync", "async")
     for hazard in HAZARDS
-    if form in hazard.forms
+    if form in hazard.forms and mode in hazard.modes
 )
 
 
@@ -218,7 +249,7 @@ def draw(row: Row, seed: int, *, primary: str, standbys: Sequence[str]) -> Scrip
         seed=seed,
         strikes=tuple(strikes),
         hold_s=chance.uniform(*HOLD_S),
-        entries=chance.randint(1, crash.entries_max) if crash else None,
+        entries=crash.entry(row.name, seed) if crash else None,
     )
 
 

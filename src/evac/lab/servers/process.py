@@ -105,6 +105,15 @@ class Process:
             self._popen.wait()
 
 
+def words(pid: int) -> tuple[str, ...]:
+    """Return a process's command line; () if it has ended."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(word.decode(errors="replace") for word in said.split(b"\0") if word)
+
+
 def tree(pid: int) -> tuple[int, ...]:
     """Return a process and its descendants, parents first; those that ended are left out."""
     try:

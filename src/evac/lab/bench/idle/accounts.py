@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from evac.lab.servers.process import words
+
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _NANOSECOND_S = 1e-9
 OWN = "bench"
@@ -77,10 +79,6 @@ def pinned(pids: Sequence[int], processors: frozenset[int]) -> None:
         for thread in threads:
             with suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, processors)
-
-
-def words(pid: int) -> tuple[str, ...]:
-    return tuple(word.decode(errors="replace") for word in _bytes(pid, "cmdline").split(b"\0") if word)
 
 
 def _own_pid(pid: int) -> int:

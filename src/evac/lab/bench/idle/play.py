@@ -170,7 +170,7 @@ class _Bench:
 
     async def block(self) -> Block:
         """Run pgbench once, and count what was used meanwhile."""
-        running = [name for pid in self._lab() if (name := accounts.label(accounts.words(pid))).startswith("agent")]
+        running = [name for pid in self._lab() if (name := accounts.label(process.words(pid))).startswith("agent")]
         assert bool(running) is self._on, "agents run while evac is on"
         await self._asking.execute("CHECKPOINT")
         await self._asking.execute(_CATCH_UP)
@@ -218,7 +218,7 @@ class _Bench:
         return process.tree(supervisor.ppid())
 
     def _named(self, name: str) -> list[int]:
-        return [pid for pid in self._lab() if accounts.label(accounts.words(pid)) == name]
+        return [pid for pid in self._lab() if accounts.label(process.words(pid)) == name]
 
     def _database(self) -> tuple[int, ...]:
         return process.living_in(self._data)
