@@ -26,6 +26,7 @@ from evac.cli.terminal import (
 from evac.core.decision import CallPerson, Decision
 from evac.core.errors import EvacError
 from evac.core.estate import RegionId
+from evac.core.incident import Incident, incident
 from evac.core.news import DecisionNews, VerdictNews
 from evac.core.objectives import Forecast
 from evac.core.quiet import Window
@@ -37,6 +38,7 @@ from evac.core.verdict import Verdict
 from evac.engine.codec import to_plain
 from evac.opened import OpenEstate
 from evac.opening import CutOff, ask_or_recall
+from evac.report.incidents import by_hand, incident_line
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.triggers import standing_lines
@@ -51,6 +53,10 @@ class Explained:
 
     region: RegionId
     verdict: Verdict
+    incident: Incident | None
+    """What kind of failure the verdict is, how bad, and whom it hits; None where nothing is known to have failed."""
+    by_hand: str
+    """What a person can do about it, beside what evac does; empty without an incident."""
     decisions: tuple[Decision, ...]
     if_lost: dict[str, Forecast]
     readiness: dict[str, Readiness]
@@ -111,9 +117,19 @@ async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> 
     with suppress(EvacError):  # from a view that is old nobody can tell
         for group in (p.group for p in snapshot.placements if p.primary != region):
             ready |= {str(group): each for each in await opened.readiness(group) if each.region == region}
+    found = incident(
+        verdict,
+        estate=opened.loaded.estate,
+        verdicts=snapshot.verdicts,
+        voiceless=map(RegionId, snapshot.voiceless),
+        placements=snapshot.placements,
+        health=snapshot.health,
+    )
     return Explained(
         region=region,
         verdict=verdict,
+        incident=found,
+        by_hand=by_hand(found) if found else "",
         decisions=snapshot.decisions,
         if_lost={str(g): forecast for g, forecast in forecasts.items() if g in primaries},
         readiness=ready,
@@ -136,6 +152,8 @@ def lines(found: Explained, snapshot: Snapshot) -> list[str]:
     said = [f"{found.region} as it was at {snapshot.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
     said += parts_lines(snapshot, wall=snapshot.wall)
     said += [f"  {line.word:<9} {line.text}" for line in news]
+    if found.incident is not None:
+        said += [f"  {'incident':<9} {incident_line(found.incident)}", f"  {'by hand':<9} {found.by_hand}"]
     for decision in found.decisions:
         if isinstance(decision, CallPerson):
             said += [f"  {'rejected':<9} {r.region} for {decision.group}: {r.reason}" for r in decision.rejected]

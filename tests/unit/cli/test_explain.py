@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from evac.cli.explain import Explained, lines
 from evac.core.decision import CallPerson, Decision, Hold
 from evac.core.estate import RegionId
+from evac.core.incident import incident
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained, Restraint
 from evac.core.snapshot import Snapshot
 from evac.core.targets import Rejected
 from evac.core.triggers import Standing
+from evac.report.incidents import by_hand
 from evac.sim.estates import EAST, GROUP, WEST, placed, shop
 from fakes.estates import dead
 from fakes.triggers import standing
@@ -54,9 +56,19 @@ def explained(
         active={},
         stuck={},
     )
-    found = Explained(
+    found = incident(
+        assessment.verdicts[region],
+        estate=shop(),
+        verdicts=snapshot.verdicts,
+        voiceless=(),
+        placements=snapshot.placements,
+        health=(),
+    )
+    explained = Explained(
         region=region,
         verdict=assessment.verdicts[region],
+        incident=found,
+        by_hand=by_hand(found) if found else "",
         decisions=decisions,
         if_lost={} if readiness else {str(GROUP): FORECAST},
         readiness={str(GROUP): readiness} if readiness else {},
@@ -66,15 +78,17 @@ def explained(
         voiceless=voiceless or {},
         silent=silent,
     )
-    return lines(found, snapshot)
+    return lines(explained, snapshot)
 
 
 def test_a_region_that_is_lost_and_not_left_is_shown_with_the_reason() -> None:
-    head, seen, verdict, decision, silent, lost = explained(EAST, silent="silent for 9 s")
+    head, seen, verdict, decision, what, hand, silent, lost = explained(EAST, silent="silent for 9 s")
     assert head == "us-east-1 as it was at 2026-11-23 03:12:04 UTC"
     assert "us-west-2: " in seen
     assert verdict.startswith("  verdict   us-east-1 unreachable: 2 of 2 outside views agree")
     assert decision == f"  decision  shop: watch: {WHY}"
+    assert what == "  incident  infrastructure, critical: clients of orders, carts and shop are not served"
+    assert hand == "  by hand   bring us-east-1 back: what was left there becomes a standby by itself"
     assert silent == "  silent    silent for 9 s"
     assert lost == "  if lost   shop would be back in 3.10 s (p95 4.40 s), RPO 0 (no state)"
 
@@ -92,7 +106,7 @@ def test_a_region_that_could_take_over_says_how_ready_it_is() -> None:
 def test_what_holds_automation_back_and_who_has_no_vote_is_said_each_in_its_line() -> None:
     nobody = CallPerson(group=GROUP, reasons=("x",), rejected=(Rejected(region=WEST, reason="is itself gray"),))
     told = explained(EAST, held=(HELD,), voiceless={"eu-west-1": "sees most regions down"}, decision=nobody)
-    assert told[4:7] == [
+    assert told[6:9] == [
         "  rejected  us-west-2 for shop: is itself gray",
         "  held back shop, flapping: flapping: 2500 points, nothing automatic above 750",
         "  no vote   eu-west-1: sees most regions down",
@@ -105,7 +119,7 @@ def test_how_each_trigger_stands_is_said_and_of_what_is_true_or_unknown_who_says
         "              us-west-2 true: region.availability 0.4",
         "              eu-west-1 true: region.availability 0.4",
     ]
-    assert told[4:11] == [
+    assert told[6:13] == [
         "  trigger   half-down for shop: true for 2 min; counted 2 min of 2 min: fired, moves the primaries",
         *seen,
         "  trigger   half-down for shop: false for 2 min",
