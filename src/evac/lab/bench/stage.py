@@ -144,13 +144,23 @@ def _flowing(folder: Path, workload: Workload) -> bool:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, mode: Mode, form: Form = "embedded", file: Path | None = None) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path,
+    *,
+    mode: Mode,
+    form: Form = "embedded",
+    file: Path | None = None,
+    amend: Callable[[Lab], None] | None = None,
+) -> AsyncIterator[Stage]:
     """Bring a lab up with evac in charge of it, both only for as long as the context lives. Raises `EvacError`.
 
-    `file` describes the lab; None: the shipped one does.
+    `file` describes the lab; None: the shipped one does. `amend` may change its estate file before it is read; agents,
+    which are part of the lab, have read it by then.
     """
     async with AsyncExitStack() as stack:
         lab = await stack.enter_async_context(world.lab(folder, file=file, mode=mode, form=form))
+        if amend is not None:
+            amend(lab)
         plan = layout.load(folder=lab.folder, file=file, mode=mode, form=form)
         loaded = load(lab.estate)
         evac = None
