@@ -13,7 +13,7 @@ from evac.core.estate import ReplicationMode
 from evac.sim import campaign
 from evac.sim.campaign import Choice, Tally
 from evac.sim.scenarios import SCENARIOS
-from evac.sim.setting import Result
+from evac.sim.setting import REGIONS, Result
 from evac.sim.simulation import simulate
 
 TOLD_EACH = 100
@@ -36,7 +36,9 @@ def add_to(app: typer.Typer) -> None:
                 help=f"Play an outage that has happened: {', '.join(SCENARIOS)}; or `list` them.",
             ),
         ] = None,
-        regions: Annotated[int | None, typer.Option("--regions", help="3 or 5. Default: by the seed.")] = None,
+        regions: Annotated[
+            int | None, typer.Option("--regions", min=REGIONS[0], max=REGIONS[-1], help="Default: 3 or 5, by the seed.")
+        ] = None,
         mode: Annotated[
             ReplicationMode | None, typer.Option("--mode", help="How databases replicate. Default: by the seed.")
         ] = None,
@@ -60,8 +62,6 @@ def add_to(app: typer.Typer) -> None:
             if _scenario(scenario, as_json=as_json):
                 raise typer.Exit(1)
             return
-        if regions not in (None, 3, 5):
-            raise typer.BadParameter("3 or 5", param_hint="--regions")
         choice = Choice(regions=regions, mode=mode)
         if seed is not None:
             broken = _show(seed, choice, as_json=as_json)

@@ -16,15 +16,17 @@ from collections.abc import Sequence
 
 from evac.sim import campaign
 from evac.sim.campaign import Choice
-from evac.sim.setting import Result
+from evac.sim.setting import REGIONS, Result
 
 
 def main(argv: Sequence[str]) -> int:
     """Play them, and return the exit code: 1 if a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m evac.sim", description="Play regions through faults.")
+    parser = argparse.ArgumentParser(
+        prog="python -m evac.sim", description="Play regions through faults.", allow_abbrev=False
+    )
     parser.add_argument("--seeds", type=int, required=True, help="simulate so many")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first one (0)")
-    parser.add_argument("--regions", type=int, choices=(3, 5), help="default: by the seed")
+    parser.add_argument("--regions", type=int, choices=REGIONS, help="3 to 9; default: 3 or 5, by the seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at a time")
     options = parser.parse_args(argv)
     choice = Choice(regions=options.regions)

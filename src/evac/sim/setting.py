@@ -17,7 +17,7 @@ from evac.core.timing import Holding, LeaseTiming
 from evac.engine.election import LEADING, Candidate
 from evac.engine.holding import Keeper
 from evac.sim import faults
-from evac.sim.estates import FIVE, THREE
+from evac.sim.estates import NINE
 from evac.sim.faults import Script
 from evac.sim.obedience import Obedience
 from evac.sim.violation import Violation
@@ -116,6 +116,8 @@ def setup(seed: int, *, regions: int | None = None, mode: ReplicationMode | None
     return Setup(seed=seed, regions=count, mode=how, acks=acks, script=script, held=held, routed=routed)
 
 
+REGIONS = range(3, len(NINE) + 1)
+"""So many regions can be played."""
 THREE_REGIONS = 3
 ROUTED = 0.2
 """How many simulations have routers."""
@@ -124,4 +126,4 @@ HELD = 0.6
 
 
 def regions_of(count: int) -> tuple[RegionId, ...]:
-    return THREE if count == THREE_REGIONS else FIVE
+    return NINE[:count]

@@ -53,9 +53,9 @@ def test_every_promise_is_kept(first: int) -> None:
 
 
 @pytest.mark.parametrize("mode", list(ReplicationMode))
-@pytest.mark.parametrize("regions", [3, 5])
+@pytest.mark.parametrize("regions", [3, 5, 9])
 def test_where_nothing_goes_wrong_nothing_is_done(regions: int, mode: ReplicationMode) -> None:
-    script = Script(faults=(), rates=(1.02, 0.98, 1.02, 0.98, 1.0)[:regions])
+    script = Script(faults=(), rates=(1.02, 0.98, 1.02, 0.98, 1.0, 1.0, 1.0, 1.0, 1.0)[:regions])
     calm = Setup(seed=1, regions=regions, mode=mode, acks=int(mode is ReplicationMode.SYNC), script=script)
     with campaign.silence():
         result = simulate(calm)
@@ -87,7 +87,10 @@ def test_one_seed_is_told_line_by_line_and_many_are_summed_up() -> None:
     assert said["faults"] == dict(campaign.run(range(2, 3), choice=Choice(), told=lambda result: None).faults)
 
 
-@pytest.mark.parametrize("words", [[], ["--seed", "1", "--seeds", "2"], ["--seed", "1", "--regions", "4"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--seed", "1", "--seeds", "2"], ["--seed", "1", "--regions", "10"], ["--seed", "1", "--regions", "2"]],
+)
 def test_what_cannot_be_simulated_is_refused(words: list[str]) -> None:
     assert CliRunner().invoke(app, ["sim", *words]).exit_code == 2
 
