@@ -171,7 +171,7 @@ async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> 
                 await asyncio.sleep(0.5)
                 await drivers[source].do(order(Verb.PREPARE, source, term=term, target=target))
                 started = time.monotonic()
-                stopped = await drivers[source].do(order(Verb.STOP, source, term=term, mode="clean"))
+                stopped = await drivers[source].do(order(Verb.STOP, source, term=term, mode="clean", target=target))
                 stop_took = time.monotonic() - started
                 promote = order(Verb.PROMOTE, target, term=term, sync=SYNC_AFTER)
                 promoted = await drivers[target].do(with_receipts(promote, s=stopped))
@@ -185,6 +185,28 @@ async def test_a_planned_switch_there_and_back_loses_nothing(tmp_path: Path) -> 
             assert acknowledged <= await rows(cluster, target)
             assert len(acknowledged) > 10
             await drivers[target].do(order(Verb.PROTECT, target, term=term, acks=1, standbys=[source, EU]))
+
+
+async def test_nothing_is_stopped_for_a_target_that_has_lost_its_stream(tmp_path: Path) -> None:
+    """It would miss the end of the log, and clients would wait for a promotion that has to be refused."""
+    async with raised(tmp_path) as cluster:
+        east = await cluster.driver(EAST)
+        stop = order(Verb.STOP, EAST, mode="clean", target=WEST)
+        await cluster.servers[WEST].kill()
+        with pytest.raises(Rejected, match="us-west-2 does not stream from us-east-1"):
+            await east.do(stop)
+        assert (await east.observe()).role is MemberRole.PRIMARY
+        await cluster.servers[WEST].start()
+        assert (await east.do(stop)).facts["clean"] is True
+
+
+async def test_a_primary_that_nobody_can_ask_is_stopped_all_the_same(tmp_path: Path) -> None:
+    async with raised(tmp_path) as cluster:
+        east = await cluster.driver(EAST)
+        await cluster.servers[EAST].kill()
+        stopped = await east.do(order(Verb.STOP, EAST, mode="clean", target=WEST))
+        assert stopped.facts["clean"] is False
+        assert stopped.facts["position"] is not None
 
 
 async def test_a_target_that_lacks_a_part_of_the_stopped_primarys_log_is_not_promoted(tmp_path: Path) -> None:

@@ -37,8 +37,10 @@ def _of_a_move(steps: Sequence[Step], vital: Collection[ComponentId], *, planned
     turned = [s.id for s in steps if s.action.verb is Verb.SHIFT and not s.optional]
 
     def others(step: Step) -> Sequence[StepId]:
+        if step.pivot and planned:
+            return stopped if step.action.component in vital else [*stopped, *gate]
         if step.pivot:
-            return stopped if planned else [f.id for f in fences] if step.optional else from_afar
+            return [f.id for f in fences] if step.optional else from_afar
         if step.action.verb is Verb.STOP:
             return prepared if planned else ()
         return gate if step.action.verb is Verb.SHIFT else turned if step.action.verb is Verb.VERIFY else ()

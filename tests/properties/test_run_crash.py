@@ -69,6 +69,12 @@ def _check_fences(shape: Shape, played: Played) -> None:
         assert "stopped" in kinds or kinds.count("starved") == 2, "S3"
 
 
+def _may_happen_yet(played: Played) -> bool:
+    """Whether a promotion was under way at the death and refused after it: what may come yet lets nothing turn back."""
+    assert played.run.settled is not None
+    return any(f"{Verb.PROMOTE}:" in why and "may happen yet" in why for why in played.run.settled.reasons)
+
+
 def _same_end(first: Played, second: Played) -> None:
     assert first.run.settled is not None
     assert second.run.settled is not None
@@ -139,5 +145,7 @@ def test_a_run_with_a_failing_step_that_dies_at_any_entry_ends_safely(name: str,
             again.faults = dict(systems.faults)
             played = play(shape.plan, again, death=Death(commit=commit, moment=Moment.AFTER))
             check(shape, played)
+            if _may_happen_yet(played):
+                continue
             if shape.name != "failover":  # its chains race: how far the other one is when this one fails decides
                 _same_end(alive, played)

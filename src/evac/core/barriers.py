@@ -31,9 +31,13 @@ def with_way_back(steps: Iterable[Step]) -> list[Step]:
     return [_failed_over(step) for step in steps]
 
 
-def with_clients(steps: Iterable[Step], *, vital: Collection[ComponentId]) -> list[Step]:
-    """No router turns before all that clients cannot do without is promoted, and nothing is tried before all turned."""
-    return [_entered(step, vital) for step in steps]
+def with_clients(steps: Iterable[Step], *, vital: Collection[ComponentId], planned: bool) -> list[Step]:
+    """No router turns before all that clients cannot do without is promoted, and nothing is tried before all turned.
+
+    In a planned move what is merely wanted is promoted after that: it must not be what keeps a move from turning back
+    whose database was refused. In a failover it need not wait, as there is nothing to turn back to.
+    """
+    return [_entered(step, vital, planned=planned) for step in steps]
 
 
 def _switched(step: Step) -> Step:
@@ -53,9 +57,11 @@ def _failed_over(step: Step) -> Step:
     return standing(standing(step, before=Barrier.FENCED), before=afar)
 
 
-def _entered(step: Step, vital: Collection[ComponentId]) -> Step:
+def _entered(step: Step, vital: Collection[ComponentId], *, planned: bool) -> Step:
+    if step.pivot and step.action.component in vital:
+        return standing(step, before=Barrier.PROMOTED)
     if step.pivot:
-        return standing(step, before=Barrier.PROMOTED if step.action.component in vital else None)
+        return standing(step, behind=Barrier.PROMOTED if planned else None)
     if step.action.verb is Verb.SHIFT:
         return standing(step, behind=Barrier.PROMOTED, before=None if step.optional else Barrier.TURNED)
     return standing(step, behind=Barrier.TURNED) if step.action.verb is Verb.VERIFY else step

@@ -44,7 +44,7 @@ def plan_move(move: Move, situation: Situation, *, term: Term) -> Plan:
     steps += _verifications(move, situation, chains, term=term)
     wanted = situation.estate.wanted_only(move.group)
     vital = {c.id for c in situation.estate.group_components(move.group, Purpose.STATE) if c.service not in wanted}
-    steps = with_clients(steps, vital=vital)
+    steps = with_clients(steps, vital=vital, planned=planned)
     if planned:
         steps += _returns(move, situation, chains, term=term)
     after = _after(move, situation, chains, term=term, planned=planned)

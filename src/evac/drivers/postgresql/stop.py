@@ -1,18 +1,31 @@
-"""The verb `stop`: the old primary can acknowledge no write from now on, and stays down."""
+"""The verb `stop`: the old primary can acknowledge no write from now on, and stays down.
+
+A clean shutdown sends everything to whoever streams then, and waits for nobody else. A target that has lost its stream
+a moment ago would miss the end of the log, and clients would wait for a promotion that must fail: so before that the
+target is seen to stream, and else nothing is stopped.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+
+from psycopg import sql
 
 from evac.core.errors import DriverError, Rejected, Unavailable
 from evac.core.observation import Json
 from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.postgresql.fence import Control, Down
-from evac.drivers.postgresql.member import Member
+from evac.drivers.postgresql.guard import Must, guard, wait_until
+from evac.drivers.postgresql.member import GRACE, Member
+from evac.drivers.postgresql.naming import application_name
+from evac.drivers.postgresql.session import REJECTED
 from evac.ports import Holds, Truth
 
 _POLL = timedelta(milliseconds=20)
+_STREAMS_WITHIN = timedelta(seconds=5)
+"""How long a target that has just lost its stream may take to have it again before nothing is stopped."""
 
 
 async def stop(member: Member, action: Action) -> Receipt:
@@ -20,12 +33,27 @@ async def stop(member: Member, action: Action) -> Receipt:
     mode = action.args.get("mode")
     if mode not in ("clean", "kill"):
         raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
+    if mode == "clean" and "target" in action.args:
+        await _seen_streaming(member, action)
     await member.session.close()
     control = await member.fence.stop(term=action.term, clean=mode == "clean")
     position = control.position if control and control.clean else None
     if control and not control.clean and mode == "clean":
         position = await member.fence.end_of_log(control)
     return _receipt(member, control, position)
+
+
+async def _seen_streaming(member: Member, action: Action) -> None:
+    """Return once the target streams, or where nobody runs who could be asked. `Rejected` if it does not in time."""
+    target = member.peer(action, "target")
+    name = sql.Literal(application_name(target, member.peers[target])).as_string()
+    streams = f"EXISTS (SELECT FROM pg_stat_replication WHERE application_name = {name} AND state = 'streaming')"
+    failing = (
+        f"{target} does not stream from {member.region}, so it would miss what was written last: nothing is stopped"
+    )
+    wait = wait_until(streams, within=_STREAMS_WITHIN, failing=failing, code=REJECTED)
+    with suppress(Unavailable):
+        await member.session.look(guard(action.term, Must.PRIMARY), wait, within=_STREAMS_WITHIN + GRACE)
 
 
 async def stopped(member: Member, action: Action) -> Holds:
