@@ -11,7 +11,7 @@ SEEDS ?= 1000
 FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lab check lint types layers tidy models sim bench bench-idle bench-scale bench-probing matrix soak docs lock clean
+.PHONY: help demo test coverage lab crashes check lint types layers tidy models sim bench bench-idle bench-scale bench-probing matrix soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ coverage: $(VENV)/dev ## the tests without a lab; fails below 100 % of the branc
 
 lab: $(VENV)/dev
 	@$(BIN)/pytest -q -rfEs -m lab --ignore tests/models
+
+crashes: $(VENV)/dev ## kill evac at every entry of a switchover's and a failover's journal, in a lab
+	@EVAC_FULL=1 $(BIN)/pytest -q -rfEs tests/lab/test_crash.py
 
 check: lint types layers models sim test ## what CI runs
 

@@ -90,7 +90,7 @@ async def read_estate(
 ) -> AsyncIterator[OpenEstate]:
     """Open an estate to look at what is remembered of it. No controller is started, and nothing is made.
 
-    Raises `EstateError`, and `EvacError` when nothing is remembered.
+    Raises `EstateError`, and `EvacError` when nothing is remembered, or may not be read.
     """
     loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
@@ -142,9 +142,12 @@ async def ask_or_recall(
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file is there; what cannot be looked at is not."""
+    """Whether a file is there. Raises `StoreUnavailable` where whoever asks may not look."""
     try:
         return path.exists()
+    except PermissionError as error:
+        why = f"{error.strerror}; ask as the user that evac serve runs as"
+        raise StoreUnavailable(f"the store {path} cannot be looked at: {why}") from None
     except OSError:
         return False
 

@@ -36,7 +36,8 @@ def add_to(app: typer.Typer) -> None:
 
         Ends on SIGTERM or SIGINT.
 
-        One runs in every region, on etcd: the death of a region, the leader's included, changes who leads and no more.
+        One runs in every region, on a store they share (etcd, ZooKeeper, Consul): the death of a region, the leader's
+        included, changes who leads and no more.
         """
         loaded = load(estate, environment=environment, store=store)
         known_names(loaded.estate, regions=[region])

@@ -37,7 +37,7 @@ from evac.core.triggers import Standing
 from evac.core.verdict import Verdict
 from evac.engine.codec import to_plain
 from evac.opened import OpenEstate
-from evac.opening import CutOff, ask_or_recall
+from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.report.incidents import by_hand, incident_line
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
@@ -86,7 +86,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Show what is known of a region, and why evac acts or not."""
         Chosen(estate=estate, environment=environment, state=state, store=store).named(region)
-        with asking_the_store():
+        with asking_the_store(state_folder(estate, state)):
             (snapshot, found), cut = asyncio.run(_read(region, estate, environment, state, store))
         note_cut(cut)
         if as_json:

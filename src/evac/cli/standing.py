@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from evac.cli.terminal import busy, note
+from evac.core.errors import StoreUnavailable
 from evac.core.estate import ComponentId
 from evac.core.snapshot import Snapshot
 from evac.engine.codec import to_plain
@@ -17,10 +19,43 @@ from evac.report.words import count, listed, size, span
 
 
 @contextmanager
-def asking_the_store() -> Iterator[None]:
-    """Show, where that is a terminal, what a command waits for: in a region that is cut off it takes its time."""
+def asking_the_store(state: Path) -> Iterator[None]:
+    """Show, where that is a terminal, what a command waits for: in a region that is cut off it takes its time.
+
+    Where the store cannot be had, and what is kept in the folder `state` may not be read, that is said, too.
+    """
     with busy("asks the store; where it stays silent, what this host's agent kept is shown"):
-        yield
+        try:
+            yield
+        except StoreUnavailable as trouble:
+            if refused := _refused(state):
+                raise StoreUnavailable(f"{trouble}; {refused}") from None
+            raise
+
+
+def _refused(state: Path) -> str:
+    """Return what of a state folder whoever asks may not read, and as whom to ask; empty where all may be read.
+
+    Under systemd the folder is the unit's user's alone, and to everybody else what an agent kept seems not to be there.
+    """
+    try:
+        for file in state.iterdir():
+            if file.match("agent-*.json"):
+                file.open("rb").close()
+    except PermissionError as error:
+        again = f"type the same behind sudo -u {_owner(state)}, with --estate, --state and --store written out"
+        return f"what evac keeps on this host may not be read ({error.filename}: {error.strerror}): {again}"
+    except OSError:
+        return ""  # nothing is kept there
+    return ""
+
+
+def _owner(state: Path) -> str:
+    """Return whose a folder is, by name if there is one."""
+    try:
+        return state.owner()
+    except (OSError, KeyError):
+        return "USER, whom evac runs as,"
 
 
 def note_cut(cut: CutOff | None) -> None:

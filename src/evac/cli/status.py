@@ -60,7 +60,7 @@ def add_to(app: typer.Typer) -> None:
         Where the store cannot be reached it says what this host's agent last knew of it, how that agent stands, and
         exits with 4.
         """
-        with asking_the_store():
+        with asking_the_store(state_folder(estate, state)):
             known, led = asyncio.run(_read(estate, environment, state, store))
         fine = led and _fine(known.snapshot)
         if as_json:

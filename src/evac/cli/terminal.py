@@ -26,7 +26,12 @@ EnvironmentOption = Annotated[
 ]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", envvar="EVAC_STATE", help="Folder of the store. Default: .evac beside the estate file."),
+    typer.Option(
+        "--state",
+        envvar="EVAC_STATE",
+        readable=False,  # a store elsewhere may answer without it; whatever needs it says so
+        help="Folder of the store. Default: .evac beside the estate file.",
+    ),
 ]
 StoreOption = Annotated[
     str | None,

@@ -28,7 +28,7 @@ from evac.core.news import DecisionNews
 from evac.core.what_if import WhatIf
 from evac.engine.outlook import Thought
 from evac.opened import OpenEstate
-from evac.opening import CutOff, ask_or_recall
+from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.report.lines import decision_line
 from evac.report.plans import plan_lines
 from evac.report.words import span
@@ -54,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store)
         if region is not None:
             chosen.named(region)
-        with asking_the_store():
+        with asking_the_store(state_folder(estate, state)):
             thoughts, cut = asyncio.run(_read(region, estate, environment, state, store))
         note_cut(cut)
         if as_json:

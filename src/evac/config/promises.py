@@ -110,7 +110,7 @@ def _timing(key: str, reason: str) -> Found:
 
 
 def suppression_can_end(scene: Scene) -> Iterator[Found]:
-    """A suppressed region becomes free again below the level that suppressed it."""
+    """A suppressed group becomes free again below the level that suppressed it."""
     guard = scene.file.guard
     if guard.flap_reuse >= guard.flap_suppress:
         reason = f"must be less than flap_suppress, {guard.flap_suppress:g}"

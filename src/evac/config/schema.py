@@ -155,13 +155,14 @@ class GuardSection(Settings):
     """Time it must have streamed without a gap before it is waited for again; twice as long for each time the set
     shrank lately, by the points below."""
     flap_penalty: float = Field(default=_GUARD.flap_penalty, gt=0)
-    """Points for each change from well to failed or back."""
+    """Points that a group gets for each failover that completed, and each switchover by evac itself in its place.
+    Shifts of traffic by evac itself, and a set that shrank, are counted apart, with as many."""
     flap_half_life: Positive = _GUARD.flap_half_life
     """Time in which the points halve."""
     flap_suppress: float = Field(default=_GUARD.flap_suppress, gt=0)
-    """Points above which nothing automatic moves to the region."""
+    """Points from which on nothing automatic moves the group."""
     flap_reuse: float = Field(default=_GUARD.flap_reuse, gt=0)
-    """Points below which the region is free again."""
+    """Points below which the group is free again."""
 
 
 class MaintenanceSection(Settings):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -193,3 +197,32 @@ def test_a_command_that_alone_does_not_reach_the_store_fences_nothing_by_its_wor
 def test_a_host_without_an_agent_says_that_the_store_cannot_be_reached(estate: Path) -> None:
     done = CliRunner().invoke(app, ["status", "--estate", str(estate), "--store", NOWHERE])
     assert isinstance(done.exception, StoreUnavailable)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
+@pytest.mark.parametrize(
+    ("shut", "shared"), [("folder", True), ("file", True), ("folder", False)], ids=["folder", "file", "no-shared-store"]
+)
+def test_whoever_may_not_read_what_is_kept_is_told_as_whom_to_ask(estate: Path, shut: str, shared: bool) -> None:
+    state = estate.parent / "state"
+    state.mkdir()
+    (state / f"agent-{EAST}.json").write_bytes(encode(Here(region=EAST, wall=WALL, answered=WALL)))
+    closed = state if shut == "folder" else state / f"agent-{EAST}.json"
+    closed.chmod(0)
+    # Root reads everything, unless this is taken from it.
+    plainly = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    words = ("status", "--estate", str(estate), "--state", str(state))
+    store, trouble = (("--store", NOWHERE), "did not answer") if shared else ((), "evac.db cannot be looked at")
+    try:
+        done = subprocess.run(
+            [*plainly, sys.executable, "-c", "from evac.cli import main; main()", *words, *store],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        closed.chmod(0o700)
+    assert done.returncode == 4
+    assert trouble in done.stderr
+    assert f"what evac keeps on this host may not be read ({closed}: Permission denied)" in done.stderr
+    assert f"type the same behind sudo -u {state.owner()}" in done.stderr
