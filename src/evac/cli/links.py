@@ -25,15 +25,13 @@ from evac.cli.terminal import (
 from evac.config import load
 from evac.core.errors import EvacError
 from evac.core.estate import Estate
-from evac.core.links import LATE_BY, Answers, Link, links
+from evac.core.links import LATE_BY, LOSS_MIN, Answers, Link, links
 from evac.core.observation import Heartbeat, Observation, Probed
 from evac.engine.overhearing import Overheard
 from evac.opening import overhear_estate
 from evac.report.words import columns, count, listed, span, utc
 
 LISTENS_FOR = timedelta(seconds=10)
-NOTICED_MIN = 0.01
-"""A loss below this is one late answer in many, which a busy machine makes as well."""
 UNKNOWN = "?"
 
 
@@ -107,6 +105,7 @@ def plain(found: Sequence[Link], heard: Overheard) -> dict[str, object]:
                 "vantage": link.vantage,
                 "region": link.region,
                 "smallest": link.smallest,
+                "beyond_own": link.beyond_own,
                 "median": link.median,
                 "expected": link.expected,
                 "questions": link.questions,
@@ -130,9 +129,11 @@ def lines(found: Sequence[Link], heard: Overheard, *, estate: Estate) -> list[st
         f"{estate.name}: {_first(found)}",
         f"  as probes over kept connections met it for {span(heard.lasted)}, until {utc(heard.wall)}",
         "",
-        "response time: the quickest answer of the service that answers soonest, which includes its own time",
+        "response time: the quickest answer of the service that answers soonest, its own time included, and the way by"
+        " which the vantage point is reached if that is ssh",
         *_matrix(found),
         "",
+        "beyond own: so much longer than within the vantage point's own region, which is the network's part",
         f"late: {span(LATE_BY)} after the quickest or more, as an answer is for which a packet was sent again;"
         f" lost: none within {within}",
         "loss: packets lost each way, as late and lost answers of the middle service tell",
@@ -145,12 +146,12 @@ def lines(found: Sequence[Link], heard: Overheard, *, estate: Estate) -> list[st
 def _first(found: Sequence[Link]) -> str:
     """What an engineer is to know, in one line."""
     dark = [link for link in found if not known(link)]
-    lossy = [link for link in found if known(link) and (link.loss or 0.0) >= NOTICED_MIN]
+    lossy = [link for link in found if known(link) and link.loses]
     said = [f"{count(len(dark), 'pair')} of {len(found)} not known or silent"] if dark else []
     if lossy:
         worst = max(lossy, key=lambda link: link.loss or 0.0)
         said.append(f"{count(len(lossy), 'pair')} with loss, most {worst.vantage} to {worst.region}, {_loss(worst)}")
-    return "; ".join(said) or f"all {len(found)} pairs answer, none loses packets"
+    return "; ".join(said) or f"all {len(found)} pairs answer, none seems to lose packets"
 
 
 def _matrix(found: Sequence[Link]) -> list[str]:
@@ -159,7 +160,7 @@ def _matrix(found: Sequence[Link]) -> list[str]:
     return columns([("from \\ to", *regions), *((v, *(cells[v, r] for r in regions)) for v in regions)])
 
 
-_HEADINGS = ("from", "to", "quickest", "median", "declared", "late", "lost", "loss", "last look")
+_HEADINGS = ("from", "to", "quickest", "beyond own", "declared", "median", "late", "lost", "loss", "last look")
 
 
 def _pairs(found: Sequence[Link], heard: Overheard) -> list[str]:
@@ -169,13 +170,14 @@ def _pairs(found: Sequence[Link], heard: Overheard) -> list[str]:
 def _pair(link: Link, heard: Overheard) -> tuple[str, ...]:
     declared = "" if link.expected is None else _time(link.expected)
     if link.last is None:
-        return (link.vantage, link.region, UNKNOWN, UNKNOWN, declared, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+        return link.vantage, link.region, UNKNOWN, UNKNOWN, declared, *[UNKNOWN] * 5
     return (
         link.vantage,
         link.region,
         _time(link.smallest),
-        _time(link.median),
+        "" if link.vantage == link.region else _time(link.beyond_own),
         declared,
+        _time(link.median),
         f"{link.late} of {link.questions}",
         f"{link.unanswered} of {link.questions}",
         _loss(link),
@@ -191,6 +193,8 @@ def _notes(link: Link) -> Iterator[str]:
         yield "nothing answers"
     elif link.mute:
         yield f"{listed(link.mute)}: no answer, others answer, so it is not the way"
+    if link.vantage == link.region and (link.loss or 0.0) >= LOSS_MIN:
+        yield "answers from its own region are late or missing too: whoever looks, or answers, is busy"
     if link.failed:
         yield f"{count(link.failed, 'answer')} of {link.questions} told of an error: the way is whole"
 

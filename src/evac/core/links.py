@@ -4,7 +4,8 @@ Intuition: a probe over a connection that is kept open sends one question and ge
 trip and what the service itself takes. Nothing makes an answer quicker than the way, so the quickest of all services'
 answers is nearest to the network's own time. TCP hides a lost packet: it is sent again, and the answer is late by
 `LATE_BY` at least, long before it is missing. So late and missing answers together tell how many packets are lost, and
-one service that is slow or down by itself is told from the way by the others: the middle one of them counts.
+one service that is slow or down by itself is told from the way by the others: the middle one of them counts, of two
+the better.
 
 What this is not: a verdict (`assessment`, `gray`), or a count of packets. A pair that nobody has looked at has no
 figures; none of them is 0.
@@ -18,15 +19,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from statistics import median
+from statistics import median, median_low
 
 from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.observation import Heartbeat, Instant, Observation, Probed
 
 LATE_BY = timedelta(milliseconds=200)
 """An answer that takes so much longer than the quickest has had a packet sent again, or its service stood still."""
+LOSS_MIN = 0.01
+"""Less is one late answer in many."""
+LOSS_BEYOND_OWN = 2
+"""And less than so many times what is late in the vantage point's own region says only that something there is busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,8 @@ class Answers:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """The way from a vantage point to a region. `expected` is the declared round trip; `unknown` says why there are no
-    figures, and is empty where there are.
+    figures, and is empty where there are. `own` and `own_loss` are what this vantage point finds in its own region,
+    where the way is nothing: services' own time, the way by which it is reached itself, and how busy all of them are.
     """
 
     vantage: RegionId
@@ -63,6 +69,22 @@ class Link:
     services: tuple[Answers, ...]
     expected: timedelta | None
     unknown: str = ""
+    own: timedelta | None = None
+    own_loss: float | None = None
+
+    @property
+    def beyond_own(self) -> timedelta | None:
+        """Return how much longer the quickest answer takes than within the vantage point's own region."""
+        if self.smallest is None or self.own is None or self.vantage == self.region:
+            return None
+        return max(self.smallest - self.own, timedelta())
+
+    @property
+    def loses(self) -> bool:
+        """Return whether loss is worth a word: some, and more than where there is no way to lose anything on."""
+        if self.vantage == self.region or self.loss is None:
+            return False
+        return self.loss >= max(LOSS_MIN, LOSS_BEYOND_OWN * (self.own_loss or 0.0))
 
     @property
     def smallest(self) -> timedelta | None:
@@ -112,7 +134,7 @@ class Link:
         speaking = [a for a in self.services if not a.mute] or self.services
         if not speaking:
             return None
-        return 1 - math.sqrt(1 - median((a.unanswered + a.late) / a.questions for a in speaking))
+        return 1 - math.sqrt(1 - median_low((a.unanswered + a.late) / a.questions for a in speaking))
 
 
 def links(estate: Estate, seen: Iterable[Observation], *, since: Instant) -> tuple[Link, ...]:
@@ -130,11 +152,13 @@ def links(estate: Estate, seen: Iterable[Observation], *, since: Instant) -> tup
             if not along or each.at > along[-1].at:  # a view that was told twice is not two looks
                 along.append(each)
     asked = frozenset(p.region for p in estate.probes if not p.as_client)
-    return tuple(
+    found = [
         _link(estate, vantage, region, looks.get((vantage, region), {}), unknown=_why(vantage, region, heard, asked))
         for vantage in estate.regions
         for region in estate.regions
-    )
+    ]
+    own = {link.vantage: link for link in found if link.vantage == link.region}
+    return tuple(replace(link, own=own[link.vantage].smallest, own_loss=own[link.vantage].loss) for link in found)
 
 
 def _why(vantage: RegionId, region: RegionId, heard: Iterable[RegionId], asked: Iterable[RegionId]) -> str:

@@ -163,7 +163,7 @@ def _measured(replica: Replica, mine: Track | None, lead: Track | None) -> Repli
         replica,
         rate=rate(mine),
         lag=found.lag,
-        lag_over=found.over if found.lag is None else None,
+        lag_over=found.over,
         lag_bytes=found.size,
         in_sync_at=found.in_sync_at if found.in_sync_at is not None else applied,
     )

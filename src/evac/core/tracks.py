@@ -55,9 +55,9 @@ class Track:
         return self.newest.position
 
     def reached(self, position: int) -> Instant | None:
-        """Return the last moment at which it had not gone beyond a position; None if that was before its first look."""
-        if position >= self.newest.position:
-            return self.newest.at
+        """Return the last moment at which it had not gone beyond a position that it has left behind; None if that was
+        before its first look.
+        """
         for before, after in reversed([*pairwise(self.points)]):
             if before.position <= position < after.position:
                 part = (position - before.position) / (after.position - before.position)
@@ -103,23 +103,19 @@ def rate(track: Track) -> Rate | None:
 
 
 class Behind(NamedTuple):
-    """How far a standby was behind its primary at a moment: so many bytes of its log, and as of when it had all of it;
-    None where that was before the primary's first look, at `over` ago or more.
+    """How far a standby is behind its primary: by so many bytes of its log, and by `lag`, how much older than the
+    primary's is what it holds; more than `over` where that began before the primary's first look. `in_sync_at` is the
+    newest moment as of which it is known to hold everything.
     """
 
-    at: Instant
     size: int
     in_sync_at: Instant | None
-    over: timedelta
-
-    @property
-    def lag(self) -> timedelta | None:
-        """Return how much older than the primary's was what it held."""
-        return None if self.in_sync_at is None else self.at - self.in_sync_at
+    lag: timedelta | None
+    over: timedelta | None
 
 
 def behind(primary: Track, standby: Track) -> Behind | None:
-    """Return how far a standby is behind, at its newest look that the primary's enclose, if there is one.
+    """Return how far a standby is behind, at its newest look that the primary's enclose, or else after them.
 
     None where the two cannot be compared.
     """
@@ -129,9 +125,13 @@ def behind(primary: Track, standby: Track) -> Behind | None:
     if primary.history != standby.history or there is None:
         return None
     missing = max(round(there) - position, 0)
+    if not missing:  # after the primary's last look nobody knows what else it has written
+        synced = at if enclosed else primary.newest.at
+        return Behind(size=0, in_sync_at=synced, lag=timedelta() if enclosed else None, over=None)
     reached = primary.reached(position)
-    synced = at if missing == 0 and enclosed else None if reached is None else min(reached, at)
-    return Behind(at=at, size=missing, in_sync_at=synced, over=at - primary.points[0].at)
+    if reached is None:
+        return Behind(size=missing, in_sync_at=None, lag=None, over=at - primary.points[0].at)
+    return Behind(size=missing, in_sync_at=reached, lag=at - reached, over=None)
 
 
 def in_order(looks: Iterable[MemberSeen]) -> Sequence[MemberSeen]:

@@ -94,7 +94,7 @@ def lag(replica: Replica) -> str:
     """Return a lag, and where it is not that of what is held, how it was found."""
     if replica.lag is not None:
         return span(replica.lag)
-    if replica.applied_lag is not None:
+    if replica.applied_lag is not None and replica.fresh:
         return f"{span(replica.applied_lag)} (applied)"
     return UNKNOWN if replica.lag_over is None else f"over {span(replica.lag_over)}"
 

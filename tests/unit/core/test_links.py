@@ -94,3 +94,18 @@ def test_what_does_not_tell_of_the_way_is_left_out() -> None:
         since=2.0,
     )
     assert (link.questions, link.last) == (1, seconds(5))
+
+
+def test_what_the_own_region_takes_is_told_from_the_way() -> None:
+    """As from a vantage point that is reached over ssh, or where whoever looks is busy."""
+    own = [probed(at, EAST, EAST, ORDERS, took=0.03 if at > 2 else 0.3) for at in range(1, 11)]
+    link = way(*own, *looks(ORDERS, 0.09, 0.095))
+    assert (link.own, link.beyond_own) == (timedelta(milliseconds=30), timedelta(milliseconds=60))
+    assert way(*own, *looks(ORDERS, 0.01)).beyond_own == timedelta()
+    home = way(*own, region=EAST)
+    assert (home.beyond_own, home.loses) == (None, False)
+    assert home.loss == link.own_loss == pytest.approx(0.1056, abs=0.001)
+    assert not way(*own, *looks(ORDERS, *[0.09] * 8, 0.5, 0.5)).loses
+    assert way(*own, *looks(ORDERS, *[0.09] * 4, *[0.5] * 6)).loses
+    assert way(*looks(ORDERS, *[0.09] * 8, 0.5, 0.5)).loses
+    assert not way().loses

@@ -70,13 +70,13 @@ def test_who_is_further_behind_than_anybody_looked_is_behind_for_longer() -> Non
 def test_the_newest_look_is_taken_at_which_the_primary_is_known() -> None:
     found = behind(PRIMARY, followed((12.0, 1000), (13.4, 3400)))
     assert found is not None
-    assert (found.at, found.size) == (seconds(12), 1000)
+    assert (found.size, found.lag) == (1000, seconds(2))
 
 
 def test_after_the_primarys_last_look_it_is_known_to_be_where_it_was() -> None:
     found = behind(PRIMARY, followed((14.0, 3000)))
     assert found is not None
-    assert (found.size, found.in_sync_at, found.lag) == (0, seconds(13), seconds(1))
+    assert (found.size, found.in_sync_at, found.lag, found.over) == (0, seconds(13), None, None)
 
 
 def test_what_cannot_be_compared_is_not() -> None:
