@@ -15,15 +15,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from evac.config import load
+from evac.config import Loaded, load
 from evac.core.errors import EvacError, StoreUnavailable
 from evac.core.news import Announce, silent
+from evac.core.observation import Observation
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Diagnosis
 from evac.daemon import DATABASE, open_store, running
+from evac.engine.clock import BootClock
 from evac.engine.last_known import Here, read_here, read_known
+from evac.engine.overhearing import Overheard, overhear
 from evac.engine.snapshots import KEY
 from evac.opened import OpenEstate
+from evac.ports import Store
 from evac.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -92,6 +96,31 @@ async def read_estate(
 
     Raises `EstateError`, and `EvacError` when nothing is remembered, or may not be read.
     """
+    async with _reading(path, environment=environment, state=state, store=store) as (loaded, opened):
+        yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
+
+
+async def overhear_estate(
+    path: str | Path,
+    *,
+    wanted: Callable[[Observation], bool],
+    lasting: timedelta,
+    environment: str | None = None,
+    state: Path | None = None,
+    store: str | None = None,
+) -> Overheard:
+    """Return what is `wanted` of all that an estate's agents tell within a time. Nothing is started, made or written.
+
+    Raises like `read_estate`, and `StoreUnavailable`.
+    """
+    async with _reading(path, environment=environment, state=state, store=store) as (_, opened):
+        return await overhear(opened, clock=BootClock(), wanted=wanted, lasting=lasting)
+
+
+@asynccontextmanager
+async def _reading(
+    path: str | Path, *, environment: str | None, state: Path | None, store: str | None
+) -> AsyncIterator[tuple[Loaded, Store]]:
     loaded = load(Path(path), environment=environment, store=store)
     folder = state_folder(Path(path), state)
     if loaded.store is None and not await asyncio.to_thread(_exists, folder / DATABASE):
@@ -99,7 +128,7 @@ async def read_estate(
             f"nothing is known of {loaded.estate.name} yet, there is no store in {folder}: start evac serve"
         )
     async with open_store(folder, loaded.store) as opened:
-        yield OpenEstate(loaded=loaded, store=opened, by=getpass.getuser())
+        yield loaded, opened
 
 
 async def ask_or_recall(

@@ -76,6 +76,13 @@ async def test_what_only_looks(on: Stage) -> None:
     assert {s["action"]["verb"] for s in (await document(on, "plan", "shift", TARGET))["plan"]["steps"]} >= {"shift"}
     explained = await document(on, "explain", HOME)
     assert (explained["region"], explained["verdict"]["diagnosis"]) == (HOME, "well")
+    ways = (await document(on, "links", "--for", "3s"))["links"]
+    assert {(w["vantage"], w["region"]) for w in ways if w["smallest"]} >= {(HOME, TARGET), (TARGET, HOME)}
+    (there,) = [w for w in ways if (w["vantage"], w["region"]) == (HOME, TARGET)]
+    assert there["smallest"] >= there["expected"] == 62_000
+    orders = (await document(on, "replication", "--for", "3s"))["components"][0]
+    assert {r["region"]: r["upstream"] for r in orders["replicas"]} == {HOME: None, TARGET: HOME, "eu-west-1": HOME}
+    assert all(r["rate"] is not None for r in orders["replicas"])
     assert set((await document(on, "lab", "status"))["regions"]) == {HOME, TARGET, "eu-west-1"}
 
 

@@ -33,8 +33,10 @@ from evac.cli import (
     explain,
     init,
     lab,
+    links,
     move,
     plan,
+    replication,
     report,
     runs,
     schema,
@@ -92,6 +94,8 @@ serve.add_to(app)
 agent.add_to(app)
 status.add_to(app)
 explain.add_to(app)
+links.add_to(app)
+replication.add_to(app)
 what_if.add_to(app)
 plan.add_to(app)
 move.add_to(app)

@@ -39,7 +39,7 @@ from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.ports import StoreHealth
 from evac.report.plans import rpo
 from evac.report.triggers import how
-from evac.report.words import count, span
+from evac.report.words import columns, count, span
 
 GROUPS_SHOWN_MAX = 10
 
@@ -183,7 +183,7 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
     said += parts_lines(snapshot, wall=wall)
     said += _primaries(snapshot)
     said.append("")
-    said += _columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
+    said += columns([_HEADINGS, *(_region(snapshot, RegionId(str(v.region))) for v in snapshot.verdicts)])
     said += [line for standing in snapshot.sets for line in _set(standing)]
     for group, forecast in known.forecasts.items():
         target = known.targets[group]
@@ -267,12 +267,6 @@ def _region(snapshot: Snapshot, region: RegionId) -> tuple[str, ...]:
         f"{sum(carried):g}/s" if carried else "",
         f"{members}{silent}",
     )
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines, their columns below one another; the last one is as wide as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _set(standing: SetStanding) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 
@@ -56,3 +56,9 @@ def listed(names: Iterable[str]) -> str:
     """Return names as a sentence has them: `a`, `a and b`, `a, b and c`."""
     *some, last = [*names] or ["nobody"]
     return f"{', '.join(some)} and {last}" if some else last
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines, their columns below one another; the last one is as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

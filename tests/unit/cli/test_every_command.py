@@ -144,6 +144,10 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
             refused = await asyncio.to_thread(evac, *words, "--estate", estate, "--json")
             assert refused.returncode == 3, words
             assert refused.stdout == "", words
+        deaf = await asyncio.to_thread(evac, "links", "--for", "1s", "--estate", estate, "--json")
+        assert (deaf.returncode, deaf.stdout, "no agent told anything for 1 s" in deaf.stderr) == (4, "", True)
+        unknown = await asyncio.to_thread(evac, "replication", "--for", "1s", "--estate", estate, "--json")
+        assert (unknown.returncode, json.loads(unknown.stdout)["fine"]) == (1, False)
         done = await asyncio.to_thread(evac, "resume", "--estate", estate, "--json")
         assert json.loads(done.stdout) == {"wish": "resume", "run": None}
 
