@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,7 +21,7 @@ from evac.core.estate import RegionId
 from evac.core.observation import Json, MemberRole
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
-from evac.lab.servers import postgresql
+from evac.lab.servers import postgresql, process
 
 
 @asynccontextmanager
@@ -196,6 +197,10 @@ async def test_nothing_is_stopped_for_a_target_that_has_lost_its_stream(tmp_path
         with pytest.raises(Rejected, match="us-west-2 does not stream from us-east-1"):
             await east.do(stop)
         assert (await east.observe()).role is MemberRole.PRIMARY
+        process.send(cluster.servers[EAST].pids(), signal.SIGSTOP)
+        with pytest.raises(Unavailable):
+            await east.do(stop)
+        process.send(cluster.servers[EAST].pids(), signal.SIGCONT)
         await cluster.servers[WEST].start()
         assert (await east.do(stop)).facts["clean"] is True
 

@@ -119,7 +119,7 @@ def fault(
     to: Annotated[str | None, typer.Option("--to", help="Only between it and this site (cut, delay, loss).")] = None,
     value: Annotated[str | None, typer.Option("--value", help="Of loss: 40%; of delay: 200ms.")] = None,
     what: Annotated[
-        Target, typer.Option("--what", help="What freezes; kill takes agent and store, too.")
+        Target, typer.Option("--what", help="What freezes; kill takes agent, watchdog and store.")
     ] = Target.DATABASE,
     folder: DirOption = _DIR,
     as_json: JsonOption = False,

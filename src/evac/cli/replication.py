@@ -26,7 +26,7 @@ from evac.cli.terminal import (
 )
 from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.observation import Instant, MemberRole, MemberSeen, Observation
-from evac.core.replicating import Replica, Topology, topologies
+from evac.core.replicating import SAID_WITHIN, Replica, Topology, topologies
 from evac.core.snapshot import Snapshot
 from evac.engine.clock import BootClock
 from evac.engine.overhearing import Overheard
@@ -96,12 +96,13 @@ class Told:
     cut: CutOff | None = None
 
     def looks(self) -> list[MemberSeen]:
-        """Return all looks, on one clock."""
+        """Return all looks, on one clock. Who was not heard while it was listened is remembered, and never fresh."""
         looks = [seen for seen in self.heard.seen if isinstance(seen, MemberSeen)]
         heard = {(look.component, look.region) for look in looks}
         off = self.heard.until - (self.heard.wall - self.snapshot.wall) - self.snapshot.at
         remembered = [m for m in self.snapshot.members if (m.component, m.region) not in heard]
-        return [*looks, *(replace(m, at=m.at + off) for m in remembered)]
+        latest = self.heard.until if self.cut else self.heard.since - SAID_WITHIN - timedelta.resolution
+        return [*looks, *(replace(m, at=min(m.at + off, latest)) for m in remembered)]
 
     def primaries(self) -> dict[GroupId, RegionId]:
         """Return where the record has each group's primaries."""
@@ -158,9 +159,11 @@ def plain(found: Sequence[Topology], told: Told) -> dict[str, object]:
 def lines(found: Sequence[Topology], told: Told) -> list[str]:
     """Return what a person reads: what is wrong first, then each component's tree."""
     now = told.heard.until
-    ill = [f"  {e.component} in {r.region}: {stream(r, e, now=now)}" for e in found for r in e.replicas if _ill(r)]
+    ill = [f"  {e.component}: {e.odd}" for e in found if e.odd]
+    ill += [f"  {e.component} in {r.region}: {stream(r, e, now=now)}" for e in found for r in e.replicas if _ill(r)]
     fine = all(each.well for each in found)
-    first = "every standby streams" if fine else "not every standby streams"
+    odd = "not as it should be" if any(each.odd for each in found) else "not every standby streams"
+    first = "every standby streams" if fine else odd
     said = [f"{told.estate.name}: {first}", *ill]
     said.append(f"  as members told their agents for {span(told.heard.lasted)}, until {utc(told.heard.wall)}")
     for each in found:

@@ -3,8 +3,9 @@
 Intuition: a verdict says which row of a table fits; who is woken asks what has failed, how urgent it is, who feels it
 and what could be lost. That follows from the verdicts, from where the primaries are and what their routers carry.
 
-Dead and cut off look alike from outside: a region of which nothing is heard counts as infrastructure. What no probe can
-see (data that are wrong, a break-in, a mistake) is no class here: a person moves a group for it, and says why.
+Dead and cut off look alike from outside: a region of which nothing is heard counts as infrastructure. Where its agent
+answers and its services do not, it is they that have failed. What no probe can see (data that are wrong, a break-in, a
+mistake) is no class here: a person moves a group for it, and says why.
 
 What this is not: what is done about it (`deciding`), or the loss if the primaries move (`objectives`).
 """
@@ -29,6 +30,7 @@ class FailureClass(StrEnum):
     PARTITION = "network partition"
     GRAY = "gray failure"
     OBSERVER = "isolated observer"
+    AGENT = "agent away"
     PROVIDER = "provider outage"
 
 
@@ -45,7 +47,8 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """A region's failure. `services` are those that fail there; `clients_of` those of them whose clients are sent
-    there. `requests` is how many requests a second the region's routers carry for the latter; None where none says it.
+    there; of `unplaced` nobody knows yet where. `requests` is how many requests a second the region's routers carry for
+    `clients_of`; None where none says it.
     """
 
     region: RegionId
@@ -54,6 +57,7 @@ class Incident:
     services: tuple[ServiceId, ...]
     clients_of: tuple[ServiceId, ...]
     requests: float | None
+    unplaced: tuple[ServiceId, ...] = ()
 
 
 LOST = frozenset({Diagnosis.UNREACHABLE, Diagnosis.SERVICES_DOWN})
@@ -63,7 +67,7 @@ _CLASSES: Mapping[Diagnosis, FailureClass] = {
     Diagnosis.GRAY: FailureClass.GRAY,
     Diagnosis.SERVICE_DOWN: FailureClass.APPLICATION,
     Diagnosis.INGRESS_FAILED: FailureClass.PARTITION,
-    Diagnosis.SERVICES_DOWN: FailureClass.INFRASTRUCTURE,
+    Diagnosis.SERVICES_DOWN: FailureClass.APPLICATION,
     Diagnosis.UNREACHABLE: FailureClass.INFRASTRUCTURE,
 }
 
@@ -83,19 +87,28 @@ def incident(
     if kind is None:
         return None
     services = _failing(verdict, estate)
-    homes = {p.group for p in placements if region in (p.primary, p.door)}
+    placed = {p.group: p for p in placements}
+    homes = {g for g, p in placed.items() if region in _hit_by(verdict, p)}
     clients_of = tuple(s for s in services if estate.services[s].group in homes)
+    unplaced = tuple(s for s in services if estate.services[s].group not in placed)
     carried = [
         h.throughput for h in health if h.region == region and h.service in clients_of and h.throughput is not None
     ]
     return Incident(
         region=region,
         kind=kind,
-        severity=_severity(verdict, clients_of, estate),
+        severity=_severity(verdict, kind, clients_of, bool(homes), estate),
         services=services,
         clients_of=clients_of,
         requests=sum(carried) if carried else None,
+        unplaced=unplaced,
     )
+
+
+def _hit_by(verdict: Verdict, placement: Placement) -> tuple[RegionId, ...]:
+    """Where clients feel a failure like this one: a broken way in, at the door that they are sent in by."""
+    only_the_door = verdict.diagnosis is Diagnosis.INGRESS_FAILED or verdict.ingress_only
+    return (placement.door,) if only_the_door else (placement.primary, placement.door)
 
 
 def _kind(
@@ -104,23 +117,30 @@ def _kind(
     """A provider's outage is one that no region of a provider with several escapes."""
     provider = estate.regions[verdict.region].provider
     its = [r for r, each in estate.regions.items() if each.provider == provider]
-    if len(its) > 1 and all(all_.get(r) in LOST for r in its):
+    if len(its) > 1 and all(all_.get(r) is Diagnosis.UNREACHABLE for r in its):
         return FailureClass.PROVIDER
     kind = _CLASSES.get(verdict.diagnosis)
     if verdict.region in voiceless and kind in (None, FailureClass.PARTITION):
-        return FailureClass.OBSERVER
+        age = verdict.heartbeat_age
+        heard = age is not None and age <= estate.detection.heartbeat_stale
+        return FailureClass.OBSERVER if heard else FailureClass.AGENT
     return kind
 
 
 def _failing(verdict: Verdict, estate: Estate) -> tuple[ServiceId, ...]:
     if verdict.diagnosis in LOST:
         return tuple(s for s, each in estate.services.items() if verdict.region in each.regions)
-    return verdict.services
+    return tuple(s for s in verdict.services if s in estate.services)
 
 
-def _severity(verdict: Verdict, clients_of: tuple[ServiceId, ...], estate: Estate) -> Severity:
-    """What others merely want is missed, but its clients are those of who wants it, and they are served."""
+def _severity(
+    verdict: Verdict, kind: FailureClass, clients_of: tuple[ServiceId, ...], home: bool, estate: Estate
+) -> Severity:
+    """What others merely want is missed, but its clients are those of who wants it, and they are served. Where the
+    agent is away nothing can be ordered at a primary, and one under a lease is about to be killed.
+    """
     needed = [s for s in clients_of if s not in estate.wanted_only(estate.services[s].group)]
     if needed and verdict.diagnosis is not Diagnosis.GRAY:
         return Severity.CRITICAL
-    return Severity.MAJOR if clients_of or verdict.diagnosis in LOST else Severity.MINOR
+    away = kind is FailureClass.AGENT and home
+    return Severity.MAJOR if clients_of or away or verdict.diagnosis in LOST else Severity.MINOR

@@ -147,7 +147,7 @@ def _longest(plan: Plan, took: Mapping[StepId, timedelta]) -> tuple[tuple[StepId
     for step in plan.steps:
         waits: tuple[StepId | Barrier, ...] = (*step.needs, *step.behind)
         before = max((best[n] for n in waits if n in best), default=(timedelta(), ()))
-        if step.phase in SERVING and not step.optional:
+        if step.phase in SERVING and not (step.optional or step.goes_last):
             mine = best[step.id] = (before[0] + took[step.id], (*before[1], step.id))
             best.update((b, max(mine, best.get(b, mine))) for b in step.before)
     length, path = max(best.values(), default=(timedelta(), ()))

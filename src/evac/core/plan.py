@@ -135,6 +135,11 @@ class Step:
     optional: bool = False
     needs_control_plane: bool = False
 
+    @property
+    def goes_last(self) -> bool:
+        """Return whether it promotes what is merely wanted in a planned move, for which nobody waits (ADR 37)."""
+        return self.pivot and Barrier.PROMOTED in self.behind
+
     def waits_for(self, other: Step) -> bool:
         """Return whether this step starts only when the other is over, because it says so, not because another does."""
         return other.id in self.needs or any(b in self.behind for b in other.before)

@@ -72,9 +72,32 @@ class Topology:
 
     @property
     def well(self) -> bool:
-        """Return whether every member is known and there is one primary, from which all the others stream."""
-        primaries = [r for r in self.replicas if r.role is MemberRole.PRIMARY]
-        return len(primaries) == 1 and all(r.fresh and (r in primaries or r.streaming is True) for r in self.replicas)
+        """Return whether every member is known, and all stream from the one primary, where the record has it."""
+        streams = all(r.fresh and (r.role is MemberRole.PRIMARY or r.streaming is True) for r in self.replicas)
+        return streams and not self.odd
+
+    @property
+    def odd(self) -> str:
+        """Return what is wrong with the topology as a whole; empty if all that streams leads to the one primary."""
+        primaries = [r.region for r in self.replicas if r.role is MemberRole.PRIMARY]
+        if len(primaries) != 1:
+            return f"{len(primaries)} primaries: {', '.join(primaries)}" if primaries else "no primary is seen"
+        (primary,) = primaries
+        if self.primary not in (None, primary):
+            return f"its primary is in {primary}, and the record has it in {self.primary}"
+        upstream = {r.region: r.upstream for r in self.replicas}
+        lost = [r.region for r in self.replicas if r.streaming and not _leads(r.region, to=primary, by=upstream)]
+        return f"not by way of the primary: {', '.join(lost)}" if lost else ""
+
+
+def _leads(region: RegionId, *, to: RegionId, by: Mapping[RegionId, RegionId | None]) -> bool:
+    """Whether who is followed, and whom that one follows, comes to a region."""
+    seen: set[RegionId] = set()
+    at: RegionId | None = region
+    while at is not None and at != to and at not in seen:
+        seen.add(at)
+        at = by.get(at)
+    return at == to
 
 
 def topologies(

@@ -226,16 +226,20 @@ class _Desk:
             del self._at_work[order.action.component]
 
     async def _insist(self, order: Order, record: Record, member: Driver) -> Answer:
-        """Carry an order out, again and again for its patience while the member is not there and the order stands. What
-        could not be reached has done nothing, so it needs no look before the next try.
+        """Carry an order out, again and again for its patience while the member is not there and the order stands.
+
+        An earlier try may have happened where the order is in doubt, and the last look could not tell: that it could
+        not be reached now says nothing of that.
         """
         until = self._clock.now() + order.patience
-        answer = await _carry_out(order, member)
+        answer, seen = await _carry_out(order, member)
         while answer.failure is Failure.UNAVAILABLE and not order.look and self._clock.now() < until:
             await self._clock.sleep(AGAIN_AFTER)
             if self._taken.get(record.key) != record.version:
                 break
-            answer = await _carry_out(order, member)
+            answer, seen = await _carry_out(order, member)
+        if order.doubt and seen is Truth.UNKNOWN and answer.failure is not None:
+            return replace(answer, failure=Failure.INDETERMINATE)
         return answer
 
     def _signed(self, order: Order, answer: Answer) -> Answer:
@@ -313,26 +317,24 @@ class _Desk:
         return await ask()
 
 
-async def _carry_out(order: Order, member: Driver) -> Answer:
-    """Look, then do; or only look; or undo.
+async def _carry_out(order: Order, member: Driver) -> tuple[Answer, Truth]:
+    """Look, then do; or only look; or undo. Return what came of it, and whether a look had seen the effect before: NO
+    where none was needed.
 
     An order that nobody can have begun is done without a look: over a long link the look costs as much as the deed, and
     `do` is idempotent and guarded by the term at the target (docs/adr/0007).
     """
     if order.undo:
-        return await _try(member.undo(order.action), order.timeout)
+        return await _try(member.undo(order.action), order.timeout), Truth.NO
     if order.attempt == 1 and not (order.doubt or order.look):
-        return await _try(member.do(order.action), order.timeout)
+        return await _try(member.do(order.action), order.timeout), Truth.NO
     seen = await _look(member, order.action)
     if seen.truth is Truth.YES and seen.receipt is not None:
-        return Answer(receipt=seen.receipt)
+        return Answer(receipt=seen.receipt), Truth.YES
     if order.look:
         failure = Failure.UNAVAILABLE if seen.truth is Truth.NO else Failure.INDETERMINATE
-        return Answer(failure=failure, reason=seen.reason or "looked: it has not happened")
-    answer = await _try(member.do(order.action), order.timeout)
-    if order.doubt and seen.truth is Truth.UNKNOWN and answer.failure is not None:
-        return replace(answer, failure=Failure.INDETERMINATE)
-    return answer
+        return Answer(failure=failure, reason=seen.reason or "looked: it has not happened"), seen.truth
+    return await _try(member.do(order.action), order.timeout), seen.truth
 
 
 async def _look(member: Driver, action: Action) -> Holds:

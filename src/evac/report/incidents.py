@@ -11,6 +11,7 @@ _BY_HAND = {
     FailureClass.PARTITION: "look at the network between {region} and those who do not get in",
     FailureClass.GRAY: "look at the network on the way to {region}, and at how loaded {services} there are",
     FailureClass.OBSERVER: "mend the network of {region}: until then what it sees does not count",
+    FailureClass.AGENT: "start evac's agent in {region}, or mend the way to its host: nothing can be ordered there",
     FailureClass.PROVIDER: "ask the provider of {region}, which has lost all of its regions",
 }
 
@@ -26,6 +27,10 @@ def by_hand(found: Incident) -> str:
 
 
 def _hit(found: Incident) -> str:
+    if found.kind is FailureClass.AGENT:
+        return "no clients yet; evac hears nothing from there"
+    if found.unplaced:
+        return f"where the primaries of {listed(found.unplaced)} are is not known yet"
     if not found.clients_of:
         fewer = found.severity is Severity.MAJOR
         return f"no clients; one region less to go to for {listed(found.services)}" if fewer else "no clients"

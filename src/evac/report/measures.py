@@ -111,7 +111,7 @@ def laps(events: Sequence[Event]) -> tuple[Lap, ...]:
     if opened.at > opened.symptom_at and _began_with_symptom(opened):
         ends.insert(0, ("detect", opened.at))
     for phase in (Phase.PREPARE, Phase.FENCE, Phase.PROMOTE, Phase.SHIFT, Phase.VERIFY):
-        steps = [s for s in opened.plan.steps if s.phase is phase and not s.optional and s.id in done]
+        steps = [s for s in opened.plan.steps if s.phase is phase and not (s.optional or s.goes_last) and s.id in done]
         if steps:
             ends.append((phase.value, max(done[s.id][0] for s in steps)))
     result: list[Lap] = []
@@ -181,7 +181,7 @@ def _gap(events: Sequence[Event], target: timedelta | None) -> Measure:
     plan, done = opening(events).plan, receipts(events)
     stops = {s.id for s in plan.steps if s.action.verb is Verb.STOP}
     stopping = [e.at for e in events if isinstance(e, Started) and e.step in stops and not e.undo]
-    pivots = [s for s in plan.steps if s.pivot]
+    pivots = [s for s in plan.steps if s.pivot and not s.goes_last] or [s for s in plan.steps if s.pivot]
     back = [e.at for e in events if isinstance(e, Done) and e.undo and e.step in stops]
     until, what = (
         (max(done[s.id][0] for s in pivots), "the new primary was promoted")

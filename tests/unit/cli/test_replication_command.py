@@ -80,8 +80,9 @@ def test_what_does_not_stream_is_said_first() -> None:
     broken = member(WEST, 19.5, 10, streaming=False, stream_silence=seconds(34), lag=seconds(35))
     silent = MemberSeen(at=seconds(19), component=ORDERS_DB, region=EUROPE, state=None, reason="connection refused")
     found, known = told(*GROWS, broken, silent)
-    assert lines(found, known)[:3] == [
-        "shop: not every standby streams",
+    assert lines(found, known)[:4] == [
+        "shop: not as it should be",
+        "  carts-cache: no primary is seen",
         "  orders-db in us-west-2: stream broken, silent for 34 s",
         "  orders-db in eu-west-1: no answer (connection refused)",
     ]

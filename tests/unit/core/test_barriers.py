@@ -66,6 +66,8 @@ def test_clients_are_sent_over_once_what_they_need_is_promoted_and_their_way_is_
     assert found["verify"] == ("follow", "shift-1", "shift-2")
     assert found["wanted"] == (("promote",) if planned else ())
     assert found["promote"] == ()
+    last = [s.id for s in with_clients(steps, vital={ComponentId("db")}, planned=planned) if s.goes_last]
+    assert last == (["wanted"] if planned else [])
     assert found["follow"] == ("promote",)
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from evac.core.assessment import assess
-from evac.core.estate import Estate, RegionId
+from evac.core.estate import Estate, RegionId, ServiceId
 from evac.core.health import ServiceHealth
 from evac.core.incident import FailureClass, Incident, Severity, incident
 from evac.core.verdict import Assessment, Diagnosis, Verdict
@@ -74,6 +74,56 @@ def test_a_provider_is_out_when_none_of_its_several_regions_is_left() -> None:
     for one in (what(dead(estate, EAST), estate=estate), what(dead(estate, EUROPE), EUROPE, estate=estate)):
         assert one is not None
         assert one.kind is FailureClass.INFRASTRUCTURE
+
+
+def test_services_that_fail_where_the_agent_answers_are_no_outage_of_a_provider() -> None:
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST, inside=True))
+    found = what(said)
+    assert found is not None
+    assert (found.kind, found.severity) == (FailureClass.APPLICATION, Severity.CRITICAL)
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_a_broken_way_in_hits_those_who_are_sent_in_by_it(gray: bool) -> None:
+    """They were sent round by another door: the primary behind the broken one serves them."""
+    changed = {"services": (SHOP,), "ingress_only": gray}
+    said = turned(Diagnosis.GRAY if gray else Diagnosis.INGRESS_FAILED, **changed)
+    round_about = replace(placed(ESTATE), entry=WEST)
+    found = [
+        incident(
+            said.verdicts[EAST],
+            estate=ESTATE,
+            verdicts=said.verdicts.values(),
+            voiceless=(),
+            placements=[placement],
+            health=(),
+        )
+        for placement in (placed(ESTATE), round_about)
+    ]
+    assert [f and f.clients_of for f in found] == [(SHOP,), ()]
+
+
+def test_where_primaries_are_not_known_yet_nobody_says_that_no_clients_are_hit() -> None:
+    said = dead(ESTATE, EAST)
+    found = incident(
+        said.verdicts[EAST], estate=ESTATE, verdicts=said.verdicts.values(), voiceless=(), placements=[], health=()
+    )
+    assert found is not None
+    assert set(found.unplaced) == {ORDERS, CARTS, SHOP}
+    assert found.severity is Severity.MAJOR
+
+
+def test_a_service_that_the_estate_has_no_more_is_left_out() -> None:
+    found = what(turned(Diagnosis.SERVICE_DOWN, services=(ORDERS, ServiceId("gone"))))
+    assert found is not None
+    assert found.services == (ORDERS,)
+
+
+@pytest.mark.parametrize(("region", "severity"), [(EAST, Severity.MAJOR), (WEST, Severity.MINOR)])
+def test_an_agent_that_is_away_is_no_broken_network(region: RegionId, severity: Severity) -> None:
+    found = what(judged(ESTATE, silent=(region,)), region)
+    assert found is not None
+    assert (found.kind, found.severity) == (FailureClass.AGENT, severity)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,21 @@ def test_a_component_is_well_where_one_is_primary_and_all_others_stream() -> Non
     assert not topology(*GROWS, standby(19, WEST, 3000), standby(12, EUROPE, 3000)).well
 
 
+def test_what_is_odd_about_a_whole_component_is_named() -> None:
+    west, europe = standby(19, WEST, 3000), standby(19, EUROPE, 3000)
+    assert topology(*GROWS, west, europe).odd == ""
+    assert topology(*GROWS, west, standby(19, EUROPE, 3000, upstream=WEST)).odd == "", "by way of another"
+    assert topology(*GROWS, west, primary(19, 3000, EUROPE)).odd == "2 primaries: us-east-1, eu-west-1"
+    assert topology(west, europe).odd == "no primary is seen"
+    elsewhere = topology(*GROWS, west, europe, primaries={GROUP: WEST})
+    assert elsewhere.odd == "its primary is in us-east-1, and the record has it in us-west-2"
+    ring = (standby(19, WEST, 3000, upstream=EUROPE), standby(19, EUROPE, 3000, upstream=WEST))
+    assert topology(*GROWS, *ring).odd == "not by way of the primary: us-west-2, eu-west-1"
+    nobody = topology(*GROWS, west, standby(19, EUROPE, 3000, upstream=None))
+    assert nobody.odd == "not by way of the primary: eu-west-1"
+    assert not any(each.well for each in (elsewhere, topology(*GROWS, *ring), nobody))
+
+
 def test_who_relays_is_whom_the_follower_names_and_lag_is_counted_against_the_primary() -> None:
     europe = member(EUROPE, *GROWS, standby(19, WEST, 3000), standby(19, EUROPE, 2900, upstream=WEST))
     assert (europe.upstream, europe.lag_bytes) == (WEST, 100)

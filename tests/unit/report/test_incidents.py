@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evac.core.incident import FailureClass, Incident, Severity
@@ -37,6 +39,12 @@ def test_whom_it_hits(severity: Severity, clients_of: tuple[str, ...], requests:
         requests=requests,
     )
     assert incident_line(found) == f"infrastructure, {severity}: {said}"
+
+
+def test_what_nobody_knows_is_said() -> None:
+    assert incident_line(replace(FOUND, unplaced=(SHOP,))).endswith("where the primaries of shop are is not known yet")
+    away = replace(FOUND, kind=FailureClass.AGENT, severity=Severity.MINOR)
+    assert incident_line(away) == "agent away, minor: no clients yet; evac hears nothing from there"
 
 
 @pytest.mark.parametrize("kind", FailureClass)

@@ -22,8 +22,8 @@ def test_what_a_step_waits_for_is_told_by_numbers_and_many_in_a_row_as_one() -> 
         "  1  prepare  prepare shop-dns in us-east-1  (at once)",
         " 10  prepare  follow carts-cache in eu-west-1  (after 8; can be undone)",
         " 12  fence    stop carts-cache in us-east-1  (after 1-10; can be undone)",
-        " 14  promote  promote carts-cache in us-west-2  (after 11, 12; pivot: no way back after this)",
+        " 14  promote  promote carts-cache in us-west-2  (after 11, 12, 13; pivot: no way back after this)",
         " 20  shift    shift shop-lb in eu-west-1  (after 13; can be undone)",
-        " 23  verify   verify orders-db in us-west-2  (after 13, 9, 15-20)",
+        " 22  verify   verify orders-db in us-west-2  (after 13, 9, 15-20)",
     ):
         assert line in lines

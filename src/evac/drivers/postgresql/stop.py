@@ -7,7 +7,7 @@ target is seen to stream, and else nothing is stopped.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
 from datetime import timedelta
 
 from psycopg import sql
@@ -35,6 +35,11 @@ async def stop(member: Member, action: Action) -> Receipt:
         raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
     if mode == "clean" and "target" in action.args:
         await _seen_streaming(member, action)
+    return await _bring_down(member, action)
+
+
+async def _bring_down(member: Member, action: Action) -> Receipt:
+    mode = action.args.get("mode")
     await member.session.close()
     control = await member.fence.stop(term=action.term, clean=mode == "clean")
     position = control.position if control and control.clean else None
@@ -44,7 +49,13 @@ async def stop(member: Member, action: Action) -> Receipt:
 
 
 async def _seen_streaming(member: Member, action: Action) -> None:
-    """Return once the target streams, or where nobody runs who could be asked. `Rejected` if it does not in time."""
+    """Return once the target streams; at once where nothing runs, or where an earlier try has begun to stop it.
+
+    `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
+    """
+    down = await member.fence.down()
+    if down.kept or not down.running:
+        return
     target = member.peer(action, "target")
     name = sql.Literal(application_name(target, member.peers[target])).as_string()
     streams = f"EXISTS (SELECT FROM pg_stat_replication WHERE application_name = {name} AND state = 'streaming')"
@@ -52,8 +63,11 @@ async def _seen_streaming(member: Member, action: Action) -> None:
         f"{target} does not stream from {member.region}, so it would miss what was written last: nothing is stopped"
     )
     wait = wait_until(streams, within=_STREAMS_WITHIN, failing=failing, code=REJECTED)
-    with suppress(Unavailable):
-        await member.session.look(guard(action.term, Must.PRIMARY), wait, within=_STREAMS_WITHIN + GRACE)
+    try:
+        async with asyncio.timeout((_STREAMS_WITHIN + GRACE).total_seconds()):
+            await member.session.look(guard(action.term, Must.PRIMARY), wait, within=_STREAMS_WITHIN + GRACE)
+    except TimeoutError:
+        raise Unavailable(f"{member.region} did not say whether {target} streams from it: nothing is stopped") from None
 
 
 async def stopped(member: Member, action: Action) -> Holds:
@@ -61,7 +75,7 @@ async def stopped(member: Member, action: Action) -> Holds:
     down: Down = await member.fence.down()
     if down.running or not down.kept or down.term != action.term:
         return Holds(truth=Truth.NO, reason=f"runs: {down.running}, kept down: {down.kept}, term {down.term}")
-    return Holds(truth=Truth.YES, receipt=await stop(member, action))
+    return Holds(truth=Truth.YES, receipt=await _bring_down(member, action))
 
 
 async def start_again(member: Member, action: Action) -> Receipt:
