@@ -1,8 +1,9 @@
 """The verb `stop`: the old primary can acknowledge no write from now on, and stays down.
 
 A clean shutdown sends everything to whoever streams then, and waits for nobody else. A target that has lost its stream
-a moment ago would miss the end of the log, and clients would wait for a promotion that must fail: so before that the
-target is seen to stream, and else nothing is stopped.
+a moment ago would miss the end of the log, and clients would wait for a promotion that must fail. So before that the
+target must have what is written now, or nothing is stopped. That a sender counts as streaming says less: after a cut
+its connection may be dead at the other end for as long as nothing comes back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from evac.drivers.postgresql.session import REJECTED
 from evac.ports import Holds, Truth
 
 _POLL = timedelta(milliseconds=20)
+_WRITTEN_NOW = (
+    "SELECT set_config('evac.mark', pg_current_wal_insert_lsn()::text, false)",
+    "SELECT pg_current_xact_id()",
+)
+"""Note where the log ends, and write an empty transaction behind that, which no client sees."""
 _STREAMS_WITHIN = timedelta(seconds=5)
 """How long a target that has just lost its stream may take to have it again before nothing is stopped."""
 
@@ -49,7 +55,7 @@ async def _bring_down(member: Member, action: Action) -> Receipt:
 
 
 async def _seen_streaming(member: Member, action: Action) -> None:
-    """Return once the target streams; at once where nothing runs, or where an earlier try has begun to stop it.
+    """Return once the target has what is written now; at once where nothing runs, or an earlier try has begun to stop it.
 
     `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
     """
@@ -58,14 +64,16 @@ async def _seen_streaming(member: Member, action: Action) -> None:
         return
     target = member.peer(action, "target")
     name = sql.Literal(application_name(target, member.peers[target])).as_string()
-    streams = f"EXISTS (SELECT FROM pg_stat_replication WHERE application_name = {name} AND state = 'streaming')"
+    streams = f"""EXISTS (SELECT FROM pg_stat_replication WHERE application_name = {name}
+        AND state = 'streaming' AND flush_lsn > current_setting('evac.mark')::pg_lsn)"""
     failing = (
         f"{target} does not stream from {member.region}, so it would miss what was written last: nothing is stopped"
     )
     wait = wait_until(streams, within=_STREAMS_WITHIN, failing=failing, code=REJECTED)
     try:
         async with asyncio.timeout((_STREAMS_WITHIN + GRACE).total_seconds()):
-            await member.session.look(guard(action.term, Must.PRIMARY), wait, within=_STREAMS_WITHIN + GRACE)
+            statements = (guard(action.term, Must.PRIMARY), *_WRITTEN_NOW, wait)
+            await member.session.look(*statements, within=_STREAMS_WITHIN + GRACE)
     except TimeoutError:
         raise Unavailable(f"{member.region} did not say whether {target} streams from it: nothing is stopped") from None
 
