@@ -55,7 +55,7 @@ async def _bring_down(member: Member, action: Action) -> Receipt:
 
 
 async def _seen_streaming(member: Member, action: Action) -> None:
-    """Return once the target has what is written now; at once where nothing runs, or an earlier try has begun to stop it.
+    """Return once the target has what is written now; at once where nothing runs, or an earlier try began to stop it.
 
     `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
     """
