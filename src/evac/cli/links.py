@@ -19,7 +19,7 @@ from evac.cli.terminal import (
     StoreOption,
     busy,
     console,
-    duration,
+    listening,
     print_json,
 )
 from evac.config import load
@@ -44,16 +44,7 @@ def add_to(app: typer.Typer) -> None:
         environment: EnvironmentOption = None,
         state: StateOption = None,
         store: StoreOption = None,
-        lasting: Annotated[
-            timedelta,
-            typer.Option(
-                "--for",
-                parser=duration,
-                metavar="DURATION",
-                help="How long to listen to the agents.",
-                show_default="10s",
-            ),
-        ] = LISTENS_FOR,
+        lasting: Annotated[timedelta, listening("10s")] = LISTENS_FOR,
         as_json: JsonOption = False,
     ) -> None:
         """Show latency and packet loss from every region to every region.

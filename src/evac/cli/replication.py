@@ -21,7 +21,7 @@ from evac.cli.terminal import (
     StoreOption,
     busy,
     console,
-    duration,
+    listening,
     print_json,
 )
 from evac.core.estate import Estate, GroupId, RegionId
@@ -47,16 +47,7 @@ def add_to(app: typer.Typer) -> None:
         environment: EnvironmentOption = None,
         state: StateOption = None,
         store: StoreOption = None,
-        lasting: Annotated[
-            timedelta,
-            typer.Option(
-                "--for",
-                parser=duration,
-                metavar="DURATION",
-                help="How long to listen to the agents.",
-                show_default="5s",
-            ),
-        ] = LISTENS_FOR,
+        lasting: Annotated[timedelta, listening("5s")] = LISTENS_FOR,
         as_dot: Annotated[bool, typer.Option("--dot", help="Print the topology as a graph for Graphviz.")] = False,
         as_json: JsonOption = False,
     ) -> None:

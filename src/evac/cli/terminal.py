@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -111,3 +111,9 @@ def duration(text: str) -> timedelta:
     if found <= timedelta():
         raise typer.BadParameter("it must be longer than nothing")
     return found
+
+
+def listening(default: str) -> Any:
+    """Return the option that says how long a command listens to the agents; its default as a person types it."""
+    said = "How long to listen to the agents."
+    return typer.Option("--for", parser=duration, metavar="DURATION", help=said, show_default=default)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from datetime import timedelta
+
+import pytest
 
 from evac.core.observation import Heartbeat, Observation
 from evac.engine.overhearing import Overheard, overhear
 from evac.engine.views import encode_view, view_key
+from evac.ports import Change
 from evac.sim import time
 from evac.sim.estates import EAST, ORDERS, WEST
 from evac.stores.memory import MemoryStore
@@ -46,3 +50,19 @@ def test_it_hears_what_is_told_meanwhile_and_keeps_what_is_wanted() -> None:
     )
     assert [each.at for each in heard.seen] == [timedelta(seconds=1.8)]
     assert heard.wall - heard.wall_of(timedelta(seconds=1.8)) == timedelta(seconds=2.2)
+
+
+class Impatient(MemoryStore):
+    """A store whose own time runs out while it is watched."""
+
+    async def watch(self, prefix: str, *, after: int) -> AsyncGenerator[Change, None]:
+        await asyncio.sleep(1)
+        raise TimeoutError
+        yield
+
+
+def test_a_store_whose_own_time_runs_out_is_not_taken_for_the_end_of_listening() -> None:
+    """Silence would be told of agents that were not heard."""
+    listening = overhear(Impatient(), clock=time.VirtualClock(), wanted=bool, lasting=timedelta(seconds=3))
+    with pytest.raises(TimeoutError):
+        time.run(listening)

@@ -40,7 +40,7 @@ async def stop(member: Member, action: Action) -> Receipt:
     if mode not in ("clean", "kill"):
         raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
     if mode == "clean" and "target" in action.args:
-        await _seen_streaming(member, action)
+        await _confirmed(member, action)
     return await _bring_down(member, action)
 
 
@@ -54,7 +54,7 @@ async def _bring_down(member: Member, action: Action) -> Receipt:
     return _receipt(member, control, position)
 
 
-async def _seen_streaming(member: Member, action: Action) -> None:
+async def _confirmed(member: Member, action: Action) -> None:
     """Return once the target has what is written now; at once where nothing runs, or an earlier try began to stop it.
 
     `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
@@ -71,6 +71,7 @@ async def _seen_streaming(member: Member, action: Action) -> None:
     )
     wait = wait_until(streams, within=_STREAMS_WITHIN, failing=failing, code=REJECTED)
     try:
+        # a look that finds its connection dead asks once more: both together must leave the stop its time
         async with asyncio.timeout((_STREAMS_WITHIN + GRACE).total_seconds()):
             statements = (guard(action.term, Must.PRIMARY), *_WRITTEN_NOW, wait)
             await member.session.look(*statements, within=_STREAMS_WITHIN + GRACE)
