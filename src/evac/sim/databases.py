@@ -86,6 +86,8 @@ class Database:
         """Whether its log is no beginning of its upstream's."""
         self.held: dict[RegionId, int] = {}
         """Up to where each standby said that it holds this log."""
+        self.said_at: dict[RegionId, float] = {}
+        """When each said so last."""
         self.marked = False
         """Whether only evac may start it: it is held under a lease, and what kills it keeps it down."""
         self.was = MemberRole.PRIMARY
@@ -114,7 +116,7 @@ class Database:
         """Start its process on what is on the disk; one that is kept down stays down."""
         if self.process is None and self.role is not MemberRole.STOPPED:
             self.process = Process(self.where)
-            self.heard_at, self.held, self._waiting = None, {}, []
+            self.heard_at, self.held, self.said_at, self._waiting = None, {}, {}, []
             self.process.start(self._receive_for_ever())
 
     def kill(self) -> None:
@@ -282,7 +284,12 @@ class Database:
         """Take a standby's word for how much it holds."""
         if self.process is process and self.runs:
             self.held[region] = max(self.held.get(region, 0), position)
+            self.said_at[region] = asyncio.get_running_loop().time()
             self.release()
+
+    def confirmed(self, standby: RegionId, position: int, *, since: float) -> bool:
+        """Return whether a standby has said since a moment that it holds everything up to a position."""
+        return self.said_at.get(standby, since) > since and self.held.get(standby, 0) >= position
 
     async def _receive_for_ever(self) -> None:
         """Ask the upstream for a stream, and again whenever nothing has come for a while."""

@@ -34,6 +34,8 @@ STEP = 0.02
 """How often it looks meanwhile."""
 COPYING = 2.0
 """So many seconds a rebuild takes."""
+GRACE = 3.0
+"""So many seconds more a server has to say that its target does not have all in time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,10 +191,12 @@ class Member:
         return Receipt(kind=action.verb.value)
 
     async def _stop(self, action: Action) -> Receipt:
-        """From outside: a clean stop sends its standbys everything first, if they stream."""
+        """From outside: a clean stop sends its standbys everything first, if they stream; its target must."""
         node = self.node
         if action.args["mode"] not in ("clean", "kill"):
             raise Rejected("mode must be clean or kill")
+        if action.args["mode"] == "clean" and "target" in action.args:
+            await self._confirmed(action)
         if self.obedience.looks_at_the_term and node.term > action.term:
             raise Rejected(f"{node.where} has seen term {node.term}")
         clean = action.args["mode"] == "clean" and node.runs and node.process is not None and not node.process.frozen
@@ -206,18 +210,29 @@ class Member:
         node.stay_down()
         return self._stopped(action)
 
+    async def _confirmed(self, action: Action) -> None:
+        """Return once the target says that it has what is written now; at once where nothing runs."""
+        node, target = self.node, RegionId(str(action.args["target"]))
+        if node.process is None:
+            return
+        try:
+            async with asyncio.timeout(SETTLE + GRACE):
+                await self._ask(lambda: self._has_all(action, target))
+        except TimeoutError:
+            raise Unavailable(f"{node.where} did not say whether {target} streams from it") from None
+
+    async def _has_all(self, action: Action, target: RegionId) -> None:
+        node, begun, written = self.node, asyncio.get_running_loop().time(), self.node.position
+        self._look(action, must=MemberRole.PRIMARY)
+        node.send_to_all()
+        lacking = Rejected(f"{target} does not stream from {node.region}: nothing is stopped")
+        await self._until(lambda: node.confirmed(target, written, since=begun), failing=lacking)
+
     def _stopped(self, action: Action) -> Receipt:
-        node, mode = self.node, action.args["mode"]
-        position = node.position if mode == "clean" else None
-        return Receipt(
-            kind="stopped",
-            facts={
-                "region": node.region,
-                "position": position,
-                "timeline": node.timeline,
-                "clean": mode == "clean",
-            },
-        )
+        node, clean = self.node, action.args["mode"] == "clean"
+        position = node.position if clean else None
+        facts: dict[str, Json] = {"region": node.region, "position": position, "timeline": node.timeline}
+        return Receipt(kind="stopped", facts={**facts, "clean": clean})
 
     async def _catch_up(self, action: Action, *, must: MemberRole) -> Receipt:
         node = self.node
