@@ -51,9 +51,18 @@ class Search:
 def lacking() -> str:
     """Return why nothing can be checked here, and what to do; empty when all is there."""
     missing = [program for program in ("spin", "gcc") if shutil.which(program) is None]
-    if not missing:
+    if not missing and _compiles():
         return ""
-    return f"the models are not checked: {' and '.join(missing)} not found; apt-get install spin gcc (Debian, Ubuntu)"
+    what = " and ".join(missing) or "the C library's headers"
+    return f"the models are not checked: {what} not found; apt-get install spin gcc libc6-dev (Debian, Ubuntu)"
+
+
+def _compiles() -> bool:
+    """Whether a program that includes the C library's headers is compiled: gcc comes without them."""
+    words = ("gcc", "-fsyntax-only", "-x", "c", "-")
+    return (
+        subprocess.run(words, input="#include <stdio.h>\n", text=True, capture_output=True, check=False).returncode == 0
+    )
 
 
 def search(case: Case, folder: Path) -> Search:

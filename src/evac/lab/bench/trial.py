@@ -74,6 +74,8 @@ async def _play(scenario: Scenario, stage: Stage) -> Played:
         begun = boot_time()
         run: Run | None = await stage.estate.switchover(reason="bench")
     else:
+        if scenario.form == "distributed":
+            await _led_from_home(stage)
         begun = await strike(scenario.fault, stage)
         if scenario.forced:
             await _force(stage)
@@ -83,6 +85,14 @@ async def _play(scenario: Scenario, stage: Stage) -> Played:
     rejoined = await stage.until(lambda s: any(serves_well(s, r) for r in stage.layout.regions), within_s=REJOIN_WAIT_S)
     (placement,) = (await stage.estate.health()).placements
     return Played(begun=begun, run=run, rejoined=rejoined, primary=placement.primary)
+
+
+async def _led_from_home(stage: Stage) -> None:
+    """Raise `EvacError` unless the leader is in the region that is about to be struck: else the trial shows less."""
+    leader = (await stage.view()).leader
+    if leader is None or leader.region != HOME:
+        who = f"the agent of {leader.region} leads" if leader else "nobody leads"
+        raise EvacError(f"{who} as {HOME} is to be struck: so the trial would not show that its leader may be lost")
 
 
 async def strike(fault: Fault, stage: Stage) -> float:
