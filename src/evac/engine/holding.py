@@ -95,7 +95,7 @@ class Keeper(Taker):
             self._held = await self._write(self._tenure, held.version)
         except Conflict:
             return await self._find_out(held)
-        if await self._feed(self._held) is Stance.DOWN:
+        if await self._feed(self._held) is Stance.DOWN or self._to_start:
             await self._start_again(self._held)
         return False
 
@@ -122,7 +122,12 @@ class Keeper(Taker):
         return False
 
     async def _come_back(self, version: int, tenure: Tenure) -> None:
-        """The record is ours and we do not know of it: this agent is new, or a reply was lost."""
+        """The record is ours and we do not know of it: this agent is new, or a reply was lost. One that was not
+        renewed while the group was moved without leases is left to run out: the primary is elsewhere.
+        """
+        placed = await self._placed()
+        if placed is not None and placed.primary != self.region and placed.term >= tenure.term:
+            return
         self._tenure = tenure
         armed = await self._arm(self._clock.now())
         if armed is None:

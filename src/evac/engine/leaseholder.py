@@ -24,9 +24,10 @@ from evac.core.errors import DriverError
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.lease import Again, Held, Tenure
 from evac.core.observation import Instant, Json, MemberRole, MemberState
-from evac.core.plan import Action, Term, Verb
+from evac.core.plan import Action, Placement, Term, Verb
 from evac.core.timing import LeaseTiming
 from evac.core.watchdog import Stance
+from evac.engine.codec import decode
 from evac.engine.last_known import Guarded
 from evac.engine.lease_record import LeaseRecord
 from evac.engine.watchdog import Armed, Leash
@@ -72,6 +73,10 @@ class Leaseholder:
         """What was last read or written."""
         self._watched = False
         """Whether a watchdog has answered for the newest renewal: it guards the member, or keeps it down."""
+        self._seen = False
+        """Whether the watchdog saw a process of the member when it was armed last."""
+        self._to_start = False
+        """Whether what is held was found dead and could not be started yet, for no watchdog could be had."""
         self._resting = False
         """Whether the member was stopped by an order: then nothing is held here until an order begins it again."""
         self._rested: tuple[str, int] | None = None
@@ -98,6 +103,7 @@ class Leaseholder:
     async def _start_again(self, held: Held) -> None:
         """What the watchdog killed, or what died with its machine, runs again under a renewal made since."""
         assert self._tenure is not None, "what is held has a tenure"
+        self._to_start = False
         if self._tenure.back and not self._tenure.waited:
             return
         state = await self._state()
@@ -106,6 +112,7 @@ class Leaseholder:
         _log.warning("dead, and its lease is renewed: started", component=self._component, region=self.region)
         await self._release()
         if not isinstance(await self._arm(held.sent_at), Armed):
+            self._to_start = True
             return
         with suppress(DriverError):  # where that fails it stays down, and a person sees why nothing serves
             await self._member.undo(self._stop(self._tenure.term, again=Again.AS_IT_WAS))
@@ -125,6 +132,11 @@ class Leaseholder:
         await self._release()
         with suppress(DriverError):
             await self._member.undo(self._stop(term, again=Again.STANDBY))
+
+    async def _placed(self) -> Placement | None:
+        """Where the record says that the group's primaries are. Raises `StoreUnavailable`."""
+        record = await self._store.get(f"placement/{self._group}")
+        return decode(record.value, Placement) if record else None
 
     async def _write(self, tenure: Tenure, version: int, *, also: Mapping[str, int] | None = None) -> Held:
         return await self._record.write(tenure, version, within=self.timing.hold, also=also)
@@ -150,7 +162,7 @@ class Leaseholder:
     async def _armed(self, sent_at: Instant) -> Armed | Stance | None:
         assert self._tenure is not None, "a watchdog is told a term"
         armed = await self._leash.arm(sent_at, self._tenure.term)
-        self._watched = armed is not None
+        self._watched, self._seen = armed is not None, isinstance(armed, Armed) and bool(armed.seen)
         return armed
 
     async def _fed(self, held: Held) -> Stance | None:

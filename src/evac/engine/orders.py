@@ -214,14 +214,17 @@ class _Desk:
             now[1].cancel()
 
     async def _at_member(self, order: Order, record: Record, member: Driver) -> Answer | None:
-        """Carry an order out, as the only one at its member; None if it does not stand any more."""
+        """Carry an order out, as the only one at its member; None if it does not stand any more. That is asked last:
+        a store may have kept silent for a minute before it.
+        """
+        refused = await self._patiently(lambda: self._admit(order))
         if not await self._stands(order, record):
             return None
         task = asyncio.current_task()
         assert task is not None, "orders are carried out in tasks of their own"
         self._at_work[order.action.component] = (order, task)
         try:
-            return await self._patiently(lambda: self._admit(order)) or await self._insist(order, record, member)
+            return refused or await self._insist(order, record, member)
         finally:
             del self._at_work[order.action.component]
 
@@ -272,11 +275,10 @@ class _Desk:
         so is an undo, which lets the old primary go.
         """
         harmless = not order.undo and order.action.verb not in HARMS_WHEN_LATE
-        near = harmless or self._is_fresh(record)
-        now = await self._patiently(lambda: self._store.get(order.key, near=near))
-        if now is None or now.version != record.version:
+        if order.doubt and await self._patiently(lambda: self._store.get(order.answer_key)) is not None:
             return False
-        return not order.doubt or await self._patiently(lambda: self._store.get(order.answer_key)) is None
+        now = await self._patiently(lambda: self._store.get(order.key, near=harmless or self._is_fresh(record)))
+        return now is not None and now.version == record.version
 
     def _is_fresh(self, record: Record) -> bool:
         age_max = self._recency.age_max(record.version, now=self._clock.now())

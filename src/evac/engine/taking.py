@@ -44,7 +44,7 @@ class Taker(Leaseholder):
         """
         versions: set[int] = set()
         ours_since: Instant | None = None
-        look = await self._record.look()
+        look, placed = await self._record.look(), await self._placed()
         await self._leash.ready()
         while True:
             now, record, tenure = self._clock.now(), look.record, look.tenure
@@ -53,6 +53,8 @@ class Taker(Leaseholder):
             if tenure is not None and (tenure.term > term or tenure.region not in (old, self.region)):
                 raise Rejected(f"the lease of {self._component} is {tenure.region}'s, of term {tenure.term}")
             if tenure is not None and tenure.region == self.region:
+                if placed is not None and tenure.term <= placed.term and placed.primary != self.region:
+                    raise Rejected(f"{old} became the primary at term {placed.term}, and never held the lease of it")
                 # Ours by an earlier order. If that did not wait, the old holder's last renewal lies before this read.
                 since = ours_since = ours_since or self._taken_at or now
                 over = tenure.waited or now - since >= self.timing.wait
@@ -79,13 +81,13 @@ class Taker(Leaseholder):
         One that was taken at this term just now, by `expire`, and is held, is not taken again: three ways to the store
         and back, while nobody can write. One of another life of the store is waited for all the same.
 
-        Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable` and
-        `StoreUnavailable`.
+        Raises `Rejected` when a run of a higher term has it, or no watchdog can be had, `Unavailable`, also when that
+        sees no process of the server, which it could not kill, and `StoreUnavailable`.
         """
-        await self._have(term, back=False)
+        await self._have(term, seen=True)
 
-    async def _have(self, term: Term, *, back: bool) -> None:
-        if self._holds_at(term):
+    async def _have(self, term: Term, *, back: bool = False, seen: bool = False) -> None:
+        if self._holds_at(term) and (self._seen or not seen):
             return None
         for _ in range(CLAIMS_MAX):
             look = await self._record.look()
@@ -99,7 +101,7 @@ class Taker(Leaseholder):
                     continue
                 waited = True
             with suppress(Conflict):  # its old holder renewed it meanwhile
-                return await self._claim(look, term, waited=waited, back=back)
+                return await self._claim(look, term, waited=waited, back=back, seen=seen)
         raise Unavailable(f"the lease of {self._component} changed {CLAIMS_MAX} times while it was claimed")
 
     def _holds_at(self, term: Term) -> bool:
@@ -126,7 +128,7 @@ class Taker(Leaseholder):
             if await self._stance() is Stance.DOWN or (self._held is None and await self._is_stopped()):
                 await self._release()
         if look.tenure is not None and (look.life, look.version) == self._rested:
-            await self.claim(term=look.tenure.term)
+            await self._have(look.tenure.term)
         else:
             await self._have(term, back=True)
             await self.expire(self.region, term=term)
@@ -139,8 +141,12 @@ class Taker(Leaseholder):
             self._resting, self._held = True, None
             await self._release()
 
-    async def _claim(self, look: Look, term: Term, *, waited: bool, back: bool = False) -> None:
-        """Arm, write the record as ours at a term, and feed. Raises `Conflict`, `Rejected` and `StoreUnavailable`.
+    async def _claim(
+        self, look: Look, term: Term, *, waited: bool, back: bool = False, seen: bool = False
+    ) -> None:
+        """Arm, write the record as ours at a term, and feed. `seen`: only where the watchdog sees what it is to kill.
+
+        Raises `Conflict`, `Rejected`, `Unavailable` and `StoreUnavailable`.
 
         A watchdog that was begun for it in vain lets go: nobody would feed it. Not where it is unknown what became of
         the write; should such a watchdog have killed by the time of the next try, its server is started again.
@@ -151,6 +157,10 @@ class Taker(Leaseholder):
             armed = await self._arm(self._clock.now())
             if armed is None:
                 raise Rejected(f"no watchdog can be had for {self._component} in {self.region}: see its agent's log")
+            if seen and isinstance(armed, Armed) and not armed.seen:
+                if armed.anew:
+                    await self._release()
+                raise Unavailable(f"the watchdog of {self._component} in {self.region} sees no process of it")
             self._taken_at = self._taken_at if ours else None
             try:
                 self._held = await self._write(self._tenure, look.version)

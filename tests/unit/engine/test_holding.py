@@ -1180,6 +1180,75 @@ def test_a_lease_whose_holder_is_gone_is_begun_anew_where_the_placement_says() -
     told(story, held=False)
 
 
+async def moved_without_leases(here: World) -> None:
+    """What a controller does that holds none: the record goes on naming the east, the primary is in the west."""
+    await here.east.server.do(here.east.order(Verb.STOP, 2))
+    here.east.server.role = MemberRole.STANDBY
+    await here.west.server.do(here.west.order(Verb.PROMOTE, 2))
+    placement = Placement(group=GROUP, primary=WEST, term=Term(2))
+    await here.store.commit(expect={}, put={f"placement/{GROUP}": encode(placement)})
+
+
+def test_a_lease_that_the_primary_never_held_proves_nothing_of_it() -> None:
+    async def story(here: World) -> None:
+        await moved_without_leases(here)
+        here.west.line.cut = True
+        with pytest.raises(Rejected, match="us-west-2 became the primary at term 2, and never held the lease of it"):
+            await here.east.member.do(here.east.order(Verb.EXPIRE, 3, old=WEST))
+
+    told(story)
+
+
+def test_a_new_agent_lets_a_lease_run_out_of_what_was_moved_without_it() -> None:
+    async def story(here: World) -> None:
+        here.east.kill_agent()
+        await moved_without_leases(here)
+        here.east.start_agent(here.tasks)
+        await CLOCK.sleep(TIMING.wait + 3 * TIMING.renew)
+        assert await here.tenure() == Tenure(region=WEST, term=Term(2), waited=True)
+        assert here.west.hound.there
+
+    told(story)
+
+
+def test_nothing_is_promoted_that_its_watchdog_does_not_see() -> None:
+    async def story(here: World) -> None:
+        here.east.line.cut = True
+        here.west.hound.blind = True
+        await here.west.member.do(here.west.order(Verb.EXPIRE, 2, old=EAST))
+        with pytest.raises(Unavailable, match="the watchdog of orders-db in us-west-2 sees no process of it"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert here.west.server.role is MemberRole.STANDBY
+        here.west.hound.blind = False
+        await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert here.west.server.writes
+
+    told(story)
+
+
+def test_what_its_watchdog_cannot_be_told_of_once_is_started_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full as the marker is to be written, or the watchdog is still busy with letting go."""
+    refused: list[int] = []
+    really = Hound.arm
+
+    async def arm(self: Hound, sent_at: timedelta, term: int) -> object:
+        idle = self.guard is None or self.guard.stance is Stance.IDLE
+        if self.server.killed_at and idle and not refused:
+            refused.append(term)
+            return None
+        return await really(self, sent_at, term)
+
+    async def story(here: World) -> None:
+        await here.east.killed_by_its_watchdog()
+        monkeypatch.setattr(Hound, "arm", arm)
+        here.east.line.cut = False
+        await CLOCK.sleep(s(20))
+        assert refused == [1]
+        assert here.east.server.writes
+
+    told(story)
+
+
 def test_all_else_is_the_members_own() -> None:
     async def story(here: World) -> None:
         member = here.west.member

@@ -510,3 +510,31 @@ def test_an_order_known_to_be_young_is_not_looked_for_in_all_copies(
         return store.far
 
     assert time.run(tell()) == [wanted.key] * asks
+
+
+class Silent(MemoryStore):
+    """A store that does not answer for a while, from when it is asked for a group's term or an order's own record."""
+
+    def __init__(self, key: str, *, taken_back: str) -> None:
+        super().__init__()
+        self._key = key
+        self._taken_back = taken_back
+        self._silent_until: float | None = None
+
+    async def get(self, key: str, *, near: bool = False) -> Record | None:
+        now = asyncio.get_running_loop().time()
+        if key == self._key and self._silent_until is None:
+            self._silent_until = now + 20.0
+            await self.commit(expect={}, put={}, delete=[self._taken_back])
+        if self._silent_until is not None and now < self._silent_until:
+            raise StoreUnavailable("no answer")
+        return await super().get(key, near=near)
+
+
+@pytest.mark.parametrize("asked_for", ["terms/shop", order().key])
+def test_what_was_taken_back_while_the_store_was_silent_is_not_done(asked_for: str) -> None:
+    args: dict[str, Json] = {"receipts": {}, "sync": {"acks": 0, "standbys": []}}
+    wanted = replace(order(), action=Action(component=DB, region=WEST, verb=Verb.PROMOTE, term=Term(3), args=args))
+    store, world = Silent(asked_for, taken_back=wanted.key), systems()
+    assert time.run(ask(store, wanted, members=dict(world.members(WEST)), early=False)) == []
+    assert world.effects[DB, WEST, Verb.PROMOTE, False] == 0
