@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan
 from evac.core.run import RunId
+from evac.engine import openings
 from evac.engine.forcing import take_word
 from evac.engine.opening import prepare_run
 from evac.engine.signing import Signer
 from evac.ports import Clock, Store
+
+LEADER = b"a leader"
+"""Who may open runs."""
 
 
 async def open_run(
@@ -27,6 +31,8 @@ async def open_run(
     """Write a run's first entry alone, with the word that its plan rests on. Raises like `prepare_run`, and
     `Conflict`.
     """
+    if await store.get(openings.KEY, near=True) is None:
+        await openings.claim(store, LEADER)
     opening = await prepare_run(
         plan,
         store=store,
@@ -34,6 +40,7 @@ async def open_run(
         decided_by=decided_by,
         symptom_at=symptom_at,
         decision=decision,
+        who=LEADER,
         request=request,
     )
     take_word(opening.journal, clock=clock, by="a leader", signer=signer)

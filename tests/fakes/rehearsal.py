@@ -12,6 +12,7 @@ from evac.core.memory import Memory
 from evac.core.plan import Placement, Plan
 from evac.core.policy import Guard
 from evac.core.run import Event, Run, RunId
+from evac.engine import openings
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
 from evac.engine.forcing import take_word
@@ -23,6 +24,7 @@ from evac.sim import time
 from evac.sim.stores import Crash, FailingStore, Moment
 from evac.sim.systems import Effect, Systems
 from evac.stores.memory import MemoryStore
+from fakes.opening import LEADER
 
 LIVES_MAX = 4
 """How often the process may die before a rehearsal gives up."""
@@ -80,7 +82,7 @@ def play(plan: Plan, systems: Systems, *, death: Death | None = None) -> Played:
 
 async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
     memory = MemoryStore(incarnation="a rehearsal")
-    await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before)})
+    await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before), openings.KEY: LEADER})
     store = FailingStore(store=memory, trouble=death.at_commit)
     systems.around = death.at_effect
     regions = sorted({s.action.region for s in plan.steps})
@@ -131,7 +133,7 @@ async def _see_through(plan: Plan, store: FailingStore, clock: time.VirtualClock
         if await store.get(entry_key(RUN, 1)) is not None:
             break
         opening = await prepare_run(
-            plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}
+            plan, store=store, clock=clock, decided_by="a test", symptom_at=clock.now(), decision={}, who=LEADER
         )
         take_word(opening.journal, clock=clock, by=name, signer=None)
         try:

@@ -36,7 +36,8 @@ from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.triggers import advance
 from evac.core.verdict import Assessment
-from evac.engine.codec import decode, to_plain, warm
+from evac.engine import openings
+from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
 from evac.engine.forcing import take_word
 from evac.engine.hearing import STORE_AGAIN, Hearing
@@ -127,8 +128,15 @@ class Controller:
     async def _recall(self) -> None:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement, Memory)
+        if self.led_by is None:
+            await openings.claim(self._store, self._who)
         self._hearing.forget()
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
+
+    @property
+    def _who(self) -> bytes:
+        """By what the record of who may open runs names this controller."""
+        return encode(self.led_by) if self.led_by else self._name.encode()
 
     async def _evaluate(self) -> None:
         while True:
@@ -287,6 +295,7 @@ class Controller:
             decided_by="evac" if isinstance(decision, Rejoin) else decision.decided_by,
             symptom_at=decision.symptom_at if isinstance(decision, Move | Shift) else assessment.at,
             decision=to_plain(decision),
+            who=self._who,
             request=request,
         )
         if isinstance(decision, Move):
@@ -320,6 +329,8 @@ class Controller:
 
     async def _look_for_runs(self) -> None:
         """Take up runs whose opening the store took without our hearing of it. Raises `StoreUnavailable`."""
+        if self._unsure and not await openings.bar(self._store, self._who):
+            return
         for group in tuple(self._unsure):
             active = await self._store.get(f"active/{group}")
             self._unsure.discard(group)

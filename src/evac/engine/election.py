@@ -13,7 +13,7 @@ A leader that cannot renew stops leading before anybody else may begin. It need 
 store again before anybody took the lease, it takes it again at once.
 
 What a former leader may still have on its way to the store is harmless: a journal's entries carry a term, which the
-next leader raises before it goes on with a run.
+next leader raises before it goes on with a run, and opening one rests on who leads (`engine.openings`).
 
 What this is not: the rule of the times (`core.lease`), or what a leader does.
 """
@@ -35,6 +35,7 @@ from evac.core.timing import LeaseTiming
 from evac.engine.cancelling import apart
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode
+from evac.engine.openings import KEY as OPENS
 from evac.ports import Clock, Record, Store
 
 KEY = "leader"
@@ -172,12 +173,13 @@ class Candidate:
             reign=before.reign + 1 if before else 1,
             since=self._clock.wall(),
         )
-        return mine, await self._write(mine, record.version if record else 0)
+        return mine, await self._write(mine, record.version if record else 0, anew=True)
 
-    async def _write(self, mine: Leader, version: int) -> Held:
+    async def _write(self, mine: Leader, version: int, *, anew: bool = False) -> Held:
         sent_at = self._clock.now()
         sent = Sent(region=self.region, life=self._life, at=sent_at)
-        written = await self._store.commit(expect={KEY: version}, put={KEY: encode(mine), SENT: encode(sent)})
+        put = {KEY: encode(mine), SENT: encode(sent)} | ({OPENS: encode(mine)} if anew else {})
+        written = await self._store.commit(expect={KEY: version}, put=put)
         return Held(version=written, sent_at=sent_at)
 
     async def _reign(self, mine: Leader, held: Held, lead: Callable[[Leader], Awaitable[None]]) -> bool:

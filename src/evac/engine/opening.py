@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from evac.core.errors import UnsafePlan
+from evac.core.errors import Conflict, UnsafePlan
 from evac.core.fence import FORCED
 from evac.core.fold import apply
 from evac.core.observation import Instant, Json
 from evac.core.plan import Placement, Plan, Term
 from evac.core.run import Opened, RunId
 from evac.core.snapshot import Reply
+from evac.engine import openings
 from evac.engine.chain import digest, link
 from evac.engine.codec import decode, encode, plan_hash
 from evac.engine.journal import COUNTER, Journal, number
@@ -42,23 +43,24 @@ async def prepare_run(
     decided_by: str,
     symptom_at: Instant,
     decision: Mapping[str, Json],
+    who: bytes,
     request: str | None = None,
 ) -> Opening:
     """Make ready to pin a plan as a run, at the group's next free term when its own was used. Nothing is written yet.
 
     A person's `request` is answered by the write that opens the run, so that it is carried out once, whoever dies in
-    between.
+    between. The write fails unless `who` is still the one who may open runs.
 
-    Raises `UnsafePlan` when another run of the group is under way, the group is not where the plan says, or a promotion
+    Raises `Conflict` when that is another by now, `UnsafePlan` when another run of the group is under way, the group is not where the plan says, or a promotion
     is to rest on a word of which no receipt is kept, or the plan is too large to keep; and `StoreUnavailable`.
     """
     for step in plan.steps:
         if step.action.args.get(FORCED):
             raise UnsafePlan((f"{step.id} is to rest on a word without a receipt: only older runs do; plan anew",))
     try:
-        rests_on = await _grounds(plan, request, store=store, near=True)
-    except UnsafePlan:
-        rests_on = await _grounds(plan, request, store=store, near=False)  # the nearest copy may have been behind
+        rests_on = await _grounds(plan, who, request, store=store, near=True)
+    except (Conflict, UnsafePlan):  # the nearest copy may have been behind
+        rests_on = await _grounds(plan, who, request, store=store, near=False)
     plan = at_term(plan, Term(max(plan.term, number(rests_on[f"terms/{plan.group}"]) + 1)))
     opened = Opened(
         run=RunId(str(number(rests_on[COUNTER]) + 1)),
@@ -101,11 +103,16 @@ def _opening(opened: Opened, rests_on: Mapping[str, Record | None], request: str
     return Opening(journal=journal, expect=versions, put=answered, delete=(f"requests/{request}",))
 
 
-async def _grounds(plan: Plan, request: str | None, *, store: Store, near: bool) -> Mapping[str, Record | None]:
-    """Return the records that opening a run rests on, by their keys. Raises `UnsafePlan` when they speak against it."""
+async def _grounds(
+    plan: Plan, who: bytes, request: str | None, *, store: Store, near: bool
+) -> Mapping[str, Record | None]:
+    """Return the records that opening a run rests on, by their keys. Raises `Conflict` and `UnsafePlan` when they speak
+    against it.
+    """
     terms, placement, active = (f"{what}/{plan.group}" for what in ("terms", "placement", "active"))
-    keys = [terms, placement, active, COUNTER, *([f"requests/{request}"] if request else [])]
+    keys = [terms, placement, active, COUNTER, openings.KEY, *([f"requests/{request}"] if request else [])]
     found = dict(zip(keys, await asyncio.gather(*[store.get(key, near=near) for key in keys]), strict=True))
+    openings.look(found[openings.KEY], who)
     if (other := found[active]) is not None:
         raise UnsafePlan((f"run {other.value.decode()} of group {plan.group} is under way; wait for it",))
     if (place := found[placement]) is None or decode(place.value, Placement) != plan.before:

@@ -141,9 +141,7 @@ class Taker(Leaseholder):
             self._resting, self._held = True, None
             await self._release()
 
-    async def _claim(
-        self, look: Look, term: Term, *, waited: bool, back: bool = False, seen: bool = False
-    ) -> None:
+    async def _claim(self, look: Look, term: Term, *, waited: bool, back: bool = False, seen: bool = False) -> None:
         """Arm, write the record as ours at a term, and feed. `seen`: only where the watchdog sees what it is to kill.
 
         Raises `Conflict`, `Rejected`, `Unavailable` and `StoreUnavailable`.
