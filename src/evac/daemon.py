@@ -37,7 +37,7 @@ from evac.engine.leadership import lead
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
-from evac.engine.reigning import reign
+from evac.engine.reigning import reign, reign_if_one_can
 from evac.engine.signing import Signer, make_known
 from evac.engine.switching import Switch, SwitchingMember
 from evac.engine.watchdog import WatchdogLine
@@ -244,7 +244,8 @@ async def running_agent(
             controller.led_by = mine
             elected(mine)
             try:
-                await _reign(controller, store=world.store, clock=world.clock)
+                reigning = _reign(controller, store=world.store, clock=world.clock)
+                await reign_if_one_can(reigning, clock=world.clock)
             finally:
                 elected(None)
 

@@ -16,8 +16,8 @@ import structlog
 
 from evac.core.detector import Detector, fold
 from evac.core.ease import stale_at, stirs
-from evac.core.errors import StoreUnavailable
-from evac.core.observation import Instant
+from evac.core.errors import EvacError, StoreUnavailable
+from evac.core.observation import Instant, Observation
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.knowledge import Knowledge
 from evac.engine.views import PREFIX, decode_view
@@ -51,6 +51,8 @@ class Hearing:
         self._clock = clock
         self._clocks = ClockFilter()
         self._changed = asyncio.Event()
+        self._unreadable = ""
+        """Why a view could not be read, as it was said last."""
 
     @property
     def known(self) -> Knowledge:
@@ -94,12 +96,22 @@ class Hearing:
                     self._fold()
 
     def _fold(self) -> None:
-        """Fold what has been heard, and note whether it is news. Raises `EvacError` for a view of another format."""
+        """Fold what has been heard, and note whether it is news."""
         heard, self._unfolded = self._unfolded, []
-        seen = [each for record, now in heard for each in decode_view(record, now=now, clocks=self._clocks)]
+        seen = [each for record, now in heard for each in self._read(record, now)]
         if self.at_ease is None or stirs(self._known.detector, *seen):
             self.stir()
         self._known.detector = fold(self._known.detector, *seen)
+
+    def _read(self, record: bytes, now: Instant) -> tuple[Observation, ...]:
+        """What a record says; nothing where it cannot be read: such an agent is not heard of, and others are."""
+        try:
+            return decode_view(record, now=now, clocks=self._clocks)
+        except EvacError as trouble:
+            if str(trouble) != self._unreadable:
+                self._unreadable = str(trouble)
+                _log.error("not heard", why=str(trouble))
+            return ()
 
     def _longest(self) -> timedelta:
         """How long nothing need be evaluated as long as nothing new is seen."""

@@ -51,8 +51,9 @@ async def prepare_run(
     A person's `request` is answered by the write that opens the run, so that it is carried out once, whoever dies in
     between. The write fails unless `who` is still the one who may open runs.
 
-    Raises `Conflict` when that is another by now, `UnsafePlan` when another run of the group is under way, the group is not where the plan says, or a promotion
-    is to rest on a word of which no receipt is kept, or the plan is too large to keep; and `StoreUnavailable`.
+    Raises `Conflict` when that is another by now; `UnsafePlan` when another run of the group is under way, the group is
+    not where the plan says, a promotion is to rest on a word of which no receipt is kept, or the plan is too large to
+    keep; and `StoreUnavailable`.
     """
     for step in plan.steps:
         if step.action.args.get(FORCED):

@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
+import structlog
+
 from evac.core.errors import Conflict, EvacError, Rejected, StoreUnavailable, Unavailable
 from evac.core.estate import ComponentId, GroupId, RegionId
 from evac.core.evidence import Testimony
@@ -45,6 +47,8 @@ AGAIN_AFTER = timedelta(milliseconds=200)
 """After so long an order with patience is begun again at a member that could not be reached."""
 RETRY_AFTER = timedelta(milliseconds=50)
 RETRY_AFTER_MAX = timedelta(seconds=10)
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +187,11 @@ class _Desk:
         if self._taken.get(record.key) == record.version:
             return
         self._taken[record.key] = record.version
-        order = decode(record.value, Order)
+        try:
+            order = decode(record.value, Order)
+        except ValueError as trouble:  # the leader's time limit passes, and it says what was not answered
+            _log.error("an order cannot be read: run one version of evac everywhere", why=str(trouble))
+            return
         tasks.create_task(self._work(replace(order, doubt=order.doubt or found), record), name=f"order {record.key}")
 
     async def _work(self, order: Order, record: Record) -> None:

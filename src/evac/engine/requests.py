@@ -24,7 +24,7 @@ from evac.core.verdict import Assessment
 from evac.engine.codec import decode, encode
 from evac.engine.controller import Controller
 from evac.engine.quiet import PAUSE, begin_maintenance, end_maintenance, pause
-from evac.ports import Clock, Store
+from evac.ports import Clock, Record, Store
 
 ANSWERED_WITHIN = timedelta(seconds=20)
 """How long whoever asks waits for the answer."""
@@ -35,14 +35,20 @@ async def attend(controller: Controller, *, store: Store, clock: Clock) -> None:
     await controller.recalled.wait()
     after = await store.revision()
     for record in await store.list("requests/"):
-        await _answer(controller, store, clock, decode(record.value, Request))
+        await _answer(controller, store, clock, record)
     async for change in store.watch("requests/", after=after):
         if change.record is not None:
-            await _answer(controller, store, clock, decode(change.record.value, Request))
+            await _answer(controller, store, clock, change.record)
 
 
-async def _answer(controller: Controller, store: Store, clock: Clock, request: Request) -> None:
+async def _answer(controller: Controller, store: Store, clock: Clock, record: Record) -> None:
     """Do what is asked, and write the reply while taking the request away; opening a run has done both already."""
+    asked = record.key.removeprefix("requests/")
+    try:
+        request = decode(record.value, Request)
+    except ValueError as trouble:
+        why = f"whoever leads cannot read it ({trouble}): run one version of evac everywhere"
+        return await _reply(store, Reply(request=asked, refused=(why,)))
     try:
         wall = clock.wall()
         _still_wanted(request, age=wall - request.wall)
@@ -53,7 +59,13 @@ async def _answer(controller: Controller, store: Store, clock: Clock, request: R
         reply = Reply(request=request.id, refused=refusal.reasons)
     except (Conflict, StoreUnavailable) as trouble:
         reply = Reply(request=request.id, refused=(f"the store did not take it: {trouble}; ask again",))
-    await store.commit(expect={}, put={f"replies/{request.id}": encode(reply)}, delete=(f"requests/{request.id}",))
+    await _reply(store, reply)
+
+
+async def _reply(store: Store, reply: Reply) -> None:
+    await store.commit(
+        expect={}, put={f"replies/{reply.request}": encode(reply)}, delete=(f"requests/{reply.request}",)
+    )
 
 
 def _still_wanted(request: Request, *, age: timedelta) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
+
 from evac.core.detector import Detector, fold
 from evac.core.observation import Heartbeat
 from evac.core.verdict import Diagnosis
@@ -97,3 +99,14 @@ def test_views_wait_unfolded_for_whoever_asks_and_no_more_than_so_many() -> None
         before, after = time.run(hear(unfolded_max))
         assert after.heartbeats == expected.heartbeats
         assert before.heartbeats.get(WEST) == (None if folded is None else timedelta(seconds=folded))
+
+
+@pytest.mark.parametrize("said", [b'{"format": 999}', b"not a view"])
+def test_a_view_that_cannot_be_read_is_left_out_and_nothing_ends(said: bytes) -> None:
+    async def play(on: Embedded, moments: list[float]) -> None:
+        for _ in range(3):
+            await on.world.store.commit(expect={}, put={view_key(EAST): said})
+            await asyncio.sleep(1.0)
+        await on.until(lambda seen: calm(seen) and moments)
+
+    played(play)

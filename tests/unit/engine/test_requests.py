@@ -341,3 +341,19 @@ async def test_what_a_person_says_while_one_group_is_acted_for_holds_for_the_nex
     assert len(controller.known.decisions) == 1
     await controller.evaluate()
     assert len(controller.known.decisions) == 2
+
+
+async def test_what_cannot_be_read_is_refused_and_taken_away() -> None:
+    """A newer evac on a person's machine may ask what this one has no word for."""
+    store = MemoryStore()
+    controller = Controller(estate=ESTATE, store=store, clock=CLOCK, announce=lambda news: None, name="c")
+    controller.recalled.set()
+    asked = encode(wish()).replace(b'"pause"', b'"teleport"')
+    await store.commit(expect={}, put={"requests/r1": asked})
+    attending = asyncio.create_task(attend(controller, store=store, clock=CLOCK))
+    while (record := await store.get("replies/r1")) is None:
+        assert not attending.done()
+        await asyncio.sleep(0)
+    assert "run one version of evac everywhere" in decode(record.value, Reply).refused[0]
+    assert await store.get("requests/r1") is None
+    attending.cancel()
