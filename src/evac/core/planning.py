@@ -251,9 +251,12 @@ def _followings(
     after: Mapping[RegionId, tuple[StepId, ...]],
     term: Term,
 ) -> list[Step]:
-    """The other standbys follow the target. Where it will wait for them, writes wait too, so they are required."""
+    """The other standbys follow the target. Where it will wait for them, writes wait too, so they are required. Before
+    its promotion (`Phase.PREPARE`) they are told to whom their undo leads back: what they followed is the source still.
+    """
     assert component.replication is not None, "state components are replicated, which loading checks"
     followers = _followers(component, move, situation)
+    args: dict[str, Json] = {"primary": move.target, **({"old": move.source} if phase is Phase.PREPARE else {})}
     required = len(followers) <= component.replication.acks
     return [
         step_of(
@@ -263,7 +266,7 @@ def _followings(
             phase,
             term=term,
             needs=after[r],
-            args={"primary": move.target},
+            args=args,
             retries=3,
             optional=not required,
         )

@@ -119,8 +119,12 @@ def _member_obstacle(component: Component, placement: Placement, members: Member
         return f"follows {state.upstream}, not {placement.primary}"
     if state.free_disk is not None and state.free_disk < FREE_DISK_MIN:
         return f"has {state.free_disk:.1%} of its disk free, below {FREE_DISK_MIN:.0%}"
-    lag = lag_before_silence(seen)
     assert component.replication is not None, "state components are replicated, which loading checks"
+    primary = members.get((component.id, placement.primary))
+    newest = primary.state.timeline if primary is not None and primary.state is not None else None
+    if not component.replication.acks and (state.timeline or newest or 0) < (newest or 0):
+        return f"has log of timeline {state.timeline}, {placement.primary} was on {newest}: it missed that promotion"
+    lag = lag_before_silence(seen)
     if lag is not None and lag > component.replication.lag_max:
         limit = component.replication.lag_max.total_seconds()
         return f"lagged {lag.total_seconds():.1f} s when its stream was last heard, limit {limit:g} s"

@@ -48,7 +48,8 @@ async def _answer(controller: Controller, store: Store, clock: Clock, record: Re
         request = decode(record.value, Request)
     except ValueError as trouble:
         why = f"whoever leads cannot read it ({trouble}): run one version of evac everywhere"
-        return await _reply(store, Reply(request=asked, refused=(why,)))
+        await _reply(store, Reply(request=asked, refused=(why,)))
+        return
     try:
         wall = clock.wall()
         _still_wanted(request, age=wall - request.wall)

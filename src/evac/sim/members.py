@@ -178,10 +178,9 @@ class Member:
                 if self.obedience.undoes:
                     node.turn_to(RegionId(words.args(action)["old"]))
             case Verb.FOLLOW:
-                if "before" not in receipt:
-                    raise Rejected(f"{node.where}: whom it followed before is not known")
+                known = {"before": words.args(action).get("old"), **receipt}
                 self._obey(action, must=must, undo=True)
-                node.turn_to(receipt["before"])
+                node.turn_to(known["before"])
             case Verb.PROTECT:
                 if "before" not in receipt:
                     raise Rejected(f"{node.where}: whom it waited for before is not known")
@@ -274,7 +273,7 @@ class Member:
         if node.role is MemberRole.STANDBY and node.timeline < timeline and node.position > fork:
             self._look(action, must=must)
             raise Rejected(f"{node.where} has applied what the new primary never saw: rejoin it")
-        before = node.upstream
+        before = node.upstream if node.upstream != args["primary"] else args.get("old")
         self._obey(action, must=must)
         node.turn_to(RegionId(args["primary"]))
         await self._until(node.streams_now, failing=Indeterminate("it does not stream yet"), within=2 * SETTLE)
@@ -395,6 +394,6 @@ class Member:
             case Verb.PROTECT:
                 return Receipt(kind="protect", facts={**words.plain(node.sync), "before": words.plain(node.sync)})
             case Verb.FOLLOW:
-                return Receipt(kind="follow", facts={"timeline": node.timeline, "before": node.upstream})
+                return Receipt(kind="follow", facts={"timeline": node.timeline, "before": action.args.get("old")})
             case _:
                 return Receipt(kind=action.verb.value, facts={"region": node.region})

@@ -78,6 +78,24 @@ def test_a_standby_that_cannot_be_promoted(about_west: dict[str, object], reason
     assert why_not(choice, WEST) == f"orders-db there {reason}"
 
 
+@pytest.mark.parametrize(("acks", "timeline", "target"), [(0, 1, EUROPE), (0, 2, WEST), (0, None, WEST), (1, 1, WEST)])
+def test_who_missed_a_promotion_lacks_what_was_acknowledged_since(
+    acks: int, timeline: int | None, target: RegionId
+) -> None:
+    """Where clients wait for standbys nothing was acknowledged without them."""
+    component = ESTATE.components[ORDERS_DB]
+    assert component.replication is not None
+    waiting = replace(component, replication=replace(component.replication, acks=acks))
+    estate = replace(ESTATE, components={**ESTATE.components, ORDERS_DB: waiting})
+    known = changed(changed(members(estate), ORDERS_DB, EAST, timeline=2), ORDERS_DB, EUROPE, timeline=2)
+    known = changed(known, ORDERS_DB, WEST, timeline=timeline)
+    choice = choose(estate, dead(estate, EAST), placed(estate), known)
+    assert choice.target == target
+    if target == EUROPE:
+        told = f"orders-db there has log of timeline 1, {EAST} was on 2: it missed that promotion"
+        assert why_not(choice, WEST) == told
+
+
 def test_a_member_that_was_never_seen() -> None:
     known = {key: seen for key, seen in EVERYBODY.items() if key != (CARTS_CACHE, WEST)}
     reason = obstacle(ESTATE, judged(ESTATE), HERE, known, WEST)
