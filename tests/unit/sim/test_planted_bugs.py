@@ -28,8 +28,8 @@ TRIES_MAX = 12
 class CountsFromTheReply(Candidate):
     """A lease that begins when the store's answer is there, instead of when it was asked."""
 
-    async def _write(self, mine: Leader, version: int) -> Held:
-        return replace(await super()._write(mine, version), sent_at=self._clock.now())
+    async def _write(self, mine: Leader, version: int, *, anew: bool = False) -> Held:
+        return replace(await super()._write(mine, version, anew=anew), sent_at=self._clock.now())
 
 
 class KeepsFromTheReply(Keeper):
