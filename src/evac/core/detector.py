@@ -79,6 +79,8 @@ class Stream:
     """When something came over it for the last time; None if nothing did since evac looks."""
     told: Instant
     """When the member spoke last, or was found silent."""
+    waited: Instant | None = None
+    """When it was a primary last at which writes waited for standbys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,7 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
     streams = state is not None and state.role is MemberRole.STANDBY and state.streaming
     flows = streams and silence <= STREAM_SILENCE_MAX and not behind
     upstream = state.upstream if state is not None else None
+    waits = state is not None and state.role is MemberRole.PRIMARY and state.waiting > 0
     goes_on = (
         before is not None
         and (before.flows, before.upstream, before.behind) == (flows, upstream, behind)
@@ -198,6 +201,7 @@ def _flow(before: Stream | None, seen: MemberSeen, *, newest: int) -> Stream:
         since=before.since if before is not None and goes_on else seen.at,
         heard=(seen.at - silence if silence else seen.at) if flows else before.heard if before is not None else None,
         told=seen.at,
+        waited=seen.at if waits else before.waited if before is not None else None,
     )
 
 

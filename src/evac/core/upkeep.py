@@ -77,7 +77,8 @@ def waiting_alone(view: View, group: GroupId, *, now: Instant) -> tuple[Alone, .
 
 def waits_for_acknowledgement(view: View, placement: Placement, verdict: Verdict) -> bool:
     """Return whether services count as down only because a primary that they rest on, and that has answered since the
-    first failure, waits for its standbys to acknowledge.
+    first failure, waits for its standbys to acknowledge, or did a moment ago: until clients' probes have seen that it
+    is over.
     """
     if verdict.diagnosis not in (Diagnosis.SERVICE_DOWN, Diagnosis.SERVICES_DOWN):
         return False
@@ -93,9 +94,14 @@ def waits_for_acknowledgement(view: View, placement: Placement, verdict: Verdict
 
 def _waits(view: View, component: ComponentId, region: RegionId, *, since: Instant) -> bool:
     seen = view.members.get((component, region))
-    if seen is None or seen.state is None or seen.at < since + view.estate.detection.interval:
+    policy = view.estate.detection
+    if seen is None or seen.state is None or seen.at < since + policy.interval:
         return False
-    return seen.state.role is MemberRole.PRIMARY and seen.state.waiting > 0
+    stream = view.streams.get((component, region))
+    waited = stream.waited if stream is not None else None
+    seen_until = policy.client_timeout + policy.successes * policy.client_interval
+    lately = waited is not None and waited >= since and seen.at - waited <= seen_until
+    return seen.state.role is MemberRole.PRIMARY and (seen.state.waiting > 0 or lately)
 
 
 def missed_in(view: View, group: GroupId, region: RegionId, *, now: Instant) -> tuple[tuple[ComponentId, str], ...]:

@@ -207,6 +207,11 @@ class Database:
                 write.done.set_result(None)
         self._waiting = still
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait to be acknowledged."""
+        return len(self._waiting)
+
     def stalls(self, now: float) -> bool:
         """Return whether a write has waited for a second: a client finds such a primary down."""
         return any(now - write.since > 1.0 for write in self._waiting)

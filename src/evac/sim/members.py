@@ -78,6 +78,7 @@ class Member:
             streaming=streams,
             stream_silence=silence if standby else None,
             lag=timedelta() if standby and streams else None,
+            waiting=node.waiting,
             sync_acks=node.sync.acks if node.sync and not standby else 0,
             sync_standbys=node.sync.standbys if node.sync and not standby else (),
         )

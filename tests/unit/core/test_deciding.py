@@ -8,7 +8,7 @@ import pytest
 from evac.core.assessment import assess
 from evac.core.deciding import decide
 from evac.core.decision import Ask, CallPerson, Decision, Flaps, Hold, Move, Rejoin, Tries, View
-from evac.core.detector import fold
+from evac.core.detector import Detector, fold
 from evac.core.estate import Automation, GroupId, RegionId, Replication, ReplicationMode, ServiceId
 from evac.core.fencing import is_standby, unfenceable, unstarvable
 from evac.core.observation import MemberRole, MemberState
@@ -86,6 +86,22 @@ def test_a_primary_that_answers_and_waits_for_standbys_is_watched_for_longer(
     assert isinstance(decided(beside, after=1.0), Move) is moved, "clients of the cache fail, too: it says nothing more"
     longest = (verdict.since + ESTATE.detection.ingress_dwell - said.at).total_seconds()
     assert isinstance(decided(knows, after=longest), Move)
+
+
+@pytest.mark.parametrize(("ago", "moved"), [(1.0, False), (4.5, False), (4.6, True)])
+def test_a_primary_that_waited_a_moment_ago_is_watched_until_clients_can_have_seen_that(
+    ago: float, moved: bool
+) -> None:
+    """A standby is back: writes wait no more, and probes that failed meanwhile have not been good often enough yet."""
+    said = judged(ESTATE, down=everywhere(ESTATE, EAST, services=(ORDERS, SHOP), inside=True))
+    knows = view(ESTATE, said)
+    seen = changed(knows.members, ORDERS_DB, EAST, waiting=5)
+    waited = replace(seen[ORDERS_DB, EAST], at=said.verdicts[EAST].symptom_at + seconds(1))
+    over = changed({(ORDERS_DB, EAST): waited}, ORDERS_DB, EAST, waiting=0)[ORDERS_DB, EAST]
+    after = replace(over, at=waited.at + seconds(ago))
+    detector = fold(Detector(policy=ESTATE.detection), waited, after)
+    knows = replace(knows, members={**seen, **detector.members}, streams=detector.streams)
+    assert isinstance(decided(knows, after=6.0), Move) is moved
 
 
 @pytest.mark.parametrize(("answering", "easing"), [((WEST, EUROPE), True), ((WEST,), True), ((), False)])
