@@ -5,20 +5,77 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from world_valkey import OLD, OTHER, TARGET, Trio, trio
+from world_valkey import OLD, OTHER, TARGET, Trio, opened, trio
 
-from evac.core.errors import Unavailable
-from evac.core.plan import Verb
+from evac.core.errors import Indeterminate, Unavailable
+from evac.core.observation import Instant, Json
+from evac.core.plan import Action, Verb
+from evac.engine.clock import BootClock
 from evac.ports import Truth
+
+
+class Hasty(BootClock):
+    """A clock that runs a hundred times as fast, for what waits in vain."""
+
+    def now(self) -> Instant:
+        return super().now() * 100
+
+    async def sleep(self, duration: timedelta) -> None:
+        await super().sleep(duration / 100)
 
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Trio]:
     async with trio(tmp_path) as three:
         yield three
+
+
+def after(action: Action, receipt: dict[str, Json] | None) -> Action:
+    """The order to undo what gave this receipt, or gave none that anybody knows."""
+    return action if receipt is None else replace(action, args={**action.args, "receipt": receipt})
+
+
+async def test_the_undo_of_a_following_that_was_only_seen_leads_back(made: Trio) -> None:
+    driver = made.drivers[OTHER]
+    follow = made.action(Verb.FOLLOW, OTHER, primary=TARGET, old=OLD)
+    before = await made.state(OTHER)
+    receipts: list[dict[str, Json] | None] = [None, {}, {"before": None}, {"before": TARGET}, {"before": OLD}]
+    done = await driver.do(follow)
+    again = await driver.do(follow)
+    seen = (await driver.holds(follow)).receipt
+    assert seen is not None
+    assert [facts["before"] for facts in (done.facts, again.facts, seen.facts)] == [OLD, OLD, OLD]
+    for receipt in (dict(seen.facts), *receipts):
+        await driver.do(follow)
+        for _ in range(2):
+            await driver.undo(after(follow, receipt))
+        assert (await made.look(OTHER)).primary == (made.settings[OLD].host, made.settings[OLD].port)
+    await made.caught_up()
+    assert await made.state(OTHER) == before
+
+
+async def test_the_undo_of_a_following_that_never_happened_changes_nothing(made: Trio) -> None:
+    before = await made.state(OTHER)
+    await made.drivers[OTHER].undo(made.action(Verb.FOLLOW, OTHER, primary=TARGET))
+    assert await made.state(OTHER) == before
+
+
+async def test_a_following_without_a_stream_may_have_happened_and_is_not_denied_by_a_look(made: Trio) -> None:
+    follow = made.action(Verb.FOLLOW, OTHER, primary=TARGET, old=OLD)
+    await made.servers[TARGET].kill()
+    driver = await opened(dict(made.settings), OTHER, made.keep, clock=Hasty())
+    with pytest.raises(Indeterminate, match="in vain for the stream"):
+        await driver.do(follow)
+    assert (await driver.holds(follow)).truth is Truth.UNKNOWN
+    await driver.undo(follow)
+    assert (await driver.holds(follow)).truth is Truth.NO
+    assert (await made.look(OTHER)).primary == (made.settings[OLD].host, made.settings[OLD].port)
+    await driver.close()
 
 
 async def test_a_replica_that_has_not_waited_yet_is_in_doubt_not_as_before(made: Trio) -> None:

@@ -174,7 +174,7 @@ async def follow(member: Member, action: Action) -> Receipt:
     look = await member.obeying(action)
     if not look.is_replica and look.notes.state != "lending":
         raise Rejected(f"{member.session.where} is a primary: it is rejoined, which saves what only it has")
-    before = member.region_of(look.primary)
+    before = action.args.get("old") if look.primary == primary else member.region_of(look.primary)
     member.turned_away_at = None
     if follows(look, primary, action):
         await member.session.written()
@@ -192,7 +192,7 @@ def held_follow(member: Member, look: Look, action: Action) -> Receipt | None:
     if not follows(look, member.address(action.args.get("primary")), action):
         return None
     must_stream(member, look, action)
-    return _followed(member, None)
+    return _followed(member, action.args.get("old"))
 
 
 def follows(look: Look, primary: tuple[str, int], action: Action) -> bool:
@@ -210,12 +210,14 @@ def _followed(member: Member, before: Json) -> Receipt:
 
 
 async def undo_follow(member: Member, action: Action) -> Receipt:
-    """Follow whom it followed before; nobody, when that is not known."""
+    """Follow whom it followed before, or whom the plan leaves; nobody, when neither is known."""
     look = await member.obeying(action)
-    receipt = action.args.get("receipt")
+    receipt, primary = action.args.get("receipt"), action.args.get("primary")
     before = receipt.get("before") if isinstance(receipt, Mapping) else None
+    if before is None or before == primary:
+        before = action.args.get("old")
     address = member.address(before) if before is not None else NOWHERE
-    if look.is_replica and look.primary != address:
+    if look.primary == member.address(primary):
         notes = Notes(term=action.term, state="refusing" if before is None else "")
         await member.session.keep(notes, ("REPLICAOF", *address))
     elif look.notes.term == action.term:
