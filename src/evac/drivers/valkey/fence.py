@@ -105,6 +105,8 @@ async def refuse(member: Member, action: Action) -> Receipt:
     await member.clock.sleep(max(timedelta(), since + wait - member.clock.now()))
     with begun():
         look = await member.session.look()
+    if not _turned_away(look, action):
+        raise Indeterminate(f"{member.session.where} turned away, and no longer does: who told it to follow again?")
     return _starved(member, look, action, wait)
 
 
@@ -135,9 +137,12 @@ async def undo_refuse(member: Member, action: Action) -> Receipt:
     """Follow the old primary again."""
     old = member.address(action.args.get("old"))
     look = await member.obeying(action)
+    if not look.is_replica and look.notes.state != "lending":
+        raise Rejected(f"{member.session.where} is a primary now, so it follows nobody again; who promoted it?")
     member.turned_away_at = None
-    if look.is_replica and look.primary != old:
-        await member.session.keep(Notes(term=action.term), ("REPLICAOF", *old))
+    if look.primary != old:
+        lent = () if look.is_replica else (("CONFIG", "SET", "min-replicas-to-write", member.acks),)
+        await member.session.keep(Notes(term=action.term), ("REPLICAOF", *old), *lent)
     elif look.notes.term == action.term:
         await member.session.written()
     return Receipt(kind="follow", facts={"region": member.region})

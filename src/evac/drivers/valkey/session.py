@@ -19,6 +19,7 @@ from valkey.exceptions import (
     BusyLoadingError,
     ValkeyError,
 )
+from valkey.exceptions import ConnectionError as ConnectionFailed
 from valkey.exceptions import TimeoutError as TimedOut
 
 from evac.core.errors import Indeterminate, Rejected, Unavailable
@@ -258,6 +259,12 @@ class Session:
             self._around = around.pop_all()
         self._client = client
         return client
+
+
+def nobody_listens(silence: Unavailable) -> bool:
+    """Whether what was not answered was refused, or cut off: a process that is frozen does neither."""
+    why = silence.__cause__
+    return isinstance(why, ConnectionFailed | ConnectionError) and not isinstance(why, BusyLoadingError)
 
 
 def _short(error: Exception) -> str:
