@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
-from world_valkey import OLD, OTHER, PASSWORD, REDIS, TARGET, Trio, opened, trio
+from world_valkey import OLD, OTHER, PASSWORD, REDIS, TARGET, Trio, opened, settings, trio
 
 from evac.core.errors import Rejected, Unavailable
 from evac.core.observation import Json, MemberRole
@@ -121,7 +121,7 @@ async def test_a_refusal_survives_a_restart_and_is_waited_for_anew_by_another_dr
     refusal = made.action(Verb.REFUSE, TARGET, old=OLD)
     assert (await made.drivers[TARGET].holds(refusal)).truth is Truth.YES
     stranger = await opened(dict(made.settings), TARGET, made.keep)
-    assert (await stranger.holds(refusal)).truth is Truth.NO
+    assert (await stranger.holds(refusal)).truth is Truth.UNKNOWN
     await stranger.close()
 
 
@@ -211,3 +211,17 @@ async def test_check_names_a_fence_that_would_not_work(made: Trio) -> None:
     await made.sessions[OLD].change(("CONFIG", "SET", "min-replicas-max-lag", 9))
     ill = [finding.what for finding in await made.drivers[OLD].check() if not finding.ok]
     assert ["min-replicas-max-lag 9, declared are 2 s" in ill[0], "min-replicas-to-write 0" in ill[1]] == [True, True]
+
+
+async def test_a_user_with_the_rights_that_are_asked_for_may_act(made: Trio) -> None:
+    rights = ("~*", "+@admin", "+@read", "+@write", "+@transaction", "+info")
+    await made.sessions[OLD].change(("ACL", "SETUSER", "evac", "on", f">{PASSWORD}", *rights))
+    known = {**made.settings, OLD: settings(made.servers[OLD].port, username="evac")}
+    driver = await opened(known, OLD, made.keep)
+    assert [finding for finding in await driver.check() if not finding.ok] == []
+    await driver.do(made.action(Verb.STOP, OLD, mode="clean", target=TARGET))
+    await driver.close()
+    await made.sessions[OLD].change(("ACL", "SETUSER", "evac", "-multi"))
+    driver = await opened(known, OLD, made.keep)
+    assert [finding.what.split()[-1] for finding in await driver.check() if not finding.ok] == ["MULTI"]
+    await driver.close()

@@ -24,7 +24,7 @@ from evac.engine.clock import BootClock
 from evac.lab.servers import process
 from evac.lab.servers.valkey import Member, cluster
 from evac.places.local import LocalPlace
-from evac.ports import Driver, Place, Surroundings
+from evac.ports import Clock, Driver, Place, Surroundings
 
 OLD, TARGET, OTHER = REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
 PASSWORD = "vk-secret"
@@ -80,7 +80,13 @@ class Trio:
 
 
 async def opened(
-    trio: dict[str, ValkeySettings], region: str, keep: Path, *, acks: int = 1, place: Place | None = None
+    trio: dict[str, ValkeySettings],
+    region: str,
+    keep: Path,
+    *,
+    acks: int = 1,
+    place: Place | None = None,
+    clock: Clock | None = None,
 ) -> Driver:
     component = Component(
         id=ComponentId("carts-cache"),
@@ -94,7 +100,7 @@ async def opened(
         component=component,
         region=RegionId(region),
         place=place or LocalPlace(),
-        clock=BootClock(),
+        clock=clock or BootClock(),
         keep=keep,
         peers={RegionId(r): s for r, s in trio.items()},
     )

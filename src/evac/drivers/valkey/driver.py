@@ -50,6 +50,8 @@ _RIGHTS = (
     ("CONFIG", "SET", "repl-ping-replica-period", "10"),
     ("CONFIG", "REWRITE"),
     ("REPLICAOF", "NO", "ONE"),
+    ("MULTI",),
+    ("EXEC",),
     ("ACL", "SETUSER", "evac.notes"),
     ("BGSAVE",),
     ("PSYNC", "?", "-1"),
@@ -142,12 +144,15 @@ class ValkeyDriver:
         )
 
     async def holds(self, action: Action) -> Holds:
+        """What a restart could take back is written down as it is seen, and is in doubt where that fails."""
         held = _HELD.get(action.verb)
         if held is None:
             return Holds(truth=Truth.NO, reason=f"{action.verb} leaves nothing behind that could be seen")
         try:
             look = await self._member.session.look()
             receipt = held(self._member, look, action)
+            if receipt is not None and action.verb is not Verb.CATCH_UP:
+                await self._member.session.written()
         except DriverError as error:
             return Holds(truth=Truth.UNKNOWN, reason=str(error))
         if receipt is None:

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from evac.core.errors import Rejected, Unavailable
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.observation import Json
 from evac.core.plan import Action
 from evac.core.run import Receipt
 from evac.drivers.valkey.member import Member
 from evac.drivers.valkey.notes import Notes
-from evac.drivers.valkey.session import GUARD, Look
+from evac.drivers.valkey.session import GUARD, Look, begun
 
 COUNTING = timedelta(seconds=2.3)
 """Whole seconds on both sides, the count once a second, and the server's own clock, read ten times a second."""
@@ -40,7 +40,9 @@ async def stop(member: Member, action: Action) -> Receipt:
             raise
         await member.killed(member.settings.control)
         return _stopped(member, None, action)
-    if not is_stopped(look) or look.notes.term != action.term:
+    if is_stopped(look) and look.notes.term == action.term:
+        await member.session.written()
+    else:
         look = await guard(member, look, action)
     return _stopped(member, look, action)
 
@@ -84,6 +86,8 @@ async def undo_stop(member: Member, action: Action) -> Receipt:
             ("CONFIG", "SET", "min-replicas-to-write", member.acks if was is None else was),
             ("CONFIG", "SET", "repl-ping-replica-period", look.notes.was_ping_s or PING_S),
         )
+    elif look.notes.term == action.term:
+        await member.session.written()
     return Receipt(kind="started", facts={"region": member.region})
 
 
@@ -93,25 +97,39 @@ async def refuse(member: Member, action: Action) -> Receipt:
     look = await member.obeying(action)
     if not look.is_replica and look.notes.state != "lending":
         raise Rejected(f"{member.session.where} is a primary; only a replica can refuse one")
+    if _turned_away(look, action):
+        await member.session.written()
+    else:
+        await _turn_away(member, look, action)
+    since = member.turned_away_at = member.turned_away_at or member.clock.now()
+    await member.clock.sleep(max(timedelta(), since + wait - member.clock.now()))
+    with begun():
+        look = await member.session.look()
     if not _turned_away(look, action):
-        if look.is_replica and (look.syncing or not look.offset > 1):
-            raise Rejected(f"{member.session.where} holds no whole copy yet: its refusal would prove nothing")
-        if look.is_replica:
-            await member.turn_away(Notes(term=action.term, state="refusing"))
-        else:
-            await member.session.keep(Notes(term=action.term, state="lending"))
-        member.turned_away_at = member.clock.now()
-    if member.turned_away_at is None:
-        member.turned_away_at = member.clock.now()
-    await member.clock.sleep(max(timedelta(), member.turned_away_at + wait - member.clock.now()))
-    return _starved(member, await member.session.look(), action, wait)
+        raise Indeterminate(f"{member.session.where} turned away, and no longer does: who told it to follow again?")
+    return _starved(member, look, action, wait)
+
+
+async def _turn_away(member: Member, look: Look, action: Action) -> None:
+    if look.is_replica and (look.syncing or not look.offset > 1):
+        raise Rejected(f"{member.session.where} holds no whole copy yet: its refusal would prove nothing")
+    member.turned_away_at = None  # if it cannot be said whether this took effect, an earlier time counts for nothing
+    if look.is_replica:
+        await member.turn_away(Notes(term=action.term, state="refusing"))
+    else:
+        await member.session.keep(Notes(term=action.term, state="lending"))
 
 
 def held_refuse(member: Member, look: Look, action: Action) -> Receipt | None:
+    """Raises `Indeterminate` while its primary may live on."""
     wait = _starving(member, action)
     since = member.turned_away_at
-    if not _turned_away(look, action) or since is None or member.clock.now() < since + wait:
+    if not _turned_away(look, action):
         return None
+    if since is None or member.clock.now() < since + wait:
+        raise Indeterminate(
+            f"{member.session.where} has turned away, not yet for certain since {wait.total_seconds()} s"
+        )
     return _starved(member, look, action, wait)
 
 
@@ -119,9 +137,14 @@ async def undo_refuse(member: Member, action: Action) -> Receipt:
     """Follow the old primary again."""
     old = member.address(action.args.get("old"))
     look = await member.obeying(action)
+    if not look.is_replica and look.notes.state != "lending":
+        raise Rejected(f"{member.session.where} is a primary now, so it follows nobody again; who promoted it?")
     member.turned_away_at = None
-    if look.is_replica and look.primary != old:
-        await member.session.keep(Notes(term=action.term), ("REPLICAOF", *old))
+    if look.primary != old:
+        lent = () if look.is_replica else (("CONFIG", "SET", "min-replicas-to-write", member.acks),)
+        await member.session.keep(Notes(term=action.term), ("REPLICAOF", *old), *lent)
+    elif look.notes.term == action.term:
+        await member.session.written()
     return Receipt(kind="follow", facts={"region": member.region})
 
 

@@ -11,7 +11,7 @@ from evac.core.observation import Instant
 from evac.core.plan import Action
 from evac.drivers.valkey import process
 from evac.drivers.valkey.notes import Notes
-from evac.drivers.valkey.session import NOWHERE, Look, Session
+from evac.drivers.valkey.session import NOWHERE, Look, Session, nobody_listens
 from evac.drivers.valkey.settings import Control, ValkeySettings
 from evac.ports import Surroundings
 
@@ -86,12 +86,18 @@ class Member:
         await self.session.keep(notes, ("REPLICAOF", *NOWHERE))
 
     async def killed(self, control: Control) -> None:
-        """End the process and keep it down. Raises `Indeterminate` when it answers all the same."""
+        """End the process and keep it down.
+
+        Raises `Indeterminate` when it answers all the same, or is only silent: what systemd ended has ended, but a
+        process that a command left frozen may go on.
+        """
         await process.end(control, self.place)
         try:
             await self.session.look()
-        except Unavailable:
-            return
+        except Unavailable as silence:
+            if control.systemd or nobody_listens(silence):
+                return
+            raise Indeterminate(f"{silence}: nothing says that the command ended it; correct `control`") from silence
         raise Indeterminate(
             f"{self.session.where} answers though it was killed: who started it again? correct `control`"
         )

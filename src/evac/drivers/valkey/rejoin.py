@@ -21,7 +21,8 @@ from evac.drivers.valkey import orphans
 from evac.drivers.valkey.fence import PING_S, guard
 from evac.drivers.valkey.member import Member
 from evac.drivers.valkey.notes import Notes
-from evac.drivers.valkey.session import Look, Session
+from evac.drivers.valkey.session import Look, Session, begun
+from evac.drivers.valkey.succession import follows, must_stream
 
 COPY_MAX = timedelta(minutes=10)
 """How long writing a copy of the data set may take."""
@@ -51,7 +52,8 @@ async def rejoin(member: Member, action: Action) -> Receipt:
             look = await member.session.look()
         kept = await _keep(member, look, action)
         await asyncio.to_thread(_note, member, kept)
-    if look.primary != primary or look.notes.term != action.term or look.notes.state:
+    member.turned_away_at = None
+    if not follows(look, primary, action):
         # first a replica, then without the guard: at no moment a primary that takes writes
         await member.session.keep(
             Notes(term=action.term),
@@ -59,17 +61,20 @@ async def rejoin(member: Member, action: Action) -> Receipt:
             ("CONFIG", "SET", "min-replicas-to-write", member.acks),
             ("CONFIG", "SET", "repl-ping-replica-period", look.notes.was_ping_s or min(look.ping_s, PING_S)),
         )
-    member.turned_away_at = None
+    else:
+        await member.session.written()
     what = f"for the stream of {action.args.get('primary')}"
-    await member.until(lambda now: now.link_up, within=member.settings.resync_max, what=what)
+    with begun():
+        await member.until(lambda now: now.link_up, within=member.settings.resync_max, what=what)
     return _receipt(member, kept)
 
 
 def held_rejoin(member: Member, look: Look, action: Action) -> Receipt | None:
+    """Raises `Indeterminate` while it follows and has no stream yet."""
     kept = _noted(member, action)
-    follows = look.primary == member.address(action.args.get("primary")) and look.link_up
-    if kept is None or not follows or look.notes.term != action.term or look.notes.state:
+    if kept is None or not follows(look, member.address(action.args.get("primary")), action):
         return None
+    must_stream(member, look, action)
     return _receipt(member, kept)
 
 

@@ -1,22 +1,22 @@
 """A connection to one server, and what the server says of itself.
 
 Errors: what could not be asked is `Unavailable`; a change whose answer was lost is `Indeterminate`; what the server
-refuses is `Rejected`.
+refuses is `Rejected`. A change that took effect and could not be written to the configuration file is `Indeterminate`
+as well: a restart would take it back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from valkey.asyncio import Valkey
 from valkey.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    ResponseError,
     ValkeyError,
 )
 from valkey.exceptions import ConnectionError as ConnectionFailed
@@ -42,6 +42,16 @@ _LOOKING: tuple[tuple[str, ...], ...] = (
     ("ACL GETUSER", USER),
 )
 _CONFIGURED = 2
+_BEGIN, _END = ("MULTI",), ("EXEC",)
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """From here on the server has been told: what fails now may have happened."""
+    try:
+        yield
+    except (Rejected, Unavailable) as error:
+        raise Indeterminate(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,8 @@ class Session:
         self._settings = settings
         self._around = AsyncExitStack()
         self._client: Valkey | None = None
+        self._has_acl_file: bool | None = None
+        """As the last look saw it."""
 
     @property
     def where(self) -> str:
@@ -120,56 +132,110 @@ class Session:
 
     async def look(self) -> Look:
         """Ask for everything at once."""
-        return _look(await self._run(_LOOKING, changing=False))
+        return self._looked(await self._run(_LOOKING, changing=False))
 
     async def ask(self, *command: str | int) -> Any:
         """Run one command that changes nothing."""
         return (await self._run((command,), changing=False))[0]
 
-    async def change(self, *commands: tuple[str | int, ...]) -> None:
-        """Run commands that change something, in one message, in order."""
-        await self._run(commands, changing=True)
+    async def change(self, command: tuple[str | int, ...]) -> None:
+        """Run one command that changes something."""
+        await self._run((command,), changing=True)
 
     async def keep(self, notes: Notes, *commands: tuple[str | int, ...]) -> Look:
-        """Note, run commands, write all of it to the configuration file, and look, in one message.
+        """Note, run commands and write all of it to the configuration file, as one transaction, and look.
 
-        Raises `Rejected` if it has no configuration file.
+        A transaction is discarded whole where one command is denied, or the server is loading its data; what fails as
+        it is carried out does not take back the others. So it is seen beforehand that the file can be written.
+
+        Raises `Rejected` and `Unavailable` when nothing was changed, `Indeterminate` when something may have been.
         """
+        try:
+            await self._write()
+        except Rejected as refusal:
+            raise Rejected(f"{refusal}; nothing was changed") from refusal
         noted = ("ACL", "SETUSER", USER, "reset", *rules(notes))
-        changes = (noted, *commands, ("CONFIG", "REWRITE"))
-        answers = (await self._run((*changes, *_LOOKING), changing=True))[len(changes) :]
-        if answers[_CONFIGURED].get("aclfile"):
-            await self.change(("ACL", "SAVE"))
+        changes = (noted, *commands, *self._writing)
+        answers = await self._ask((_BEGIN, *changes, _END, *_LOOKING), changing=True)
+        look = len(changes) + 2
+        results = answers[look - 1]
+        if not isinstance(results, list):
+            self._discarded(changes, answers[:look])
+        for command, result in zip(changes, results, strict=True):
+            if isinstance(result, Exception):
+                raise Indeterminate(
+                    f"{self._denies(command, result)}, though other commands of the same order took effect:"
+                    " a restart may take them back; make room, or correct what it says, then look again"
+                )
+        with begun():
+            return self._looked(self._all_well(_LOOKING, answers[look:]))
+
+    async def written(self) -> None:
+        """Have what the server was told before written down. Raises `Indeterminate` where a restart may forget it."""
+        try:
+            await self._write()
+        except (Rejected, Unavailable) as error:
+            raise Indeterminate(f"{error}; a restart may take back what it was told before") from error
+
+    async def _write(self) -> None:
+        """Write down the configuration that is in force. Raises `Rejected` where that fails."""
+        if self._has_acl_file is None:
+            await self.look()
+        commands = (_BEGIN, *self._writing, _END)
+        answers = await self._ask(commands, changing=False)
+        if isinstance(answers[-1], list):
+            answers[1:-1] = answers[-1]
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise Rejected(f"{self._denies(command, answer)}: make room, or give it the right to write")
+
+    @property
+    def _writing(self) -> tuple[tuple[str, ...], ...]:
+        """Where there is a file for users, the notes, which are one, are in that."""
+        return (("CONFIG", "REWRITE"), ("ACL", "SAVE")) if self._has_acl_file else (("CONFIG", "REWRITE"),)
+
+    def _discarded(self, changes: tuple[tuple[str | int, ...], ...], answers: Sequence[Any]) -> NoReturn:
+        """Say why a transaction was not carried out. Without its begin the commands were run one by one."""
+        refused = [
+            pair for pair in zip((_BEGIN, *changes, _END), answers, strict=True) if isinstance(pair[1], Exception)
+        ]
+        why = self._denies(*refused[0])
+        if isinstance(answers[0], Exception):
+            raise Indeterminate(f"{why}, so its commands were run one by one; look again")
+        raise Rejected(f"{why}; nothing was changed")
+
+    def _looked(self, answers: Sequence[Any]) -> Look:
+        self._has_acl_file = bool(answers[_CONFIGURED].get("aclfile"))
         return _look(answers)
 
     async def _run(self, commands: tuple[tuple[str | int, ...], ...], *, changing: bool) -> list[Any]:
+        return self._all_well(commands, await self._ask(commands, changing=changing))
+
+    def _all_well(self, commands: tuple[tuple[str | int, ...], ...], answers: list[Any]) -> list[Any]:
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise Rejected(self._denies(command, answer)) from answer
+        return answers
+
+    def _denies(self, command: tuple[str | int, ...], error: Exception) -> str:
+        return f"{self.where} refuses {' '.join(str(word) for word in command[:2])}: {error}"
+
+    async def _ask(self, commands: tuple[tuple[str | int, ...], ...], *, changing: bool) -> list[Any]:
+        """Send commands in one message; an answer that is a refusal is returned as one."""
         client = await self._connected()
         try:
             async with asyncio.timeout(ANSWER_MAX_S), client.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
+                return answers
         except AuthenticationError as error:
             raise Rejected(f"{self.where}: {error}; correct `username` and `password`") from error
         except BusyLoadingError as error:
             raise Unavailable(f"{self.where} is still loading its data") from error
-        except (ConnectionFailed, TimedOut, OSError) as error:
+        except (ValkeyError, OSError) as error:
             kind = Indeterminate if changing else Unavailable
             raise kind(f"{self.where}: {_short(error)}") from error
-        except ValkeyError as error:
-            raise Rejected(f"{self.where}: {error}") from error
-        for command, answer in zip(commands, answers, strict=True):
-            if isinstance(answer, BusyLoadingError):
-                raise Unavailable(f"{self.where} is still loading its data")
-            if isinstance(answer, Exception):
-                await self._refused(command, answer)
-        return answers
-
-    async def _refused(self, command: tuple[str | int, ...], error: Exception) -> None:
-        if not isinstance(error, ResponseError):
-            raise Indeterminate(f"{self.where}: {error}") from error
-        name = " ".join(str(word) for word in command[:2])
-        raise Rejected(f"{self.where} refuses {name}: {error}") from error
 
     async def _connected(self) -> Valkey:
         if self._client is not None:
@@ -193,6 +259,12 @@ class Session:
             self._around = around.pop_all()
         self._client = client
         return client
+
+
+def nobody_listens(silence: Unavailable) -> bool:
+    """Whether what was not answered was refused, or cut off: a process that is frozen does neither."""
+    why = silence.__cause__
+    return isinstance(why, ConnectionFailed | ConnectionError) and not isinstance(why, BusyLoadingError)
 
 
 def _short(error: Exception) -> str:

@@ -51,7 +51,7 @@ class ValkeySettings(Settings):
     port: int = 6379
     """TCP port; default 6379."""
     username: str | None = None
-    """ACL user; default: the server's default user. It needs `+@admin +@read +@write` on all keys."""
+    """ACL user; default: the server's default user. It needs `+@admin +@read +@write +@transaction +info`, all keys."""
     password: Secret | None = None
     """Its password; default none."""
     replicas_lag_max: Duration = timedelta(seconds=10)

@@ -10,14 +10,14 @@ from datetime import timedelta
 
 from valkey.exceptions import ResponseError
 
-from evac.core.errors import DriverError, Rejected, Unavailable
+from evac.core.errors import DriverError, Indeterminate, Rejected, Unavailable
 from evac.core.estate import RegionId
 from evac.core.observation import Json
 from evac.core.plan import Action, Verb
 from evac.core.run import Receipt
 from evac.drivers.valkey.member import Member
 from evac.drivers.valkey.notes import Notes
-from evac.drivers.valkey.session import GUARD, NOWHERE, Look, Session
+from evac.drivers.valkey.session import GUARD, NOWHERE, Look, Session, begun
 
 CATCH_UP_MAX = timedelta(seconds=20)
 FOLLOW_MAX = timedelta(seconds=50)
@@ -86,10 +86,13 @@ async def _borrow(member: Member, action: Action, holder: RegionId, goal: int) -
             what = f"for byte {goal} of the stream, lent by {holder}"
             await member.until(lambda now: now.link_up and now.offset >= goal, within=CATCH_UP_MAX, what=what)
         finally:
-            await member.turn_away(refusing)
-            with suppress(DriverError):  # it stays a guarded primary: it refuses writes, and may lend again
-                restored = ("CONFIG", "SET", "min-replicas-to-write", member.acks)
-                await lender.keep(refusing, ("REPLICAOF", *NOWHERE), restored)
+            try:
+                with begun():
+                    await member.turn_away(refusing)
+            finally:
+                with suppress(DriverError):  # it stays a guarded primary: it refuses writes, and may lend again
+                    restored = ("CONFIG", "SET", "min-replicas-to-write", member.acks)
+                    await lender.keep(refusing, ("REPLICAOF", *NOWHERE), restored)
 
 
 def _goal(action: Action) -> tuple[int, RegionId | None]:
@@ -106,9 +109,9 @@ def _goal(action: Action) -> tuple[int, RegionId | None]:
 async def promote(member: Member, action: Action) -> Receipt:
     """Become the primary with all that the receipts hold, asking for as many replicas as the order says at once."""
     look = await member.obeying(action)
-    held = held_promote(member, look, action)
-    if held is not None:
-        return held
+    if _leads(look, action) and look.min_replicas == _acks(action):
+        await member.session.written()
+        return _promoted(member, look, action)
     goal, _ = _goal(action)
     if look.is_replica and look.offset < goal:
         what = f"for byte {goal} of the stopped primary's stream, so it was not promoted"
@@ -117,16 +120,28 @@ async def promote(member: Member, action: Action) -> Receipt:
         raise Rejected(f"{member.session.where} holds no whole copy: promoting it would lose what it lacks")
     becoming = (*_asking(member, _acks(action)), ("REPLICAOF", "NO", "ONE"))
     now = await member.session.keep(Notes(term=action.term), *becoming)
-    done = held_promote(member, now, action)
-    if done is None:
-        raise Unavailable(f"{member.session.where} did not become a primary; its log says why")
-    return done
+    if not _leads(now, action):
+        raise Indeterminate(f"{member.session.where} did not become a primary; its log says why")
+    return _promoted(member, now, action)
 
 
 def held_promote(member: Member, look: Look, action: Action) -> Receipt | None:
-    asked = look.min_replicas == _acks(action)
-    if look.is_replica or not asked or look.notes.term != action.term or look.notes.state:
+    """Raises `Indeterminate` of a primary of this term that asks for another number of replicas: it may take writes."""
+    acks = _acks(action)
+    if not _leads(look, action):
         return None
+    if look.min_replicas != acks:
+        raise Indeterminate(
+            f"{member.session.where} is the primary, and asks for {look.min_replicas} replicas, not {acks}"
+        )
+    return _promoted(member, look, action)
+
+
+def _leads(look: Look, action: Action) -> bool:
+    return not look.is_replica and look.notes.term == action.term and not look.notes.state
+
+
+def _promoted(member: Member, look: Look, action: Action) -> Receipt:
     facts: dict[str, Json] = {
         "region": member.region,
         "timeline": None,
@@ -159,32 +174,54 @@ async def follow(member: Member, action: Action) -> Receipt:
     look = await member.obeying(action)
     if not look.is_replica and look.notes.state != "lending":
         raise Rejected(f"{member.session.where} is a primary: it is rejoined, which saves what only it has")
-    before = member.region_of(look.primary)
-    if look.primary != primary or look.notes.term != action.term or look.notes.state:
+    before = action.args.get("old") if look.primary == primary else member.region_of(look.primary)
+    member.turned_away_at = None
+    if follows(look, primary, action):
+        await member.session.written()
+    else:
         restored = ("CONFIG", "SET", "min-replicas-to-write", member.acks)
         await member.session.keep(Notes(term=action.term), ("REPLICAOF", *primary), restored)
-    member.turned_away_at = None
     what = f"for the stream of {action.args.get('primary')}"
-    await member.until(lambda now: now.link_up, within=FOLLOW_MAX, what=what)
-    return Receipt(kind="follow", facts={"region": member.region, "timeline": None, "before": before})
+    with begun():
+        await member.until(lambda now: now.link_up, within=FOLLOW_MAX, what=what)
+    return _followed(member, before)
 
 
 def held_follow(member: Member, look: Look, action: Action) -> Receipt | None:
-    follows = look.primary == member.address(action.args.get("primary")) and look.link_up
-    if not follows or look.notes.term != action.term:
+    """Raises `Indeterminate` while it follows and has no stream yet. Whom it followed before is not to be seen."""
+    if not follows(look, member.address(action.args.get("primary")), action):
         return None
-    return Receipt(kind="follow", facts={"region": member.region, "timeline": None, "before": None})
+    must_stream(member, look, action)
+    return _followed(member, action.args.get("old"))
+
+
+def follows(look: Look, primary: tuple[str, int], action: Action) -> bool:
+    """Whether a server was told by this term to follow a primary, whether or not it has reached it."""
+    return look.primary == primary and look.notes.term == action.term and not look.notes.state
+
+
+def must_stream(member: Member, look: Look, action: Action) -> None:
+    if not look.link_up:
+        raise Indeterminate(f"{member.session.where} follows {action.args.get('primary')}, and has no stream of it yet")
+
+
+def _followed(member: Member, before: Json) -> Receipt:
+    return Receipt(kind="follow", facts={"region": member.region, "timeline": None, "before": before})
 
 
 async def undo_follow(member: Member, action: Action) -> Receipt:
-    """Follow whom it followed before; nobody, when that is not known."""
+    """Follow whom it followed before, or whom the plan leaves; nobody, when neither is known."""
     look = await member.obeying(action)
-    receipt = action.args.get("receipt")
+    receipt, primary = action.args.get("receipt"), action.args.get("primary")
     before = receipt.get("before") if isinstance(receipt, Mapping) else None
+    if before is None or before == primary:
+        before = action.args.get("old")
     address = member.address(before) if before is not None else NOWHERE
-    if look.is_replica and look.primary != address:
+    if look.primary == member.address(primary):
         notes = Notes(term=action.term, state="refusing" if before is None else "")
         await member.session.keep(notes, ("REPLICAOF", *address))
+    elif look.notes.term == action.term:
+        await member.session.written()
     return Receipt(kind="follow", facts={"region": member.region, "before": before})
 
 
@@ -193,11 +230,13 @@ async def protect(member: Member, action: Action) -> Receipt:
     look = await member.obeying(action)
     _must_be_primary(member, look)
     held = held_protect(member, look, action)
+    if held is not None:
+        await member.session.written()
+        return held
+    noted = Notes(term=action.term, was_min_replicas=look.min_replicas)
+    held = held_protect(member, await member.session.keep(noted, *_asking(member, _acks(action))), action)
     if held is None:
-        noted = Notes(term=action.term, was_min_replicas=look.min_replicas)
-        held = held_protect(member, await member.session.keep(noted, *_asking(member, _acks(action))), action)
-    if held is None:
-        raise Unavailable(f"{member.session.where} does not hold what it was told")
+        raise Indeterminate(f"{member.session.where} does not hold what it was told")
     return held
 
 
@@ -221,6 +260,8 @@ async def undo_protect(member: Member, action: Action) -> Receipt:
     before = receipt.get("before") if isinstance(receipt, Mapping) else look.notes.was_min_replicas
     if isinstance(before, int) and before != look.min_replicas and not look.is_replica:
         await member.session.keep(Notes(term=action.term), *_asking(member, before))
+    elif look.notes.term == action.term:
+        await member.session.written()
     return Receipt(kind="protect", facts={"region": member.region, "acks": before})
 
 
