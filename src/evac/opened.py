@@ -27,6 +27,7 @@ from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import plan_move
+from evac.core.quiet import Pause, Window, open_windows
 from evac.core.readiness import Readiness, readiness
 from evac.core.run import Done, Event, Run, RunId, Settled
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
@@ -42,6 +43,7 @@ from evac.engine.durations import Earlier
 from evac.engine.journal import each_run, fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.outlook import Thought, read_outlook, read_thoughts
+from evac.engine.quiet import read_quiet
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import are_published, read_snapshot
 from evac.engine.verifying import RunRecord, read_record
@@ -89,6 +91,13 @@ class OpenEstate:
         if snapshot is None:
             raise EvacError("nothing is known of this estate yet: start evac serve")
         return snapshot
+
+    async def quiet(self) -> tuple[Pause | None, tuple[Window, ...]]:
+        """Return the pause and the maintenance that hold now, whether or not whoever leads has heard of them."""
+        wall = self._clock.wall()
+        pause, called = await read_quiet(self._store)
+        holds = pause if pause and pause.holds(wall) else None
+        return holds, open_windows(self.loaded.estate.maintenance, called.values(), wall=wall)
 
     async def plan(
         self,

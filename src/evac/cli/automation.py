@@ -198,8 +198,10 @@ def _tell(
 ) -> None:
     """Tell the controller, and say what it made of it. What it remembers is enough for all but an approval."""
 
+    watched = "; nobody watches until evac serve, or an agent, runs" if wish in (Wish.PAUSE, Wish.RESUME) else ""
+
     async def ask() -> str | None:
-        async with opened(chosen, looks=wish is Wish.APPROVE) as estate:
+        async with opened(chosen, looks=wish is Wish.APPROVE, afterwards=watched) as estate:
             return await estate.ask(wish, group=chosen.group, region=region, reason=reason, run=run, lasting=lasting)
 
     begun = asyncio.run(ask())

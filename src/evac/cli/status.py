@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +131,9 @@ async def _read(path: Path, environment: str | None, state: Path | None, store: 
 
     async def ask(opened: OpenEstate, cut: CutOff | None) -> tuple[Known, bool]:
         snapshot = await opened.last_known()
+        if cut is None:
+            pause, windows = await opened.quiet()
+            snapshot = replace(snapshot, pause=pause, paused=pause.reason if pause else "", windows=windows)
         known = Known(
             cut=cut,
             snapshot=snapshot,

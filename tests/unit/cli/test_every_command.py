@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -20,10 +19,10 @@ from evac.config import load
 from evac.daemon import open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import encode
+from fakes.commands import EVAC, evac
 from fakes.opening import open_run
 from fakes.shapes import shapes
 
-EVAC = str(Path(sys.executable).parent / "evac")
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
 OTHERS_SPEAK = {"lab shell", "lab exec"}
 """Commands that become another one, whose output is its own."""
@@ -52,14 +51,6 @@ def walked(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(walked(typer.main.get_command(app)))
-
-
-def evac(*words: str | Path, **streams: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line, which never ends with a trace."""
-    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    done = subprocess.run([EVAC, *map(str, words)], text=True, **given)
-    assert "Traceback" not in f"{done.stdout}{done.stderr}"
-    return done
 
 
 @pytest.fixture(name="estate")
