@@ -364,6 +364,11 @@ class OpenEstate:
             return await asyncio.to_thread(read_back, gone)
         return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
+    async def has_run(self, run: str) -> None:
+        """Raise `NotThere` when a run was never opened."""
+        if not await self._store.list(f"runs/{run}/") and await find_archived(RunId(run), store=self._store) is None:
+            raise NotThere(f"there is no run {run}; evac runs lists them")
+
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
         """A run's journal, from the store or from the file it went into. Raises `NotThere`."""
         record = await self.record(run)
