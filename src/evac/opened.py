@@ -27,8 +27,9 @@ from evac.core.objectives import Forecast, forecast
 from evac.core.outlook import Point
 from evac.core.plan import Plan, RunKind
 from evac.core.planning import plan_move
+from evac.core.quiet import Pause, Window, open_windows
 from evac.core.readiness import Readiness, readiness
-from evac.core.run import Done, Event, Run, RunId, Settled
+from evac.core.run import Event, Run, RunId, Settled
 from evac.core.shifting import comes_home_alone, plan_shift, wished_shift
 from evac.core.snapshot import Reply, Request, Snapshot, Wish
 from evac.core.steps import Situation
@@ -39,13 +40,15 @@ from evac.engine.chain import unlink
 from evac.engine.clock import BootClock
 from evac.engine.codec import decode, encode
 from evac.engine.durations import Earlier
-from evac.engine.journal import each_run, fold_journal, read_journal, read_runs
+from evac.engine.journal import fold_journal, read_journal, read_runs
 from evac.engine.leadership import is_led
 from evac.engine.outlook import Thought, read_outlook, read_thoughts
+from evac.engine.quiet import read_quiet
 from evac.engine.requests import ANSWERED_WITHIN, refuse_nonsense
 from evac.engine.snapshots import are_published, read_snapshot
 from evac.engine.verifying import RunRecord, read_record
 from evac.ports import Inspectable, Store, StoreHealth
+from evac.records import kept_writes, rebuilt_after
 from evac.report.value import Report, report_of
 
 STRATEGIES = ("immediate",)
@@ -89,6 +92,13 @@ class OpenEstate:
         if snapshot is None:
             raise EvacError("nothing is known of this estate yet: start evac serve")
         return snapshot
+
+    async def quiet(self) -> tuple[Pause | None, tuple[Window, ...]]:
+        """Return the pause and the maintenance that hold now, whether or not whoever leads has heard of them."""
+        wall = self._clock.wall()
+        pause, called = await read_quiet(self._store)
+        holds = pause if pause and pause.holds(wall) else None
+        return holds, open_windows(self.loaded.estate.maintenance, called.values(), wall=wall)
 
     async def plan(
         self,
@@ -341,8 +351,10 @@ class OpenEstate:
         """Return the report of a run. Raises `EvacError` when there is no such run."""
         events = await self._journal(RunId(run))
         plan = fold_journal(events).plan
-        rejoined = await self._rejoined(RunId(run), plan)
-        return report_of(events, estate=self.loaded.estate, rejoined=rejoined, kept=await _kept(*events, *rejoined))
+        rebuilt = await rebuilt_after(RunId(run), plan, store=self._store)
+        rejoined = await self._journal(rebuilt) if rebuilt else ()
+        kept = await kept_writes(*events, *rejoined)
+        return report_of(events, estate=self.loaded.estate, rejoined=rejoined, kept=kept)
 
     async def record(self, run: str) -> RunRecord:
         """Return a run's record, which can be verified anywhere (`evac.engine.verifying`); of one that was archived,
@@ -352,37 +364,17 @@ class OpenEstate:
             return await asyncio.to_thread(read_back, gone)
         return await read_record(RunId(run), estate=self.loaded.estate.name, store=self._store)
 
+    async def has_run(self, run: str) -> None:
+        """Raise `NotThere` when a run was never opened."""
+        if not await self._store.list(f"runs/{run}/") and await find_archived(RunId(run), store=self._store) is None:
+            raise NotThere(f"there is no run {run}; evac runs lists them")
+
     async def _journal(self, run: RunId) -> tuple[Event, ...]:
         """A run's journal, from the store or from the file it went into. Raises `NotThere`."""
         record = await self.record(run)
         if record.damage:
             raise NotThere(f"run {run} cannot be told: {'; '.join(record.damage)}; evac verify {run} shows what holds")
         return tuple([unlink(line).event for line in record.entries])
-
-    async def _rejoined(self, run: RunId, plan: Plan) -> tuple[Event, ...]:
-        """The journal of the run that rebuilt the region this one left, if there was one: its losses belong here."""
-        after = [gone for gone in await self.archived() if int(gone.run) > int(run)]
-        rebuilds = {int(g.run): g.source for g in after if g.group == plan.group and g.kind is RunKind.REJOIN}
-        async for candidate in each_run(self._store, after=int(run)):
-            if candidate.plan.group == plan.group and candidate.plan.kind is RunKind.REJOIN:
-                rebuilds[int(candidate.id)] = candidate.plan.source
-                break
-        if not rebuilds or rebuilds[first := min(rebuilds)] != plan.source:
-            return ()
-        return await self._journal(RunId(str(first)))
-
-
-async def _kept(*events: Event) -> dict[str, Sequence[str]]:
-    """Return the lines of every file of orphaned writes that receipts name, as far as they are still there."""
-    named = [e.receipt.facts.get("orphans_file") for e in events if isinstance(e, Done)]
-    return {path: await asyncio.to_thread(_lines_of, Path(path)) for path in named if isinstance(path, str)}
-
-
-def _lines_of(path: Path) -> Sequence[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except OSError:
-        return ()
 
 
 def known_names(estate: Estate, *, regions: Iterable[str | None] = (), group: str | None = None) -> None:

@@ -65,7 +65,6 @@ async def test_whoever_names_the_store_sees_and_tells_the_controller_from_anywhe
             code, said = await asyncio.to_thread(evac, "serve", "--estate", there / "estate.yaml")
             assert code == 4
             assert "leads this estate already" in said
-            await asyncio.sleep(1.5)  # the next snapshot tells the pause
             code, said = await asyncio.to_thread(evac, "status", "--estate", there / "estate.yaml")
             assert code == 1
             assert "automation is paused" in said

@@ -16,6 +16,7 @@ object a line. Whether it went well is said by the exit code.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 import traceback
@@ -49,8 +50,8 @@ from evac.cli import (
 )
 from evac.cli.logs import speak_plainly
 from evac.cli.streams import secure_streams
-from evac.cli.terminal import complain
-from evac.core.errors import EstateError, EvacError, NameTaken, NotThere, UnsafePlan
+from evac.cli.terminal import ESTATE_DEFAULT, complain
+from evac.core.errors import EstateError, EvacError, NameTaken, NotThere, OptionError, UnsafePlan
 
 DONE, BROKEN, WRONG, REFUSED, UNREACHED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
@@ -137,11 +138,11 @@ def _tell(error: EvacError | OSError) -> int:
         case OSError():
             complain("could not be done", f"{error.filename or 'this machine'}: {error.strerror or error}")
             return UNREACHED
-        case EstateError():
-            complain("the estate is wrong", str(error), next_step="mend it, then: evac check")
-            return WRONG
-        case NotThere() | NameTaken():
+        case OptionError() | NotThere() | NameTaken():
             complain("the command line is wrong; nothing was changed", str(error))
+            return WRONG
+        case EstateError():
+            complain("the estate is wrong", str(error), next_step=_after_mending(error))
             return WRONG
         case UnsafePlan():
             complain("refused; nothing was changed", "\n".join(error.reasons))
@@ -149,6 +150,14 @@ def _tell(error: EvacError | OSError) -> int:
         case _:  # the tree is open below EvacError: whatever else it is, its message says what to do
             complain("could not be done", str(error))
             return UNREACHED
+
+
+def _after_mending(error: EstateError) -> str:
+    """What to type when what is wrong has been mended."""
+    if error.file is None:
+        return "mend it, then the same again"
+    named = "" if error.file == ESTATE_DEFAULT else f" --estate {shlex.quote(str(error.file))}"
+    return f"mend it, then: evac check{named}"
 
 
 def _own_up() -> int:

@@ -28,6 +28,7 @@ from evac.cli.terminal import (
 from evac.core.errors import UnsafePlan
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Wish
+from evac.opening import read_estate
 from evac.report.words import span
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is shown to everybody and kept.")]
@@ -100,7 +101,8 @@ def _add_maintenance(app: typer.Typer) -> None:
         from writing goes on.
         """
         if end is (lasting is not None):
-            raise typer.BadParameter("say how long it lasts, or --end", param_hint="--for")
+            wrong = "one of --for and --end, not both" if end else "say how long it lasts, or --end"
+            raise typer.BadParameter(wrong, param_hint="--for")
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
         chosen.named(region)
         wish = Wish.MAINTAINED if end else Wish.MAINTAIN
@@ -136,6 +138,9 @@ def _add_words(app: typer.Typer) -> None:
     ) -> None:
         """Say that what a stuck run left is mended. evac acts for its group again."""
         chosen = Chosen(estate=estate, environment=environment, state=state, store=store, group=group)
+        chosen.named()
+        if run is not None:
+            asyncio.run(_there(run, chosen))
         _tell(Wish.RESOLVE, chosen, as_json=as_json, said="resolved", run=run)
 
 
@@ -185,6 +190,14 @@ def _add_for_standbys(app: typer.Typer) -> None:
         _run(Wish.DEGRADE, chosen, region, doing=doing, as_json=as_json, reason=reason)
 
 
+async def _there(run: str, chosen: Chosen) -> None:
+    """Raise `NotThere` when no such run was ever opened, before anything is started."""
+    async with read_estate(
+        chosen.estate, environment=chosen.environment, state=chosen.state, store=chosen.store
+    ) as estate:
+        await estate.has_run(run)
+
+
 def _tell(
     wish: Wish,
     chosen: Chosen,
@@ -198,8 +211,10 @@ def _tell(
 ) -> None:
     """Tell the controller, and say what it made of it. What it remembers is enough for all but an approval."""
 
+    watched = "; nobody watches until evac serve, or an agent, runs" if wish in (Wish.PAUSE, Wish.RESUME) else ""
+
     async def ask() -> str | None:
-        async with opened(chosen, looks=wish is Wish.APPROVE) as estate:
+        async with opened(chosen, looks=wish is Wish.APPROVE, afterwards=watched) as estate:
             return await estate.ask(wish, group=chosen.group, region=region, reason=reason, run=run, lasting=lasting)
 
     begun = asyncio.run(ask())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -23,9 +26,10 @@ from evac.cli.terminal import (
 )
 from evac.config import Loaded, load
 from evac.core.errors import EvacError
-from evac.core.estate import Observer
+from evac.core.estate import ComponentId, Observer, RegionId
 from evac.daemon import World, open_world
 from evac.drivers import observer_kinds, probe_kinds
+from evac.drivers.settings import NO_SECRET
 from evac.engine.codec import to_plain
 from evac.ports import Finding
 from evac.report.triggers import declared
@@ -38,6 +42,7 @@ from evac.stores.opening import StoreAddress
 from evac.stores.zookeeper import ZookeeperAddress
 
 LONGEST_CHECK = timedelta(seconds=20)
+NOT_ASKED = "not asked"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,40 +85,59 @@ def _summary(loaded: Loaded) -> str:
 
 
 async def _try_all(loaded: Loaded) -> list[tuple[str, Finding]]:
-    """Every place, member and probe at once; an answer that does not come is a finding too."""
+    """Every place first, then what is asked from there, all at once; an answer that does not come is a finding too."""
     with TemporaryDirectory(prefix="evac-check-") as state:
         async with open_world(loaded, state=Path(state)) as world:
-            found = await asyncio.gather(*[_bounded(where, tries) for where, tries in _tries(world)])
+            first = [*_try_stores(world), *((region, _try_place(world, region)) for region in world.places)]
+            found = await asyncio.gather(*[_bounded(where, tries) for where, tries in first])
+            out = {where for lines in found for where, finding in lines if not finding.ok}
+            found += await asyncio.gather(
+                *[
+                    _not_asked(where, region) if region in out else _bounded(where, tries(world))
+                    for where, region, tries in _tries(world)
+                ]
+            )
     return [line for lines in found for line in lines]
 
 
-def _tries(world: World) -> list[tuple[str, AsyncIterator[Finding]]]:
-    tries: list[tuple[str, AsyncIterator[Finding]]] = []
+def _try_stores(world: World) -> Iterator[tuple[str, AsyncIterator[Finding]]]:
     if isinstance(world.store, EtcdStore):
-        tries.append(("store", _try_store(world.store)))
+        yield "store", _try_store(world.store)
     elif isinstance(world.store, LoggedStore):
-        tries.append(("store", _try_log(world.store, world.loaded.store)))
+        yield "store", _try_log(world.store, world.loaded.store)
+
+
+def _tries(world: World) -> Iterator[tuple[str, RegionId, Callable[[World], AsyncIterator[Finding]]]]:
+    """What is asked, from which region, and how."""
     for region in world.places:
-        tries.append((region, _try_place(world, region)))
-        tries += [(f"{c} in {region}", _try_member(world, region, c)) for c in world.members[region]]
-    tries += [
-        (f"probe {p.kind} of {p.service} in {p.region}", _try_probe(world, i))
-        for i, p in enumerate(world.loaded.estate.probes)
-    ]
-    tries += [(f"observer {o.name} from {o.vantage}", _try_observer(world, o)) for o in world.loaded.estate.observers]
-    return tries
+        for c in world.members[region]:
+            yield f"{c} in {region}", region, partial(_try_member, region=region, component=c)
+    for i, p in enumerate(world.loaded.estate.probes):
+        yield f"probe {p.kind} of {p.service} in {p.region}", p.region, partial(_try_probe, index=i)
+    for o in world.loaded.estate.observers:
+        yield f"observer {o.name} from {o.vantage}", o.vantage, partial(_try_observer, observer=o)
+
+
+async def _not_asked(where: str, region: RegionId) -> list[tuple[str, Finding]]:
+    """What cannot be tried, since it is tried from a region that cannot be reached, and what it would say is not so."""
+    return [(where, Finding(ok=False, what=f"{NOT_ASKED}: {region} cannot be reached"))]
 
 
 async def _bounded(where: str, tries: AsyncIterator[Finding]) -> list[tuple[str, Finding]]:
     found: list[tuple[str, Finding]] = []
     try:
         async with asyncio.timeout(LONGEST_CHECK.total_seconds()):
-            found += [(where, finding) async for finding in tries]
+            found += [(where, _with_its_remedy(finding)) async for finding in tries]
     except TimeoutError:
         found.append((where, Finding(ok=False, what=f"no answer in {LONGEST_CHECK.total_seconds():g} s", remedy="")))
     except EvacError as error:
         found.append((where, Finding(ok=False, what=str(error))))
     return found
+
+
+def _with_its_remedy(finding: Finding) -> Finding:
+    """A finding without a general remedy where it says itself what to do: the secret is missing, and nothing else."""
+    return replace(finding, remedy="") if NO_SECRET in finding.what else finding
 
 
 async def _try_store(store: EtcdStore) -> AsyncIterator[Finding]:
@@ -158,17 +182,15 @@ async def _try_log(store: LoggedStore, address: StoreAddress | None) -> AsyncIte
         yield Finding(ok=True, warning=True, what=what, remedy="turn Consul's ACLs on, and name a token-file")
 
 
-async def _try_place(world: World, region: str) -> AsyncIterator[Finding]:
-    place = next(p for r, p in world.places.items() if r == region)
+async def _try_place(world: World, region: RegionId) -> AsyncIterator[Finding]:
+    place = world.places[region]
     await place.ping()
     done = await place.run(["true"], timeout=timedelta(seconds=5))
     yield Finding(ok=done.code == 0, what="answers, and runs commands")
 
 
-async def _try_member(world: World, region: str, component: str) -> AsyncIterator[Finding]:
-    members = next(m for r, m in world.members.items() if r == region)
-    driver = next(d for c, d in members.items() if c == component)
-    for finding in await driver.check():
+async def _try_member(world: World, region: RegionId, component: ComponentId) -> AsyncIterator[Finding]:
+    for finding in await world.members[region][component].check():
         yield finding
 
 
@@ -195,11 +217,18 @@ async def _try_observer(world: World, observer: Observer) -> AsyncIterator[Findi
 def _show(findings: list[tuple[str, Finding]]) -> None:
     out = console()
     for where, finding in findings:
-        level = "FAIL" if not finding.ok else "warn" if finding.warning else "ok"
+        level = _level(finding)
         out.print(f"{level:<4}  {where}: {finding.what}", markup=False)
         if level != "ok" and finding.remedy:
             out.print(f"      do: {finding.remedy}", markup=False)
-    bad, warned = sum(not f.ok for _, f in findings), sum(f.ok and f.warning for _, f in findings)
-    said = f"{bad} failed" if bad else "all well"
-    also = f", {count(warned, 'warning')}" if warned else ""
-    out.print(f"{count(len(findings), 'check')}, {said}{also}", markup=False)
+    levels = Counter(_level(finding) for _, finding in findings)
+    said = f"{levels['FAIL']} failed" if levels["FAIL"] else "all well"
+    said += f", {levels['skip']} not asked" if levels["skip"] else ""
+    said += f", {count(levels['warn'], 'warning')}" if levels["warn"] else ""
+    out.print(f"{count(len(findings), 'check')}, {said}", markup=False)
+
+
+def _level(finding: Finding) -> str:
+    if finding.what.startswith(NOT_ASKED):
+        return "skip"
+    return "FAIL" if not finding.ok else "warn" if finding.warning else "ok"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evac.cli.opening import Chosen
-from evac.cli.standing import asking_the_store, note_cut, parts_lines, plain_cut
+from evac.cli.standing import asking_the_store, note_cut, parts_lines, plain_cut, unwatched
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -42,7 +42,7 @@ from evac.report.incidents import by_hand, incident_line
 from evac.report.lines import decision_line, verdict_lines
 from evac.report.plans import rpo
 from evac.report.triggers import standing_lines
-from evac.report.words import span
+from evac.report.words import span, utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +87,23 @@ def add_to(app: typer.Typer) -> None:
         """Show what is known of a region, and why evac acts or not."""
         Chosen(estate=estate, environment=environment, state=state, store=store).named(region)
         with asking_the_store(state_folder(estate, state)):
-            (snapshot, found), cut = asyncio.run(_read(region, estate, environment, state, store))
+            (snapshot, found, led), cut = asyncio.run(_read(region, estate, environment, state, store))
         note_cut(cut)
         if as_json:
-            print_json({**to_plain(found), "cut_off": plain_cut(cut)})
+            print_json({"led": led, **to_plain(found), "cut_off": plain_cut(cut)})
             return
         out = console()
-        for line in lines(found, snapshot):
+        for line in lines(found, snapshot, led=None if cut else led, wall=datetime.now(UTC)):
             out.print(line, markup=False)
 
 
 async def _read(
     region: str, path: Path, environment: str | None, state: Path | None, store: str | None
-) -> tuple[tuple[Snapshot, Explained], CutOff | None]:
-    async def ask(opened: OpenEstate, _: CutOff | None) -> tuple[Snapshot, Explained]:
+) -> tuple[tuple[Snapshot, Explained, bool], CutOff | None]:
+    async def ask(opened: OpenEstate, cut: CutOff | None) -> tuple[Snapshot, Explained, bool]:
         snapshot = await opened.last_known()
-        return snapshot, await _explain(RegionId(region), snapshot, opened)
+        led = cut is None and await opened.is_watched(state_folder(path, state))
+        return snapshot, await _explain(RegionId(region), snapshot, opened), led
 
     return await ask_or_recall(path, ask, environment=environment, state=state, store=store)
 
@@ -141,15 +142,19 @@ async def _explain(region: RegionId, snapshot: Snapshot, opened: OpenEstate) -> 
     )
 
 
-def lines(found: Explained, snapshot: Snapshot) -> list[str]:
-    """Return what a person reads: what was seen, what it means, what is done about it and why, what else could be."""
+def lines(found: Explained, snapshot: Snapshot, *, led: bool | None, wall: datetime) -> list[str]:
+    """Return what a person reads: what was seen, what it means, what is done about it and why, what else could be.
+
+    `led` says whether somebody leads now, None where nobody can tell.
+    """
     at, verdict = snapshot.at, found.verdict
     since = verdict.symptom_at
     news = [
         *verdict_lines(VerdictNews(at=at, verdict=verdict, before=None), since=since),
         *(decision_line(DecisionNews(at=at, decision=d), since=since) for d in found.decisions),
     ]
-    said = [f"{found.region} as it was at {snapshot.wall.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
+    old = "" if led is None else unwatched(snapshot, led=led, age=max(wall - snapshot.wall, timedelta()))
+    said = [f"{found.region} as it was at {utc(snapshot.wall)}{': ' if old else ''}{old}"]
     said += parts_lines(snapshot, wall=snapshot.wall)
     said += [f"  {line.word:<9} {line.text}" for line in news]
     if found.incident is not None:

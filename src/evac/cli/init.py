@@ -23,11 +23,11 @@ def add_to(app: typer.Typer) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Write a commented estate to start from. An existing file is never overwritten."""
+        """Write a commented estate to start from. A file with something in it is never overwritten."""
         name = "reference.yaml" if reference else "starter.yaml"
         text = resources.files("evac.config").joinpath("estates", name).read_text()
         try:
-            with path.open("x") as file:
+            with path.open("w" if _empty(path) else "x") as file:
                 file.write(text)
         except FileExistsError:
             raise NameTaken(f"{path} exists and is left as it is; name another file: evac init OTHER.yaml") from None
@@ -37,3 +37,8 @@ def add_to(app: typer.Typer) -> None:
             print_json({"wrote": str(path)})
         else:
             print(f"wrote {path}; edit it, then: evac check --estate {path}")
+
+
+def _empty(path: Path) -> bool:
+    """Whether a file is there and nothing but white space is in it."""
+    return path.is_file() and not path.read_bytes().strip()

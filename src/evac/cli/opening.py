@@ -9,8 +9,9 @@ from pathlib import Path
 
 from evac.cli.terminal import busy, note
 from evac.config import load
+from evac.daemon import DATABASE
 from evac.opened import OpenEstate, known_names
-from evac.opening import open_estate
+from evac.opening import open_estate, state_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +29,26 @@ class Chosen:
         loaded = load(self.estate, environment=self.environment, store=self.store)
         known_names(loaded.estate, regions=regions, group=self.group)
 
+    def kept_in(self) -> str:
+        """Return where the store is that the command line means."""
+        loaded = load(self.estate, environment=self.environment, store=self.store)
+        return str(loaded.store or state_folder(self.estate, self.state) / DATABASE)
+
 
 @asynccontextmanager
 async def opened(
-    chosen: Chosen, *, regions: Collection[str | None] = (), looks: bool = True
+    chosen: Chosen, *, regions: Collection[str | None] = (), looks: bool = True, afterwards: str = ""
 ) -> AsyncIterator[OpenEstate]:
     """Open the estate. Names that are not in it are refused before anything is started.
 
-    Where no controller runs one is started here, which `looks` at everything before it is asked anything.
+    Where no controller runs one is started here, which `looks` at everything before it is asked anything. That is said,
+    with the store it writes to, and `afterwards`: what then holds when this command has ended.
     """
     chosen.named(*regions)
 
     def alone() -> None:
-        if looks:
-            note("nobody leads this estate: this command watches it itself, as long as it takes")
+        doing = "watches it itself, as long as it takes" if looks else "does it itself"
+        note(f"nobody leads this estate: this command {doing}, in the store {chosen.kept_in()}{afterwards}")
 
     async with AsyncExitStack() as stack:
         with busy("looking at the estate"):

@@ -24,6 +24,7 @@ from evac.cli.terminal import (
     listening,
     print_json,
 )
+from evac.core.errors import EvacError
 from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.observation import Instant, MemberRole, MemberSeen, Observation
 from evac.core.replicating import SAID_WITHIN, Replica, Topology, topologies
@@ -61,6 +62,8 @@ def add_to(app: typer.Typer) -> None:
         with busy(f"listens to the agents for {span(lasting)}"):
             told = asyncio.run(_read(estate, environment, state, store, lasting=lasting))
         note_cut(told.cut)
+        if told.cut is None and not told.heard.seen:
+            raise EvacError(f"no member told anything for {span(lasting)}: start evac serve, or evac agent everywhere")
         found = topologies(told.estate, told.looks(), primaries=told.primaries(), now=told.heard.until)
         if as_json:
             print_json(plain(found, told))

@@ -13,6 +13,7 @@ from evac.core.estate import ComponentId
 from evac.core.snapshot import Snapshot
 from evac.engine.codec import to_plain
 from evac.engine.last_known import EVERY, Guarded
+from evac.opened import SNAPSHOT_FRESH
 from evac.opening import CutOff
 from evac.ports import StoreHealth
 from evac.report.words import count, listed, size, span
@@ -67,6 +68,14 @@ def note_cut(cut: CutOff | None) -> None:
 def plain_cut(cut: CutOff | None) -> dict[str, object] | None:
     """Return how this host's agent stands and why the store is not reached, for machines; None where it is."""
     return None if cut is None else {**to_plain(cut.here), "why": cut.why}
+
+
+def unwatched(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
+    """Return how old what is known is, and what to start, where nobody watches; empty where somebody does."""
+    if led and age <= SNAPSHOT_FRESH:
+        return ""
+    what = "evac agent in most regions, and look at the store" if snapshot.leader else "evac serve"
+    return f"nobody watches; what follows is {span(age)} old. Needed from you: start {what}"
 
 
 def store_line(store: StoreHealth, *, commit: timedelta | None) -> str:

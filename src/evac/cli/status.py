@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import typer
 
-from evac.cli.standing import asking_the_store, cut_off, parts_lines, plain_cut, store_line
+from evac.cli.standing import asking_the_store, cut_off, parts_lines, plain_cut, store_line, unwatched
 from evac.cli.terminal import (
     ESTATE_DEFAULT,
     EnvironmentOption,
@@ -34,7 +34,7 @@ from evac.core.standing import SetStanding
 from evac.core.traffic import Shift
 from evac.core.verdict import Diagnosis
 from evac.engine.outlook import Thought
-from evac.opened import SNAPSHOT_FRESH, OpenEstate
+from evac.opened import OpenEstate
 from evac.opening import CutOff, ask_or_recall, state_folder
 from evac.ports import StoreHealth
 from evac.report.plans import rpo
@@ -131,6 +131,9 @@ async def _read(path: Path, environment: str | None, state: Path | None, store: 
 
     async def ask(opened: OpenEstate, cut: CutOff | None) -> tuple[Known, bool]:
         snapshot = await opened.last_known()
+        if cut is None:
+            pause, windows = await opened.quiet()
+            snapshot = replace(snapshot, pause=pause, paused=pause.reason if pause else "", windows=windows)
         known = Known(
             cut=cut,
             snapshot=snapshot,
@@ -172,6 +175,8 @@ def lines(known: Known, *, led: bool, wall: datetime) -> list[str]:
         said = [*cut_off(known.cut, snapshot, known.hosted.get(known.cut.here.region, ()), wall=wall)]
     else:
         said = [_first(snapshot, led=led, age=age)]
+    if led and snapshot.verdicts and all(v.heartbeat_age is None for v in snapshot.verdicts):
+        said.append("  no region's host was ever heard: evac check says why")
     said += [f"  {p.group}: clients enter by {p.entry}, {p.primary} serves" for p in snapshot.placements if p.entry]
     said += [f"  {d.group}: {'; '.join(d.reasons)}" for d in snapshot.decisions if not _calm(d)]
     said += [f"  {g}: {'; '.join(why)}" for g, why in snapshot.unplaced.items()]
@@ -211,9 +216,8 @@ def _going(found: Trend) -> str:
 
 def _first(snapshot: Snapshot, *, led: bool, age: timedelta) -> str:
     """Is it fine, what is done, what is needed."""
-    if not led or age > SNAPSHOT_FRESH:
-        what = "evac agent in most regions, and look at the store" if snapshot.leader else "evac serve"
-        return f"{snapshot.estate}: nobody watches; what follows is {span(age)} old. Needed from you: start {what}"
+    if said := unwatched(snapshot, led=led, age=age):
+        return f"{snapshot.estate}: {said}"
     if snapshot.stuck:
         runs = ", ".join(snapshot.stuck.values())
         return f"{snapshot.estate}: not fine. Run {runs} is stuck. Needed from you: evac report {runs}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evac.config.scene import Found, Rule, Scene
-from evac.core.errors import EstateError
+from evac.core.errors import OptionError
 from evac.stores.opening import StoreAddress, parse_address
 
 
@@ -22,11 +22,11 @@ def store_address(text: str | None, *, estate: str, folder: Path) -> StoreAddres
 
 
 def store_of_command_line(text: str, *, estate: str) -> StoreAddress | None:
-    """Return what `--store` says, with paths that start at the working folder. Raises `EstateError`."""
+    """Return what `--store` says, with paths that start at the working folder. Raises `OptionError`."""
     try:
         return store_address(text, estate=estate, folder=Path.cwd())
     except ValueError as error:
-        raise EstateError((f"--store: {error}",)) from None
+        raise OptionError((f"--store: {error}",)) from None
 
 
 def stores_can_be_read(scene: Scene) -> Iterator[Found]:

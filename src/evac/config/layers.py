@@ -22,6 +22,8 @@ from evac.config.source import Document, KeyPath, Mark, Problem, read_file, read
 from evac.config.spelling import meant
 
 PREFIX = "EVAC__"
+ENVIRONMENTS = "environments"
+"""The folder of the environments' files, beside the estate."""
 
 
 def read_layers(file: Path, *, environment: str | None, environ: Mapping[str, str]) -> Document:
@@ -86,7 +88,7 @@ def _unknown_region(whole: Document, layer: Path, rank: int) -> list[Problem]:
 
 
 def _environment(file: Path, environment: str, rank: int) -> Document:
-    folder = file.parent / "environments"
+    folder = file.parent / ENVIRONMENTS
     known = sorted(p.stem for p in folder.glob("*.yaml"))
     if environment in known:
         return read_file(folder / f"{environment}.yaml", rank=rank)

@@ -14,11 +14,11 @@ from typing import Any
 from evac.config.build import build, places
 from evac.config.form import formed, masked
 from evac.config.keeping import store_address, store_of_command_line
-from evac.config.layers import read_layers
+from evac.config.layers import ENVIRONMENTS, read_layers
 from evac.config.members import Kinds, read_members
 from evac.config.rules import check
 from evac.config.source import KeyPath, Mark
-from evac.core.errors import EstateError
+from evac.core.errors import EstateError, OptionError
 from evac.core.estate import Estate, RegionId
 from evac.drivers import driver_kinds, observer_kinds, probe_kinds
 from evac.places.ssh import SshSettings
@@ -59,7 +59,8 @@ def load(
 
     `environment` names one of the files under `environments/`; by default that of `EVAC_ENVIRONMENT`, else none.
     `store` is a URL that takes the place of the estate's own.
-    Raises `EstateError` with every problem, in the order of layers and lines.
+    Raises `EstateError` with every problem, in the order of layers and lines; `OptionError` where only an option is
+    wrong.
     """
     environ = os.environ if environ is None else environ
     file = Path(path)
@@ -73,8 +74,10 @@ def load(
     form = formed(document, folder=folder)
     members = read_members(form, document, kinds=kinds, folder=folder)
     warnings = check(form, members, document)
-    if document.problems:
-        raise EstateError(tuple(dict.fromkeys(str(p) for p in sorted(document.problems, key=_order))))
+    if problems := document.problems:
+        chosen = all(Path(p.mark.file) == file.parent / ENVIRONMENTS for p in problems)
+        wrong = OptionError if chosen else EstateError
+        raise wrong(tuple(dict.fromkeys(str(p) for p in sorted(problems, key=_order))), file=file)
     assert form.file is not None, "a document without problems has the estate's form"
     estate = build(form.file, members)
     address = (

@@ -2,6 +2,7 @@
 
     EvacError
     ├── EstateError          the estate is wrong: file, line, reason; nothing was started
+    │   └── OptionError      not the estate, but what was said beside it: --store, --environment
     ├── UnsafePlan           no plan keeps the promises; says which and what a person could do
     ├── NotThere             what was named does not exist: a run, a region; nothing was started
     ├── NameTaken            what was to be made exists already, and is left as it is
@@ -20,6 +21,8 @@ cannot tell raises `Indeterminate`, never one of the other two. Programming erro
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class EvacError(Exception):
     """Something in the world went wrong; the message says what, where, and what to do next."""
@@ -28,13 +31,18 @@ class EvacError(Exception):
 class EstateError(EvacError):
     """The declared estate cannot be used.
 
-    `problems` lists every one found, each as `file:line: reason`.
+    `problems` lists every one found, each as `file:line: reason`; `file` is the estate's, where one was read.
     """
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(self, problems: tuple[str, ...], *, file: Path | None = None) -> None:
         assert problems, "an estate error names at least one problem"
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.file = file
+
+
+class OptionError(EstateError):
+    """The estate is in order, and an option that goes with it is not."""
 
 
 class UnsafePlan(EvacError):

@@ -35,6 +35,8 @@ from pydantic import (
 from evac.core.errors import Rejected
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+NO_SECRET = "no secret"
+"""How the reason begins where a secret is not there; it says itself what to do."""
 DURATION_PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
@@ -146,14 +148,16 @@ class Secret(Settings):
         if self.env is not None:
             found = os.environ.get(self.env)
             if found is None:
-                raise Rejected(f"no secret: environment variable {self.env} is not set; set it where evac is started")
+                raise Rejected(f"{NO_SECRET}: environment variable {self.env} is not set; set it where evac is started")
             return found
         assert self.file is not None
         try:
             return self.file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise Rejected(f"no secret: {self.file}: {reason}; write the secret there, readable by evac only") from None
+            raise Rejected(
+                f"{NO_SECRET}: {self.file}: {reason}; write the secret there, readable by evac only"
+            ) from None
 
     def __repr__(self) -> str:
         way = f"env={self.env!r}" if self.env else f"file={str(self.file)!r}" if self.file else "value=***"

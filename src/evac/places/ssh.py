@@ -67,6 +67,12 @@ class SshSettings(Settings):
     retry_max: Duration = timedelta(seconds=5)
     """Longest wait before connecting again."""
 
+    def by_hand(self) -> str:
+        """Return the command by which a person tries the same, with the same key and known host."""
+        key = ["-i", str(self.key)] if self.key else []
+        known = ["-o", f"UserKnownHostsFile={self.known_hosts}"] if self.known_hosts else []
+        return shlex.join(["ssh", "-p", str(self.port), *key, *known, f"{self.user}@{self.host}", "true"])
+
 
 @dataclass(slots=True)
 class _Line:
@@ -244,10 +250,7 @@ class SshPlace:
         await self._settled.wait()
         if self._line is None:
             why = self._trouble or "the connection ended"
-            raise Unavailable(
-                f"{self._name} cannot be reached: {why}; evac goes on trying; by hand: ssh -p "
-                f"{self._settings.port} {self._settings.user}@{self._settings.host} true"
-            )
+            raise Unavailable(f"{self._name} cannot be reached: {why}; by hand: {self._settings.by_hand()}")
         return self._line
 
     async def _connection(self) -> asyncssh.SSHClientConnection:

@@ -11,7 +11,7 @@ _BY_HAND = {
     FailureClass.PARTITION: "look at the network between {region} and those who do not get in",
     FailureClass.GRAY: "look at the network on the way to {region}, and at how loaded {services} there are",
     FailureClass.OBSERVER: "mend the network of {region}: until then what it sees does not count",
-    FailureClass.AGENT: "start evac's agent in {region}, or mend the way to its host: nothing can be ordered there",
+    FailureClass.AGENT: "start evac's agent in {region}, or mend the way to its host (evac check tries it)",
     FailureClass.PROVIDER: "ask the provider of {region}, which has lost all of its regions",
 }
 

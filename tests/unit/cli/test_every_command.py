@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -20,10 +19,10 @@ from evac.config import load
 from evac.daemon import open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.codec import encode
+from fakes.commands import EVAC, evac
 from fakes.opening import open_run
 from fakes.shapes import shapes
 
-EVAC = str(Path(sys.executable).parent / "evac")
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
 OTHERS_SPEAK = {"lab shell", "lab exec"}
 """Commands that become another one, whose output is its own."""
@@ -32,7 +31,6 @@ JSON_BY_NATURE = {"schema"}
 
 REFUSED_WHERE_NOTHING_ANSWERS = (
     ("resolve",),
-    ("resolve", "7"),
     ("approve",),
     ("shift", "--yes"),
     ("failback", "--yes"),
@@ -52,14 +50,6 @@ def walked(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(walked(typer.main.get_command(app)))
-
-
-def evac(*words: str | Path, **streams: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line, which never ends with a trace."""
-    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    done = subprocess.run([EVAC, *map(str, words)], text=True, **given)
-    assert "Traceback" not in f"{done.stdout}{done.stderr}"
-    return done
 
 
 @pytest.fixture(name="estate")
@@ -135,8 +125,13 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
         assert "  maintenance of berlin until " in told
         done = await asyncio.to_thread(evac, "maintenance", "--end", "--estate", estate)
         assert done.stdout == "it is over\n"
-        wrong = await asyncio.to_thread(evac, "maintenance", "--for", "soon", "--estate", estate)
-        assert (wrong.returncode, "soon is not a duration; write 30m, 2h or 1d" in wrong.stderr) == (2, True)
+        for options, said in (
+            (("--for", "soon"), "soon is not a duration; write 30m, 2h or 1d"),
+            (("--for", "2h", "--end"), "one of --for and --end, not both"),
+            ((), "say how long it lasts, or --end"),
+        ):
+            wrong = await asyncio.to_thread(evac, "maintenance", *options, "--estate", estate)
+            assert (wrong.returncode, said in wrong.stderr) == (2, True)
         status = await asyncio.to_thread(evac, "status", "--estate", estate, "--json")
         assert json.loads(status.stdout)["fine"] is False
         assert status.returncode == 1
@@ -146,8 +141,10 @@ async def test_what_tells_a_controller_prints_one_document(estate: Path) -> None
             assert refused.stdout == "", words
         deaf = await asyncio.to_thread(evac, "links", "--for", "1s", "--estate", estate, "--json")
         assert (deaf.returncode, deaf.stdout, "no agent told anything for 1 s" in deaf.stderr) == (4, "", True)
-        unknown = await asyncio.to_thread(evac, "replication", "--for", "1s", "--estate", estate, "--json")
-        assert (unknown.returncode, json.loads(unknown.stdout)["fine"]) == (1, False)
+        deaf = await asyncio.to_thread(evac, "replication", "--for", "1s", "--estate", estate, "--json")
+        assert (deaf.returncode, deaf.stdout, "no member told anything for 1 s" in deaf.stderr) == (4, "", True)
+        unknown = await asyncio.to_thread(evac, "resolve", "7", "--estate", estate)
+        assert (unknown.returncode, "there is no run 7; evac runs lists them" in unknown.stderr) == (2, True)
         done = await asyncio.to_thread(evac, "resume", "--estate", estate, "--json")
         assert json.loads(done.stdout) == {"wish": "resume", "run": None}
 
@@ -212,9 +209,33 @@ def test_a_lab_of_no_known_form_is_refused_before_anything_is_started(tmp_path: 
 
 
 def test_an_estate_that_is_there_is_not_overwritten(estate: Path) -> None:
+    estate.write_text("evac: 1\n")
     done = evac("init", estate)
     assert done.returncode == 2
     assert "is left as it is" in done.stderr
+    assert estate.read_text() == "evac: 1\n"
+
+
+def test_an_empty_estate_is_filled(estate: Path) -> None:
+    estate.write_text("\n")
+    assert "evac init" in evac("check", "--offline", "--estate", estate).stderr
+    assert evac("init", estate).returncode == 0
+    assert estate.read_text() == STARTER.read_text()
+
+
+def test_what_to_type_next_names_the_estate_that_was_wrong(estate: Path) -> None:
+    estate.write_text("evac: 2\n")
+    said = evac("status", "--estate", estate).stderr
+    assert "the estate is wrong" in said
+    assert said.endswith(f"next: mend it, then: evac check --estate {estate}\n")
+
+
+@pytest.mark.parametrize("words", [("--store", "foo://x"), ("--environment", "staging")])
+def test_an_option_that_is_wrong_is_not_the_estates_fault(words: tuple[str, ...], estate: Path) -> None:
+    done = evac("status", *words, "--estate", estate)
+    assert done.returncode == 2
+    assert "the command line is wrong; nothing was changed" in done.stderr
+    assert "next:" not in done.stderr
 
 
 def test_a_reader_who_has_read_enough_changes_nothing() -> None:

@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,16 @@ import typer
 from typer.core import TyperGroup
 
 from evac.cli import app
+from evac.cli.status import Known, lines
+from evac.core.estate import RegionId
+from evac.core.plan import Placement
+from evac.core.snapshot import Snapshot
+from evac.sim.estates import EAST, GROUP, WEST, placed, shop
+from fakes.estates import dead, judged, members
 
 FOLDER = Path(__file__).parents[3] / "docs" / "how-to" / "experiments"
 EXPERIMENTS = sorted(FOLDER.glob("*.json"))
+WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 
 
 def commands(experiment: Mapping[str, Any], part: str) -> Iterator[list[str]]:
@@ -46,3 +55,40 @@ def test_every_command_of_an_experiment_is_one_that_evac_takes(path: Path, part:
 
 def test_there_is_an_experiment() -> None:
     assert EXPERIMENTS
+
+
+def status(*placements: Placement, dark: RegionId | None = None) -> str:
+    """What `evac status` prints where the groups are as said; nothing in the region that is dark answers."""
+    estate = shop()
+    seen = dead(estate, dark) if dark else judged(estate)
+    told = members(estate, placements[0] if placements else None).values()
+    snapshot = Snapshot(
+        estate="shop",
+        at=timedelta(seconds=100),
+        wall=WALL,
+        verdicts=tuple(seen.verdicts.values()),
+        voiceless={},
+        members=tuple(replace(m, state=None, reason="gone") if m.region == dark else m for m in told),
+        placements=placements,
+        unplaced={} if placements else {GROUP: ["orders-db has no primary"]},
+        decisions=(),
+        active={},
+        stuck={},
+    )
+    known = Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={})
+    return "\n".join(lines(known, led=True, wall=WALL))
+
+
+def holds(text: str) -> bool:
+    """Whether the steady state of the experiment holds, by what `evac status` printed."""
+    probes = json.loads((FOLDER / "region-dies.json").read_text())["steady-state-hypothesis"]["probes"]
+    assert {p["provider"]["arguments"].split()[0] for p in probes} == {"status"}
+    return all(re.search(p["tolerance"]["pattern"], text) for p in probes)
+
+
+def test_the_steady_state_is_a_primary_that_answers_before_the_region_dies_and_after() -> None:
+    here = placed(shop())
+    assert holds(status(here))
+    assert holds(status(replace(here, primary=WEST), dark=EAST))
+    assert not holds(status(here, dark=EAST))
+    assert not holds(status(dark=EAST))

@@ -40,6 +40,8 @@ def explained(
     voiceless: dict[str, str] | None = None,
     decision: Decision | None = None,
     triggers: tuple[Standing, ...] = (),
+    led: bool = True,
+    age: timedelta = timedelta(seconds=1),
 ) -> list[str]:
     assessment = dead(shop(), EAST)
     decisions = (decision or Hold(group=GROUP, reasons=(WHY,), watching=True),)
@@ -78,7 +80,7 @@ def explained(
         voiceless=voiceless or {},
         silent=silent,
     )
-    return lines(explained, snapshot)
+    return lines(explained, snapshot, led=led, wall=WALL + age)
 
 
 def test_a_region_that_is_lost_and_not_left_is_shown_with_the_reason() -> None:
@@ -126,3 +128,9 @@ def test_how_each_trigger_stands_is_said_and_of_what_is_true_or_unknown_who_says
         "  trigger   half-down for shop: unknown for 2 min, neither fires nor clears; counted 2 min of 2 min",
         *seen,
     ]
+
+
+def test_what_is_old_says_so_first_and_that_nobody_watches() -> None:
+    old = "us-east-1 as it was at 2026-11-23 03:12:04 UTC: nobody watches; what follows is 5 min old. Needed from you: "
+    assert explained(EAST, led=False, age=timedelta(minutes=5))[0] == f"{old}start evac serve"
+    assert explained(EAST, age=timedelta(minutes=5))[0].startswith(old)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from evac.cli.what_if import lines
+from evac.cli.what_if import lines, unplaced_in
 from evac.core.decision import CallPerson, Hold
+from evac.core.estate import RegionId
 from evac.core.objectives import Loss, RpoBasis
 from evac.core.what_if import WhatIf
 from evac.engine.outlook import Thought
-from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB
+from evac.sim.estates import EAST, EUROPE, GROUP, ORDERS_DB, shop
 from fakes.thoughts import thought
 
 WALL = datetime(2026, 11, 23, 3, 14, tzinfo=UTC)
@@ -66,3 +67,18 @@ def test_a_region_without_primaries_and_plans_that_were_too_large_are_said() -> 
     assert told[-1] == "  the plans are too large to be kept: evac plan failover shows one"
     nobody = lines([Thought(region=EUROPE, wall=WALL, each=())], wall=WALL, whole=False)
     assert nobody[-1] == "  nobody there belongs to a group"
+
+
+def test_where_primaries_are_not_known_that_is_said_and_not_that_nobody_is_there() -> None:
+    nothing = [Thought(region=EAST, wall=WALL, each=()), Thought(region=EUROPE, wall=WALL, each=())]
+    told = lines(nothing, wall=WALL, whole=False, unplaced={EAST: {GROUP: ["orders-db has no primary"]}})
+    assert told[1] == "  where shop's primaries are is not known: orders-db has no primary"
+    assert told[-1] == "  nobody there belongs to a group"
+
+
+def test_a_group_that_nothing_was_thought_of_is_one_whose_place_is_not_known() -> None:
+    nothing = [Thought(region=EAST, wall=WALL, each=()), Thought(region=RegionId("moon"), wall=WALL, each=())]
+    some = [Thought(region=EAST, wall=WALL, each=(thought(),))]
+    assert unplaced_in(nothing, estate=shop(), why={}) == {EAST: {GROUP: ["its members have not been seen yet"]}}
+    assert unplaced_in(nothing, estate=shop(), why={GROUP: ["two primaries"]})[EAST] == {GROUP: ["two primaries"]}
+    assert unplaced_in(some, estate=shop(), why={}) == {}

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from evac.cli.status import Known, lines
+from evac.core.assessment import assess
 from evac.core.decision import Hold
+from evac.core.detector import Detector
 from evac.core.estate import GroupId
 from evac.core.lease import Leader
 from evac.core.plan import RunKind, SyncSet
@@ -117,3 +119,15 @@ def test_a_trigger_that_is_true_is_shown_before_it_fires() -> None:
     assert [line for line in told if "trigger" in line] == [
         "  trigger half-down for shop: true for 2 min; counted 1 min 30 s of 2 min: moves the primaries in 30 s"
     ]
+
+
+def test_where_no_host_is_heard_it_says_what_tells_why() -> None:
+    unheard = assess(Detector(policy=shop().detection), now=timedelta(), estate=shop())
+    snapshot = Snapshot(
+        estate="shop", at=timedelta(), wall=WALL, verdicts=tuple(unheard.verdicts.values()),
+        voiceless={str(r): "never heard of" for r in shop().regions}, members=(), placements=(), unplaced={},
+        decisions=(), active={}, stuck={},
+    )  # fmt: skip
+    known = Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={})
+    assert "  no region's host was ever heard: evac check says why" in lines(known, led=True, wall=WALL)
+    assert not any("evac check" in line for line in said(WHOLE))
