@@ -8,7 +8,7 @@ decides anything; nothing elsewhere knows which store, clock or driver it was gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -34,6 +34,7 @@ from evac.engine.holding import Keeper
 from evac.engine.keys import open_signer
 from evac.engine.last_known import keep_last_known
 from evac.engine.leadership import lead
+from evac.engine.lease_record import lease_key
 from evac.engine.leased import LeasedMember
 from evac.engine.orders import obey
 from evac.engine.recency import Recency
@@ -144,17 +145,31 @@ async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str)
 
     No lease is held in this form: nobody in a region that is cut off could lay it down there.
 
-    Raises `Conflict` when another process leads this estate from the same state folder, or through the same store.
+    Raises `Conflict` when another process leads this estate from the same state folder, or through the same store, or
+    when agents have held a primary of it under a lease.
     """
-    loaded = replace(loaded, estate=loaded.estate.without_leases())
+    held, loaded = loaded.estate.held, replace(loaded, estate=loaded.estate.without_leases())
     async with _signing_world(loaded, state=state) as world, lead(state, world.store):
         if loaded.store is not None and await snapshots.are_published(world.store):
             raise Conflict(f"another process leads this estate already, through {loaded.store}: stop it first")
+        await _need_no_lease(held, world.store)
         controller = _controller(world, announce, name=name)
         agents = [_agent(world, region, {}).run() for region in world.places]
         parts = [*agents, controller.watch(), _reign_for_ever(world, controller), *_upkeep(world)]
         async with _side_by_side(parts):
             yield controller
+
+
+async def _need_no_lease(held: Collection[ComponentId], store: Store) -> None:
+    """Raise `Conflict` where a primary is held under a lease: a move without it would leave the record of a region that
+    has no primary any more, and its agent would go on renewing that.
+    """
+    for component in held:
+        if await store.get(lease_key(component)) is not None:
+            agents = "start evac's agents (evac agent), or wait until one leads; or take the lease out of the estate"
+            raise Conflict(
+                f"{component} is held under a lease, which one process for all regions cannot keep: {agents}"
+            )
 
 
 @asynccontextmanager

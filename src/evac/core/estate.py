@@ -256,6 +256,11 @@ class Estate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_lookup", _look_up(self.services.values(), self.components.values()))
 
+    @property
+    def held(self) -> tuple[ComponentId, ...]:
+        """The components whose primary is held under a lease."""
+        return tuple(c.id for c in self.components.values() if c.replication and c.replication.held)
+
     def without_leases(self) -> Estate:
         """Return the estate as those see it who cannot hold a lease: evac without an agent in every region."""
         free = {

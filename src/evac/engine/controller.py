@@ -181,35 +181,8 @@ class Controller:
 
     def view(self, assessment: Assessment) -> View:
         """Return all a decision rests on now."""
-        known, wall = self.known, self._clock.wall()
-        return View(
-            estate=self.estate,
-            assessment=assessment,
-            members=known.detector.members,
-            placements=known.placements,
-            active=known.active,
-            giving_way=frozenset(known.giving_way),
-            stuck=known.stuck,
-            last_move_at=known.each(lambda memory: memory.last_move_at),
-            flaps=known.each(lambda memory: memory.flaps),
-            turned_back_at=known.each(lambda memory: memory.turned_back_at),
-            tries=known.each(lambda memory: memory.tries),
-            rejoin_tries=known.each(lambda memory: memory.rejoin_tries),
-            shift_tries=known.each(lambda memory: memory.shift_tries),
-            return_tries=known.each(lambda memory: memory.return_tries),
-            shift_flaps=known.each(lambda memory: memory.shift_flaps),
-            sent_by=known.each(lambda memory: memory.sent_by),
-            protect_tries=known.each(lambda memory: memory.protect_tries),
-            settled_at=known.each(lambda memory: memory.settled_at),
-            leavings=known.each(lambda memory: memory.leavings),
-            streams=known.detector.streams,
-            heard_since=known.detector.fresh_since,
-            triggers=known.triggers.standings,
-            urged_at=known.each(lambda memory: memory.urged_at),
-            urge_tries=known.each(lambda memory: memory.urge_tries),
-            paused=self.paused(wall),
-            quiet=self._quiet(wall),
-        )
+        wall = self._clock.wall()
+        return self.known.view(self.estate, assessment, paused=self.paused(wall), quiet=self._quiet(wall))
 
     def paused(self, wall: datetime) -> str:
         """Return why automation is off, by whom and until when; empty when it is on."""

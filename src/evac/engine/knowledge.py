@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 
-from evac.core.decision import Decision
+from evac.core.decision import Decision, View
 from evac.core.detector import Detector
 from evac.core.essence import essence
-from evac.core.estate import ComponentId, GroupId, RegionId
+from evac.core.estate import ComponentId, Estate, GroupId, RegionId
 from evac.core.memory import Memory, remember
 from evac.core.news import VerdictNews
 from evac.core.observation import Instant
@@ -68,6 +68,39 @@ class Knowledge:
         self.memories = dict(memories)
         for run in under_way.values():
             self.began(run.plan, run.id)
+
+    def view(self, estate: Estate, assessment: Assessment, *, paused: str, quiet: Mapping[GroupId, str]) -> View:
+        """Return all that a decision rests on: what is known, what it means now, and what is not to be done by itself:
+        `paused` says why nothing is, `quiet` for which groups.
+        """
+        return View(
+            estate=estate,
+            assessment=assessment,
+            members=self.detector.members,
+            placements=self.placements,
+            active=self.active,
+            giving_way=frozenset(self.giving_way),
+            stuck=self.stuck,
+            last_move_at=self.each(lambda memory: memory.last_move_at),
+            flaps=self.each(lambda memory: memory.flaps),
+            turned_back_at=self.each(lambda memory: memory.turned_back_at),
+            tries=self.each(lambda memory: memory.tries),
+            rejoin_tries=self.each(lambda memory: memory.rejoin_tries),
+            shift_tries=self.each(lambda memory: memory.shift_tries),
+            return_tries=self.each(lambda memory: memory.return_tries),
+            shift_flaps=self.each(lambda memory: memory.shift_flaps),
+            sent_by=self.each(lambda memory: memory.sent_by),
+            protect_tries=self.each(lambda memory: memory.protect_tries),
+            settled_at=self.each(lambda memory: memory.settled_at),
+            leavings=self.each(lambda memory: memory.leavings),
+            streams=self.detector.streams,
+            heard_since=self.detector.fresh_since,
+            triggers=self.triggers.standings,
+            urged_at=self.each(lambda memory: memory.urged_at),
+            urge_tries=self.each(lambda memory: memory.urge_tries),
+            paused=paused,
+            quiet=quiet,
+        )
 
     def memory(self, group: GroupId) -> Memory:
         """Return what a group's earlier runs mean."""
