@@ -24,8 +24,9 @@ What this is not: the decision who is fenced, or how (`core.planning`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from evac.core.errors import Indeterminate, Rejected
 from evac.core.plan import Term
@@ -53,7 +54,7 @@ is_postgres() {
 find_master() {
   master=
   { read -r m < "$data/postmaster.pid"; } 2>/dev/null || return 0
-  is_postgres "$m" && master=$m
+  is_postgres "$m" && [ "/proc/$m/cwd" -ef "$data" ] && master=$m
 }
 find_tree() {
   pids=
@@ -81,7 +82,7 @@ mark_somehow() {
 }
 """
 _STOP = (
-    """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6
+    """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6 host=$7 port=$8
 [ -d "$data" ] || exit 13
 """
     + _TERM
@@ -113,6 +114,8 @@ segment=$(sed -n '7s/.* //p' "$data/postmaster.pid" 2>/dev/null)
 [ -n "$segment" ] && ipcrm -m "$segment" 2>/dev/null
 rm -f "$data/postmaster.pid"
 export LC_ALL=C
+timeout 0.5 "$bin/pg_isready" -q -h "$host" -p "$port" -U evac -d postgres -t 1 2>/dev/null
+echo "evac answers: $?"
 "$bin/pg_controldata" -D "$data" || true
 """
 )
@@ -121,8 +124,8 @@ _IS_DOWN = (
     "data=$1 marker=$2\n"
     + _TERM
     + _TREE
-    + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\nknown\n'
-    '[ -d "$data" ]\n'
+    + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\n'
+    'echo "$(known)"\nhead -n 7 "$data/postmaster.pid" 2>/dev/null\n[ -d "$data" ]\n'
 )
 _RELEASE = """data=$1 marker=$2 again=$3 bin=$4
 if [ "$again" = as-it-was ] || [ "$again" = standby ]; then
@@ -166,13 +169,30 @@ class Control:
         return f"{self.timeline:08X}{number // per_file:08X}{number % per_file:08X}"
 
 
+class Answers(StrEnum):
+    """Whether something takes connections at a member's address, seen from its place."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What is found of a member once none of its processes is left. `control` is None when it cannot be read."""
+
+    control: Control | None
+    answers: Answers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Down:
-    """Whether a member runs, is kept down, and the highest term it knows."""
+    """Whether a member runs, is kept down, the highest term it knows, and whose its lock file is (`lock_lines`)."""
 
     running: bool
     kept: bool
     term: int | None
+    lock: tuple[str, ...] = ()
 
 
 class Fence:
@@ -184,8 +204,8 @@ class Fence:
         self._unit = hands.unit
         self._supervised = settings.control.pg_ctl is None
 
-    async def stop(self, *, term: Term, clean: bool) -> Control | None:
-        """Bring the member down, for certain; None when its control file cannot be read.
+    async def stop(self, *, term: Term, clean: bool) -> Ended:
+        """Bring the member down, for certain.
 
         Raises `Rejected` for a lower term, `Indeterminate` if a process stays.
         """
@@ -194,23 +214,24 @@ class Fence:
             if known is not None and known > term:
                 raise self._stale(str(known), term)
         await self._keep_down(clean=clean)
-        control = await self._end_tree(term=term, clean=clean)
+        ended = await self._end_tree(term=term, clean=clean)
         if self._supervised:
             await self._end_supervision()
             if (await self.down()).running:  # it was started again meanwhile, as a standby; now nothing does that
-                await self._end_tree(term=term, clean=False)
-        return control
+                ended = replace(ended, answers=(await self._end_tree(term=term, clean=False)).answers)
+        return ended
 
-    async def _end_tree(self, *, term: Term, clean: bool) -> Control | None:
+    async def _end_tree(self, *, term: Term, clean: bool) -> Ended:
         """End every process of the cluster, and leave it so that whoever starts it gets a standby."""
         s = self._settings
         completed = await self._hands.as_who_may(
             _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
-            str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, within=s.stop_timeout + _SLACK,
+            str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, s.host, str(s.port),
+            within=s.stop_timeout + _SLACK,
         )  # fmt: skip
         match completed.code:
             case 0:
-                return control_data(completed.out.decode(errors="replace"))
+                return ended_as(completed.out.decode(errors="replace"))
             case 11:
                 raise self._stale(completed.out.decode().strip(), term)
             case 12:
@@ -237,11 +258,15 @@ class Fence:
         completed = await self._hands.as_who_may(
             _IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
         )
-        lines = completed.out.decode(errors="replace").split()
-        if len(lines) < 2:
+        running, kept, term, *lock = [*completed.out.decode(errors="replace").splitlines(), "", "", ""]
+        if not kept:
             raise self._hands.refused(f"looking at {self._settings.data_dir}", completed)
-        term = int(lines[2]) if len(lines) > 2 else None
-        return Down(running=int(lines[0]) > 0, kept=lines[1] == "kept", term=term)
+        return Down(
+            running=int(running) > 0,
+            kept=kept == "kept",
+            term=int(term) if term else None,
+            lock=lock_lines("\n".join(lock)),
+        )
 
     async def start(self, again: str) -> None:
         """Let the member run again and start it: as a `primary`, as it was `rebuilt`, `as-it-was`, or as a `standby`.
@@ -293,6 +318,20 @@ class Fence:
                     f"the operator's status command says that the server of {self._settings.data_dir} runs, "
                     f"after its kill command ended with {killed.code}: {last_words(killed)}"
                 )
+
+
+def ended_as(text: str) -> Ended:
+    """Return what the script found that ended every process: by the exit code of `pg_isready`, or that of a shell which
+    has no such program.
+    """
+    said = re.search(r"^evac answers: (\d+)$", text, re.MULTILINE)
+    by_code = {"0": Answers.YES, "1": Answers.YES, "126": Answers.UNKNOWN, "127": Answers.UNKNOWN}
+    return Ended(control=control_data(text), answers=by_code.get(said[1] if said else "127", Answers.NO))
+
+
+def lock_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a `postmaster.pid` that tell one server from any other: without its state, which changes."""
+    return tuple(line.strip() for line in text.splitlines()[:7] if line.strip())
 
 
 def control_data(text: str) -> Control | None:

@@ -45,6 +45,8 @@ class Member:
     settings: PostgresqlSettings
     peers: Mapping[RegionId, PostgresqlSettings]
     session: Session
+    watching: Session
+    """The connection that observes."""
     hands: Hands
     fence: Fence
     place: Place

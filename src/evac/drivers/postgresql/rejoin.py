@@ -38,6 +38,8 @@ from evac.drivers.postgresql.member import GRACE, Member
 from evac.drivers.postgresql.observe import POSITION, PRIMARY_TIMELINE, STANDBY_TIMELINE
 from evac.drivers.postgresql.orphans import Orphans, keep_unreadable, last_saved, save_orphans, write_durably
 from evac.drivers.postgresql.session import Session
+from evac.drivers.postgresql.stop import bring_down
+from evac.drivers.postgresql.whose import must_be_here
 from evac.ports import Holds, Truth
 
 _CHECKPOINT_MAX = timedelta(minutes=10)
@@ -189,7 +191,8 @@ async def _follows(member: Member, action: Action, primary: RegionId, source: Se
 
 
 async def _rebuild(member: Member, action: Action, primary: RegionId, source: Session) -> Receipt:
-    control = await member.fence.stop(term=action.term, clean=False)
+    await must_be_here(member)
+    control = await bring_down(member, term=action.term, clean=False)
     [[(standby, timeline, stored, history, system)]] = await source.look(_SOURCE, within=_SHORT)
     if standby or (stored or 0) > action.term:
         raise Rejected(f"{primary} is not the primary of term {action.term}: standby {standby}, term {stored}")

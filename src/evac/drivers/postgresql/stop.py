@@ -15,13 +15,14 @@ from psycopg import sql
 
 from evac.core.errors import DriverError, Rejected, Unavailable
 from evac.core.observation import Json
-from evac.core.plan import Action
+from evac.core.plan import Action, Term
 from evac.core.run import Receipt
 from evac.drivers.postgresql.fence import Control, Down
 from evac.drivers.postgresql.guard import Must, guard, wait_until
 from evac.drivers.postgresql.member import GRACE, Member
 from evac.drivers.postgresql.naming import application_name
 from evac.drivers.postgresql.session import REJECTED
+from evac.drivers.postgresql.whose import must_be_here, must_be_silent
 from evac.ports import Holds, Truth
 
 _POLL = timedelta(milliseconds=20)
@@ -39,15 +40,26 @@ async def stop(member: Member, action: Action) -> Receipt:
     mode = action.args.get("mode")
     if mode not in ("clean", "kill"):
         raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
+    await must_be_here(member)
     if mode == "clean" and "target" in action.args:
         await _confirmed(member, action)
     return await _bring_down(member, action)
 
 
+async def bring_down(member: Member, *, term: Term, clean: bool) -> Control | None:
+    """End the member for certain; return what its control file says, None when it cannot be read.
+
+    `Indeterminate` where a primary answers at its address all the same.
+    """
+    await member.session.close()
+    ended = await member.fence.stop(term=term, clean=clean)
+    await must_be_silent(member, ended)
+    return ended.control
+
+
 async def _bring_down(member: Member, action: Action) -> Receipt:
     mode = action.args.get("mode")
-    await member.session.close()
-    control = await member.fence.stop(term=action.term, clean=mode == "clean")
+    control = await bring_down(member, term=action.term, clean=mode == "clean")
     position = control.position if control and control.clean else None
     if control and not control.clean and mode == "clean":
         position = await member.fence.end_of_log(control)

@@ -1,0 +1,73 @@
+"""A fence is of the server that clients write to: nothing else is killed, and while it lives no receipt is given."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from postgresql_members import EAST, WEST, Cluster, order, raised
+
+from evac.core.errors import Indeterminate, Rejected
+from evac.core.plan import Verb
+from evac.drivers.postgresql.settings import Command, Control
+from evac.lab.servers.postgresql import Member
+
+PATIENT = timedelta(seconds=40)
+"""So that a busy machine never looks like a silent server."""
+HASTY = timedelta(seconds=1)
+
+
+def signals(server: Member) -> set[Path]:
+    """What evac leaves where it keeps a primary down."""
+    files = (server.stopped_marker, server.data_dir / "standby.signal")
+    return {file for file in files if file.exists()}
+
+
+async def upright(cluster: Cluster) -> bool:
+    return await cluster.sql(EAST, "SELECT pg_is_in_recovery()") == [(False,)]
+
+
+@pytest.mark.parametrize("mode", ["clean", "kill"])
+async def test_what_runs_on_the_wrong_host_is_not_killed_for_another(mode: str, tmp_path: Path) -> None:
+    """An agent begun for us-east-1 on the host of us-west-2, where the same folder holds that region's data."""
+    async with raised(tmp_path, acks=0) as cluster:
+        west = cluster.servers[WEST]
+        before = signals(west)
+        mistaken = await cluster.driver(EAST, data_dir=str(west.data_dir), answer_timeout=PATIENT)
+        running = west.pids()[0]
+        with pytest.raises(Rejected, match="us-east-1.*is not the one in .*us-west-2.*set data_dir"):
+            await mistaken.do(order(Verb.STOP, EAST, mode=mode))
+        with pytest.raises(Rejected, match="is not the one in"):
+            await mistaken.do(order(Verb.REJOIN, EAST, primary=WEST))
+        assert west.pids()[0] == running
+        assert signals(west) == before
+        assert await upright(cluster)
+        ill = [finding.what for finding in await mistaken.check() if not finding.ok]
+        assert [what for what in ill if "is not the one in" in what]
+
+
+async def test_a_folder_that_the_server_has_moved_from_is_no_fence(tmp_path: Path) -> None:
+    async with raised(tmp_path, acks=0) as cluster:
+        old = tmp_path / "old" / "data"
+        old.mkdir(parents=True)
+        lock = (cluster.servers[EAST].data_dir / "postmaster.pid").read_text()
+        (old / "postmaster.pid").write_text(lock)  # as a copy of a running server's folder holds
+        mistaken = await cluster.driver(EAST, data_dir=str(old), answer_timeout=PATIENT)
+        with pytest.raises(Rejected, match="nothing runs there"):
+            await mistaken.do(order(Verb.STOP, EAST, mode="kill"))
+        assert [file.name for file in old.parent.iterdir()] == ["data"]
+        assert await upright(cluster)
+
+
+async def test_no_receipt_is_given_while_the_server_at_the_address_is_a_primary(tmp_path: Path) -> None:
+    """It did not answer before the stop, and does again after it."""
+    async with raised(tmp_path, acks=0) as cluster:
+        east, west = cluster.servers[EAST], cluster.servers[WEST]
+        east.freeze()
+        thaw = ("kill", "-CONT", *(str(pid) for pid in east.pids()))
+        command = Control(command=Command(start=("true",), stop=("true",), kill=thaw, status=("false",)))
+        mistaken = await cluster.driver(EAST, data_dir=str(west.data_dir), control=command, answer_timeout=HASTY)
+        with pytest.raises(Indeterminate, match="is a primary, though nothing runs in"):
+            await mistaken.do(order(Verb.STOP, EAST, mode="kill"))
+        assert await upright(cluster)
