@@ -35,6 +35,7 @@ from evac.drivers.postgresql.hands import Hands, last_words
 from evac.drivers.postgresql.settings import PostgresqlSettings
 
 _SLACK = timedelta(seconds=8)
+_PRIMARY_STATES = ("in production", "shut down", "shutting down", "in crash recovery")
 
 _TERM = """
 known() {
@@ -154,19 +155,25 @@ exec "$bin/pg_ctl" start -s -W -D "$data" -l "$log" ${conf:+-o "-c config_file=$
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What `pg_controldata` says of a stopped cluster. `position` is where its last checkpoint record begins."""
+    """What `pg_controldata` says of a stopped cluster. `position` is where its last checkpoint record begins.
+
+    `timeline` is its newest one: after a promotion that of the checkpoint is older for a while. `recovered` is how far
+    a recovery has come, 0 after a checkpoint as a primary. `primary`: it was one when it ended.
+    """
 
     clean: bool
+    primary: bool
     position: int
     redo: int
     timeline: int
+    checkpoint_timeline: int
+    recovered: int
     system: str
     segment_bytes: int
 
     def segment(self, position: int) -> str:
         """Return the name of the log file of this timeline that holds a position."""
-        number, per_file = position // self.segment_bytes, 0x100000000 // self.segment_bytes
-        return f"{self.timeline:08X}{number // per_file:08X}{number % per_file:08X}"
+        return naming.segment_name(self.timeline, position, self.segment_bytes)
 
 
 class Answers(StrEnum):
@@ -338,11 +345,15 @@ def control_data(text: str) -> Control | None:
     """Return what `pg_controldata` printed; None for anything else."""
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
     try:
+        state, timeline = said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"])
         return Control(
-            clean=said["Database cluster state"] == "shut down",
+            clean=state == "shut down",
+            primary=state in _PRIMARY_STATES,
             position=naming.position(said["Latest checkpoint location"]),
             redo=naming.position(said["Latest checkpoint's REDO location"]),
-            timeline=int(said["Latest checkpoint's TimeLineID"]),
+            timeline=max(timeline, int(said["Min recovery ending loc's timeline"])),
+            checkpoint_timeline=timeline,
+            recovered=naming.position(said["Minimum recovery ending location"]),
             system=said["Database system identifier"],
             segment_bytes=int(said["Bytes per WAL segment"]),
         )
