@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from postgresql_members import EAST, WEST, Cluster, order, raised
 from evac.core.errors import Indeterminate, Rejected
 from evac.core.plan import Verb
 from evac.drivers.postgresql.settings import Command, Control
+from evac.lab.servers import process
 from evac.lab.servers.postgresql import Member
+from evac.ports import Truth
 
 PATIENT = timedelta(seconds=40)
 """So that a busy machine never looks like a silent server."""
@@ -70,4 +73,29 @@ async def test_no_receipt_is_given_while_the_server_at_the_address_is_a_primary(
         mistaken = await cluster.driver(EAST, data_dir=str(west.data_dir), control=command, answer_timeout=HASTY)
         with pytest.raises(Indeterminate, match="is a primary, though nothing runs in"):
             await mistaken.do(order(Verb.STOP, EAST, mode="kill"))
+        assert await upright(cluster)
+
+
+async def test_a_clean_stop_that_was_given_up_half_way_has_happened_once_it_is_looked_at(tmp_path: Path) -> None:
+    """Its server ends later, whatever the run decides meanwhile: a look that said no would let it be left out."""
+    async with raised(tmp_path, acks=0) as cluster:
+        server = cluster.servers[EAST]
+        await cluster.sql(EAST, "ALTER SYSTEM SET wal_sender_timeout = 0")  # else its end would not wait for long
+        await cluster.sql(EAST, "SELECT pg_reload_conf()")
+        cluster.servers[WEST].freeze()
+        east = await cluster.driver(EAST, stop_timeout=PATIENT)
+        stop = order(Verb.STOP, EAST, mode="clean")
+        begun = asyncio.create_task(east.do(stop))
+        await process.until(lambda: (server.data_dir / "standby.signal").exists(), what="the stop to begin")
+        await process.until(lambda: not server.ready(), what="the server to be told")
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+        assert server.pids(), "it waits for a standby that is silent"
+        held = await east.holds(stop)
+        assert held.truth is Truth.YES
+        assert held.receipt is not None
+        assert held.receipt.facts["position"] is not None
+        assert server.pids() == ()
+        cluster.servers[WEST].thaw()
+        await east.undo(stop)
         assert await upright(cluster)

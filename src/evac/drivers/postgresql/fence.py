@@ -211,8 +211,8 @@ class Fence:
         self._unit = hands.unit
         self._supervised = settings.control.pg_ctl is None
 
-    async def stop(self, *, term: Term, clean: bool) -> Ended:
-        """Bring the member down, for certain.
+    async def stop(self, *, term: Term, clean: bool, patience: timedelta | None = None) -> Ended:
+        """Bring the member down, for certain. A clean end is waited for `patience`, by default as the estate says.
 
         Raises `Rejected` for a lower term, `Indeterminate` if a process stays.
         """
@@ -221,19 +221,19 @@ class Fence:
             if known is not None and known > term:
                 raise self._stale(str(known), term)
         await self._keep_down(clean=clean)
-        ended = await self._end_tree(term=term, clean=clean)
+        ended = await self._end_tree(term=term, clean=clean, patience=patience)
         if self._supervised:
             await self._end_supervision()
             if (await self.down()).running:  # it was started again meanwhile, as a standby; now nothing does that
                 ended = replace(ended, answers=(await self._end_tree(term=term, clean=False)).answers)
         return ended
 
-    async def _end_tree(self, *, term: Term, clean: bool) -> Ended:
+    async def _end_tree(self, *, term: Term, clean: bool, patience: timedelta | None = None) -> Ended:
         """End every process of the cluster, and leave it so that whoever starts it gets a standby."""
         s = self._settings
         completed = await self._hands.as_who_may(
             _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
-            str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, s.host, str(s.port),
+            str(int((patience or s.stop_timeout).total_seconds() * 100)), s.bin_dir, s.host, str(s.port),
             within=s.stop_timeout + _SLACK,
         )  # fmt: skip
         match completed.code:

@@ -31,6 +31,8 @@ _WRITTEN_NOW = (
     "SELECT pg_current_xact_id()",
 )
 """Note where the log ends, and write an empty transaction behind that, which no client sees."""
+_FINISHED_WITHIN = timedelta(seconds=1)
+"""How much longer a clean stop that was given up may take before it is killed: a look is not waited for long."""
 _STREAMS_WITHIN = timedelta(seconds=5)
 """How long a target that has just lost its stream may take to have it again before nothing is stopped."""
 
@@ -46,20 +48,20 @@ async def stop(member: Member, action: Action) -> Receipt:
     return await _bring_down(member, action)
 
 
-async def bring_down(member: Member, *, term: Term, clean: bool) -> Control | None:
+async def bring_down(member: Member, *, term: Term, clean: bool, patience: timedelta | None = None) -> Control | None:
     """End the member for certain; return what its control file says, None when it cannot be read.
 
     `Indeterminate` where a primary answers at its address all the same.
     """
     await member.session.close()
-    ended = await member.fence.stop(term=term, clean=clean)
+    ended = await member.fence.stop(term=term, clean=clean, patience=patience)
     await must_be_silent(member, ended)
     return ended.control
 
 
-async def _bring_down(member: Member, action: Action) -> Receipt:
+async def _bring_down(member: Member, action: Action, *, patience: timedelta | None = None) -> Receipt:
     mode = action.args.get("mode")
-    control = await bring_down(member, term=action.term, clean=mode == "clean")
+    control = await bring_down(member, term=action.term, clean=mode == "clean", patience=patience)
     position = control.position if control and control.clean else None
     if control and not control.clean and mode == "clean":
         position = await member.fence.end_of_log(control)
@@ -92,11 +94,19 @@ async def _confirmed(member: Member, action: Action) -> None:
 
 
 async def stopped(member: Member, action: Action) -> Holds:
-    """Look whether nothing of it runs and it is kept down by this term. Its position is asked by doing it again."""
+    """Look whether it is kept down by this term; its position is asked by doing the stop again.
+
+    That also finishes a stop whose script was given up half-way. Its server was told to end and will, perhaps long
+    after a run that was told "no" has turned back and left it out of what is undone; and nobody can take a signal back.
+    To say that it is not known would be true as well, but a stop that died before its signal would stay so for ever.
+    Once it has happened, going on and turning back are both right.
+    """
     down: Down = await member.fence.down()
-    if down.running or not down.kept or down.term != action.term:
+    if not down.kept or down.term != action.term:
         return Holds(truth=Truth.NO, reason=f"runs: {down.running}, kept down: {down.kept}, term {down.term}")
-    return Holds(truth=Truth.YES, receipt=await _bring_down(member, action))
+    if down.running:
+        await must_be_here(member)
+    return Holds(truth=Truth.YES, receipt=await _bring_down(member, action, patience=_FINISHED_WITHIN))
 
 
 async def start_again(member: Member, action: Action) -> Receipt:
