@@ -131,6 +131,27 @@ async def test_one_that_refuses_turns_to_the_next_primary_with_that_and_comes_ba
         assert (await eu.observe()).upstream == EAST
 
 
+async def test_one_that_was_only_seen_to_have_turned_is_turned_back_to_whom_the_plan_leaves(tmp_path: Path) -> None:
+    """The answer to the order was lost, so a look, or doing it again, is all that is known of it."""
+    async with raised(tmp_path, acks=0) as cluster:
+        west, eu = [await cluster.driver(region) for region in (WEST, EU)]
+        await west.observe()  # keeps the slots that others follow it by
+        follow = order(Verb.FOLLOW, EU, primary=WEST, old=EAST)
+        first = await eu.do(follow)
+        looked = (await eu.holds(follow)).receipt
+        assert looked is not None
+        again = await eu.do(follow)
+        assert [receipt.facts["before"] for receipt in (first, looked, again)] == [EAST, EAST, EAST]
+        unaware: dict[str, Json] = {**looked.facts, "before": WEST}
+        for given in (dict(looked.facts), unaware, None):
+            await eu.do(follow)
+            assert (await eu.observe()).upstream == WEST
+            await eu.undo(order(Verb.FOLLOW, EU, primary=WEST, old=EAST, receipt=given))
+            assert (await eu.observe()).upstream == EAST
+        with pytest.raises(Rejected, match="not known"):
+            await eu.undo(order(Verb.FOLLOW, EU, primary=WEST))
+
+
 async def test_what_a_cut_off_asynchronous_primary_acknowledged_is_listed_exactly(tmp_path: Path) -> None:
     async with raised(tmp_path, acks=0) as cluster:
         east, west, eu = [await cluster.driver(r) for r in (EAST, WEST, EU)]

@@ -66,7 +66,7 @@ async def follow(member: Member, action: Action) -> Receipt:
     )
     [[received, _]] = answers[-1]
     before = upstream_region(answers[1][0][0] or "", member.peers)
-    return Receipt(kind="follow", facts={"timeline": received, "before": before})
+    return _receipt(action, timeline=received, before=before)
 
 
 async def following(member: Member, action: Action) -> Holds:
@@ -77,13 +77,18 @@ async def following(member: Member, action: Action) -> Holds:
     rows = (await member.session.look(f"{_FACTS} WHERE {there}", within=member.settings.answer_timeout))[0]
     if not rows or rows[0][1] != action.term:
         return Holds(truth=Truth.NO, reason=f"it does not stream from {primary} at term {action.term}")
-    return Holds(truth=Truth.YES, receipt=Receipt(kind="follow", facts={"timeline": rows[0][0], "before": primary}))
+    return Holds(truth=Truth.YES, receipt=_receipt(action, timeline=rows[0][0], before=primary))
 
 
 async def follow_before(member: Member, action: Action) -> Receipt:
-    """Undo: follow whom it followed before, by the receipt; without one nobody can know."""
+    """Undo: follow whom it followed before, by the receipt, else whom the plan leaves; else nobody can know.
+
+    In a failover there is no `old`: a refusal may have turned it to the new primary before, and is undone by itself.
+    """
     receipt = action.args.get("receipt")
     before = receipt.get("before", "") if isinstance(receipt, dict) else ""
+    if before in ("", action.args.get("primary")):
+        before = action.args.get("old", before)
     if before is not None and before not in member.others:
         raise Rejected(f"{member.region}: whom it followed before is not known; order it to follow the right primary")
     await member.session.change(
@@ -94,6 +99,13 @@ async def follow_before(member: Member, action: Action) -> Receipt:
         within=member.settings.settle_timeout,
     )
     return Receipt(kind="follow", facts={"follows": before})
+
+
+def _receipt(action: Action, *, timeline: int, before: RegionId | None) -> Receipt:
+    """What is seen to have turned already tells no more whom it followed before: it was whom the plan leaves, `old`."""
+    if before == action.args.get("primary"):
+        before = RegionId(str(action.args.get("old", before)))
+    return Receipt(kind="follow", facts={"timeline": timeline, "before": before})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
