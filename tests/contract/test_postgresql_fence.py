@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from evac.core.plan import Verb
 from evac.drivers.postgresql.settings import Command, Control
 from evac.lab.servers import process
 from evac.lab.servers.postgresql import Member
-from evac.ports import Truth
+from evac.places.local import LocalPlace
+from evac.ports import Completed, Truth
 
 PATIENT = timedelta(seconds=40)
 """So that a busy machine never looks like a silent server."""
@@ -99,3 +103,53 @@ async def test_a_clean_stop_that_was_given_up_half_way_has_happened_once_it_is_l
         cluster.servers[WEST].thaw()
         await east.undo(stop)
         assert await upright(cluster)
+
+
+class Interposed(LocalPlace):
+    """This host, where something happens right before one of the commands."""
+
+    def __init__(self, before: Callable[[], Awaitable[object]], *, command: int) -> None:
+        super().__init__()
+        self._before, self._left = before, command
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: timedelta) -> Completed:
+        self._left -= 1
+        if self._left == 0:
+            await self._before()
+        return await super().run(argv, stdin=stdin, timeout=timeout)
+
+
+async def test_what_is_stopped_while_it_is_started_again_by_an_earlier_term_stays_down(tmp_path: Path) -> None:
+    """The stop comes between the look at what term is known here and the start."""
+    async with raised(tmp_path, acks=0) as cluster:
+        server = cluster.servers[EAST]
+        east = await cluster.driver(EAST)
+        earlier, later = [order(Verb.STOP, EAST, term=term, mode="kill") for term in (5, 6)]
+        await east.do(earlier)
+        slow = await cluster.driver(EAST, place=Interposed(lambda: east.do(later), command=2))
+        with pytest.raises(Rejected, match="has seen term 6"):
+            await slow.undo(earlier)
+        assert server.pids() == ()
+        assert server.stopped_marker.read_text() == "6\n"
+        assert (server.data_dir / "standby.signal").exists()
+        await east.undo(later)
+        assert await upright(cluster)
+
+
+async def test_a_start_that_is_frozen_half_way_holds_up_no_stop_and_never_goes_on(tmp_path: Path) -> None:
+    async with raised(tmp_path, acks=0) as cluster:
+        data, late = cluster.servers[EAST].data_dir, tmp_path / "late"
+        script = 'exec 9< "$1"; flock 9; kill -STOP $$; touch "$2"'
+        frozen = await asyncio.create_subprocess_exec("sh", "-c", script, "sh", str(data), str(late))
+        try:
+            await process.until(lambda: " T " in Path(f"/proc/{frozen.pid}/stat").read_text(), what="it to freeze")
+            east = await cluster.driver(EAST)
+            assert (await east.do(order(Verb.STOP, EAST, mode="kill"))).kind == "stopped"
+            with suppress(ProcessLookupError):
+                frozen.send_signal(signal.SIGCONT)
+            await frozen.wait()
+            assert not late.exists()
+        finally:
+            if frozen.returncode is None:
+                frozen.kill()
+                await frozen.wait()

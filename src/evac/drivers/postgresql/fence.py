@@ -6,16 +6,6 @@ file, the masked unit, and `standby.signal` in its data directory, so that whoev
 reboot, gets a standby that acknowledges nothing. After that every process is looked for again: the receipt is given
 when none is left.
 
-The processes are found by their parent and by their working directory, which every process of PostgreSQL has in the
-data directory: children whose postmaster died are found as well.
-
-On a full disk the marker takes the room of a file that a stopped server can do without, `postmaster.opts`: it is moved
-and written over in its place, which needs no block (but where a file system copies on write). A marker that is there
-already is written over itself: terms only grow, so nothing of the old one stays.
-
-With nobody left, the lock file and the shared memory it names are removed: a dead postmaster that nobody has reaped yet
-still has its number, and PostgreSQL would take it for a living one.
-
 A clean stop's position is the beginning of the shutdown checkpoint, the end of all that a client ever wrote.
 
 What this is not: the decision who is fenced, or how (`core.planning`).
@@ -28,129 +18,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
-from evac.core.errors import Indeterminate, Rejected
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.plan import Term
 from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.fence_scripts import END_OF_LOG, IS_DOWN, PG_CTL, RELEASE, STOP
 from evac.drivers.postgresql.hands import Hands, last_words
 from evac.drivers.postgresql.settings import PostgresqlSettings
 
 _SLACK = timedelta(seconds=8)
 _PRIMARY_STATES = ("in production", "shut down", "shutting down", "in crash recovery")
-
-_TERM = """
-known() {
-  { cat "$marker" 2>/dev/null
-    sed -n "s/^evac\\.term *= *'\\([0-9]*\\)'.*/\\1/p" "$data/postgresql.auto.conf" 2>/dev/null
-  } | sort -n | tail -n 1
-}
-"""
-_TREE = """
-is_postgres() {
-  { read -r comm < "/proc/$1/comm"; } 2>/dev/null || return 1
-  case $comm in postgres|postmaster) ;; *) return 1;; esac
-  { read -r line < "/proc/$1/stat"; } 2>/dev/null || return 1
-  rest=${line##*) }
-  case $rest in Z*|X*) return 1;; esac
-}
-find_master() {
-  master=
-  { read -r m < "$data/postmaster.pid"; } 2>/dev/null || return 0
-  is_postgres "$m" && [ "/proc/$m/cwd" -ef "$data" ] && master=$m
-}
-find_tree() {
-  pids=
-  for d in /proc/[0-9]*; do
-    p=${d#/proc/}
-    is_postgres "$p" || continue
-    rest=${rest#* }; parent=${rest%% *}
-    if [ "$p" = "$master" ] || [ "$parent" = "${master:-none}" ] || [ "$d/cwd" -ef "$data" ]; then pids="$pids $p"; fi
-  done
-}
-"""
-MARK = """
-mark() {
-  echo "$term" 1<> "$marker.new" && truncate -s "$((${#term} + 1))" "$marker.new" && chmod 644 "$marker.new" &&
-    sync "$marker.new" && mv "$marker.new" "$marker"
-}
-mark_somehow() {
-  [ "$(cat "$marker" 2>/dev/null)" = "$term" ] && return
-  mark && return
-  rm -f "$marker.new"
-  mark && return
-  rm -f "$marker.new"
-  mv "$data/postmaster.opts" "$marker.new" 2>/dev/null && mark && return
-  [ -s "$marker" ] && echo "$term" 1<> "$marker" && sync "$marker"
-}
-"""
-_STOP = (
-    """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6 host=$7 port=$8
-[ -d "$data" ] || exit 13
-"""
-    + _TERM
-    + MARK
-    + _TREE
-    + """
-stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
-mark_somehow || exit 1
-sync "$(dirname "$marker")"
-true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
-sync "$data/standby.signal" "$data"
-find_master
-if [ "$mode" = clean ] && [ -n "$master" ]; then
-  kill -INT "$master"
-  while [ "$patience" -gt 0 ]; do
-    find_master; [ -z "$master" ] && break
-    patience=$((patience - 1)); sleep 0.01
-  done
-fi
-tries=300
-find_master
-[ -n "$master" ] && kill -STOP "$master"
-while find_tree; [ -n "$pids" ]; do
-  kill -KILL $pids 2>/dev/null
-  tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "$pids"; exit 12; }
-  sleep 0.01
-done
-segment=$(sed -n '7s/.* //p' "$data/postmaster.pid" 2>/dev/null)
-[ -n "$segment" ] && ipcrm -m "$segment" 2>/dev/null
-rm -f "$data/postmaster.pid"
-export LC_ALL=C
-timeout 0.5 "$bin/pg_isready" -q -h "$host" -p "$port" -U evac -d postgres -t 1 2>/dev/null
-echo "evac answers: $?"
-"$bin/pg_controldata" -D "$data" || true
-"""
-)
-_END_OF_LOG = """export LC_ALL=C; "$1/pg_waldump" -q -p "$2/pg_wal" -t "$3" -s "$4" 2>&1; true"""
-_IS_DOWN = (
-    "data=$1 marker=$2\n"
-    + _TERM
-    + _TREE
-    + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\n'
-    'echo "$(known)"\nhead -n 7 "$data/postmaster.pid" 2>/dev/null\n[ -d "$data" ]\n'
-)
-_RELEASE = """data=$1 marker=$2 again=$3 bin=$4
-if [ "$again" = as-it-was ] || [ "$again" = standby ]; then
-  state=$(LC_ALL=C "$bin/pg_controldata" -D "$data" | sed -n 's/^Database cluster state: *//p')
-  case "$state" in
-    "in production" | "shut down" | "shutting down" | "in crash recovery") was=primary ;;
-    "in archive recovery" | "shut down in recovery") was=standby ;;
-    *) echo "the state of its data is '$state'" >&2; exit 1 ;;
-  esac
-  [ "$again" = standby ] && [ "$was" = primary ] && exit 14
-  again=$was
-fi
-case "$again" in
-  primary) rm -f "$data/standby.signal" "$data/recovery.signal" ;;
-  standby) true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null ;;
-esac
-rm -f "$marker"
-sync "$data"
-"""
-"""What it was is in its control file: a standby is in production before it lets anybody write."""
-_PG_CTL = """bin=$1 data=$2 log=$3 conf=$4
-"$bin/pg_ctl" status -D "$data" >/dev/null 2>&1 && exit 0
-exec "$bin/pg_ctl" start -s -W -D "$data" -l "$log" ${conf:+-o "-c config_file=$conf"}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +108,7 @@ class Fence:
         """End every process of the cluster, and leave it so that whoever starts it gets a standby."""
         s = self._settings
         completed = await self._hands.as_who_may(
-            _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
+            STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
             str(int((patience or s.stop_timeout).total_seconds() * 100)), s.bin_dir, s.host, str(s.port),
             within=s.stop_timeout + _SLACK,
         )  # fmt: skip
@@ -255,7 +131,7 @@ class Fence:
     async def end_of_log(self, control: Control) -> int | None:
         """Return where a stopped cluster's own log ends; None when it cannot be read."""
         completed = await self._hands.as_owner(
-            _END_OF_LOG, self._settings.bin_dir, self._settings.data_dir, str(control.timeline),
+            END_OF_LOG, self._settings.bin_dir, self._settings.data_dir, str(control.timeline),
             naming.lsn(control.redo), within=timedelta(seconds=60),
         )  # fmt: skip
         return log_end(completed.out.decode(errors="replace"))
@@ -263,7 +139,7 @@ class Fence:
     async def down(self) -> Down:
         """Look whether the member runs and is kept down. Changes nothing."""
         completed = await self._hands.as_who_may(
-            _IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
+            IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
         )
         running, kept, term, *lock = [*completed.out.decode(errors="replace").splitlines(), "", "", ""]
         if not kept:
@@ -275,16 +151,13 @@ class Fence:
             lock=lock_lines("\n".join(lock)),
         )
 
-    async def start(self, again: str) -> None:
+    async def start(self, again: str, *, term: Term) -> None:
         """Let the member run again and start it: as a `primary`, as it was `rebuilt`, `as-it-was`, or as a `standby`.
-        Does not wait until it takes connections. Raises `Rejected` where it was a primary and may be a standby only.
+        Does not wait until it takes connections. Raises `Rejected` for a lower term, also where that came this moment,
+        and where it was a primary and may be a standby only.
         """
         s = self._settings
-        released = await self._hands.as_who_may(_RELEASE, s.data_dir, s.marker_path, again, s.bin_dir, within=_SLACK)
-        if released.code == 14:
-            raise Rejected(f"{s.data_dir} was a primary's: it is not started as a standby")
-        if released.code:
-            raise self._hands.unsure(f"releasing {s.data_dir}", released)
+        await self._release(again, term=term)
         within = timedelta(seconds=60)
         if self._unit:
             await self._unit.start()
@@ -293,10 +166,27 @@ class Fence:
             started = await self._hands.plainly(*s.control.command.start, within=within)
         else:
             started = await self._hands.as_owner(
-                _PG_CTL, s.bin_dir, s.data_dir, s.log_path, s.config_file, within=within
+                PG_CTL, s.bin_dir, s.data_dir, s.log_path, s.config_file, within=within
             )
         if started.code:
             raise self._hands.unsure(f"starting the server of {s.data_dir}", started)
+
+    async def _release(self, again: str, *, term: Term) -> None:
+        s = self._settings
+        released = await self._hands.as_who_may(
+            RELEASE, s.data_dir, s.marker_path, again, s.bin_dir, str(int(term)), within=_SLACK
+        )
+        match released.code:
+            case 0:
+                return
+            case 11:
+                raise self._stale(released.out.decode().strip(), term)
+            case 14:
+                raise Rejected(f"{s.data_dir} was a primary's: it is not started as a standby")
+            case 15:
+                raise Unavailable(f"{s.data_dir}: {last_words(released)}; nothing was started")
+            case _:
+                raise self._hands.unsure(f"releasing {s.data_dir}", released)
 
     async def _keep_down(self, *, clean: bool) -> None:
         """Keep whatever supervises the server from starting it again, before it is stopped."""

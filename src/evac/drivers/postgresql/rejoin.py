@@ -211,7 +211,7 @@ async def _rebuild(member: Member, action: Action, primary: RegionId, source: Se
         member, _AS_STANDBY, member.settings.workshop, what="configuring it as a standby",
         stdin=_auto_conf(member, action, primary).encode(),
     )  # fmt: skip
-    await member.fence.start("rebuilt")
+    await member.fence.start("rebuilt", term=action.term)
     await _until_streaming(member, action, primary, source)
     await _drop_slots(member)
     receipt = _receipt(found, method)

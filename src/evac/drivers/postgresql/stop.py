@@ -118,7 +118,7 @@ async def start_again(member: Member, action: Action) -> Receipt:
     if down.term is not None and down.term > action.term:
         raise Rejected(f"{member.region} has seen term {down.term}: it may not be a primary by order of {action.term}")
     if down.kept or not down.running:
-        await member.fence.start(again)
+        await member.fence.start(again, term=action.term)
     deadline = member.clock.now() + member.settings.stream_timeout
     reason = ""
     while member.clock.now() < deadline:
