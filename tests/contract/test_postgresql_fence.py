@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from postgresql_members import EAST, WEST, Cluster, order, raised
 
 from evac.core.errors import Indeterminate, Rejected
 from evac.core.plan import Verb
+from evac.core.timing import Holding, LeaseTiming
 from evac.drivers.postgresql.settings import Command, Control
 from evac.lab.servers import process
 from evac.lab.servers.postgresql import Member
@@ -102,6 +104,22 @@ async def test_a_clean_stop_that_was_given_up_half_way_has_happened_once_it_is_l
         assert server.pids() == ()
         cluster.servers[WEST].thaw()
         await east.undo(stop)
+        assert await upright(cluster)
+
+
+async def test_the_marker_of_what_runs_under_a_lease_is_not_taken_for_a_stop_that_was_begun(tmp_path: Path) -> None:
+    async with raised(tmp_path, acks=0) as cluster:
+        timing = LeaseTiming(renew=timedelta(seconds=2), hold=timedelta(seconds=6), wait=timedelta(seconds=9))
+        assert cluster.component.replication is not None
+        held = replace(cluster.component.replication, held=Holding(timing=timing))
+        cluster.component = replace(cluster.component, replication=held)
+        east = await cluster.driver(EAST)
+        cluster.servers[EAST].stopped_marker.write_text("5\n")
+        assert (await east.holds(order(Verb.STOP, EAST, mode="clean"))).truth is Truth.NO
+        assert await upright(cluster)
+        await cluster.servers[WEST].kill()
+        with pytest.raises(Rejected, match="us-west-2 does not stream from us-east-1"):
+            await east.do(order(Verb.STOP, EAST, mode="clean", target=WEST))
         assert await upright(cluster)
 
 

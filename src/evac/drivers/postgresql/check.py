@@ -73,8 +73,6 @@ async def _at_the_place(member: Member, down: Down) -> list[Finding]:
     lines = done.out.decode(errors="replace").splitlines()
     missing = [line.removeprefix("no ") for line in lines if line.startswith("no ")]
     free = next((float(line.split()[1]) for line in lines if line.startswith("free ")), None)
-    replication = member.component.replication
-    leased = replication is not None and replication.held is not None  # its marker is there while it runs
     return [
         Finding(
             ok="data" in lines,
@@ -97,7 +95,7 @@ async def _at_the_place(member: Member, down: Down) -> list[Finding]:
             remedy="make room: a full disk stops a primary, and a rebuild needs space",
         ),
         Finding(
-            ok=down.running and (not down.kept or leased),
+            ok=down.running and (not down.kept or member.leased),
             what="its processes are found, and it is not kept down",
             remedy=f"start the server; if {s.marker_path} is there, rejoin the region, or remove it by hand",
         ),

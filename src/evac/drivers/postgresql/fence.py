@@ -70,10 +70,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Down:
-    """Whether a member runs, is kept down, the highest term it knows, and whose its lock file is (`lock_lines`)."""
+    """Whether a member runs, is kept down, would start as a standby (`told`: what a stop leaves for a primary), the
+    highest term it knows, and whose its lock file is (`lock_lines`).
+    """
 
     running: bool
     kept: bool
+    told: bool
     term: int | None
     lock: tuple[str, ...] = ()
 
@@ -141,12 +144,13 @@ class Fence:
         completed = await self._hands.as_who_may(
             IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
         )
-        running, kept, term, *lock = [*completed.out.decode(errors="replace").splitlines(), "", "", ""]
-        if not kept:
+        running, kept, told, term, *lock = [*completed.out.decode(errors="replace").splitlines(), "", "", "", ""]
+        if not told:
             raise self._hands.refused(f"looking at {self._settings.data_dir}", completed)
         return Down(
             running=int(running) > 0,
             kept=kept == "kept",
+            told=told == "told",
             term=int(term) if term else None,
             lock=lock_lines("\n".join(lock)),
         )

@@ -126,6 +126,7 @@ IS_DOWN = (
     + _TERM
     + _TREE
     + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\n'
+    'if [ -e "$data/standby.signal" ]; then echo told; else echo untold; fi\n'
     'echo "$(known)"\nhead -n 7 "$data/postmaster.pid" 2>/dev/null\n[ -d "$data" ]\n'
 )
 RELEASE = (

@@ -58,6 +58,11 @@ class Member:
     def others(self) -> tuple[RegionId, ...]:
         return tuple(region for region in self.peers if region != self.region)
 
+    @property
+    def leased(self) -> bool:
+        """Whether it is held under a lease: its marker is there then while it runs as a primary."""
+        return self.component.replication is not None and self.component.replication.held is not None
+
     def peer(self, action: Action, name: str) -> RegionId:
         """Return the sibling region that an argument names; `Rejected` when there is none."""
         region = action.args.get(name)

@@ -74,7 +74,7 @@ async def _confirmed(member: Member, action: Action) -> None:
     `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
     """
     down = await member.fence.down()
-    if down.kept or not down.running:
+    if not down.running or _begun(member, down):
         return
     target = member.peer(action, "target")
     name = sql.Literal(application_name(target, member.peers[target])).as_string()
@@ -102,11 +102,16 @@ async def stopped(member: Member, action: Action) -> Holds:
     Once it has happened, going on and turning back are both right.
     """
     down: Down = await member.fence.down()
-    if not down.kept or down.term != action.term:
+    if not down.kept or down.term != action.term or (down.running and not _begun(member, down)):
         return Holds(truth=Truth.NO, reason=f"runs: {down.running}, kept down: {down.kept}, term {down.term}")
     if down.running:
         await must_be_here(member)
     return Holds(truth=Truth.YES, receipt=await _bring_down(member, action, patience=_FINISHED_WITHIN))
+
+
+def _begun(member: Member, down: Down) -> bool:
+    """Say whether somebody began to stop what runs: under a lease the marker alone does not say it."""
+    return down.kept and (down.told or not member.leased)
 
 
 async def start_again(member: Member, action: Action) -> Receipt:
