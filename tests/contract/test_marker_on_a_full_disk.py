@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evac.drivers.postgresql import fence
+from evac.drivers.postgresql import fence_scripts
 from evac.lab import ballast
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a small file system is mounted, which takes root")
@@ -31,7 +31,7 @@ def _disk(tmp_path: Path) -> Iterator[Path]:
 
 def mark(disk: Path, term: int) -> int:
     """Have the marker written; return the exit code."""
-    script = f"data=$1 marker=$2 term=$3\n{fence.MARK}\nmark_somehow || exit 1\nexec true"
+    script = f"data=$1 marker=$2 term=$3\n{fence_scripts.MARK}\nmark_somehow || exit 1\nexec true"
     return subprocess.run(
         ["sh", "-c", script, "evac", str(disk / "data"), str(disk / "evac.stopped"), str(term)], check=False
     ).returncode

@@ -58,6 +58,13 @@ async def rows(cluster: Cluster, region: str) -> set[int]:
     return {int(str(row[0])) for row in found}
 
 
+async def told_to_follow(cluster: Cluster, region: str) -> str | None:
+    """Whom a standby's files say it follows: its sessions hear of a change a moment later."""
+    told = "SELECT setting FROM pg_file_settings WHERE name = 'primary_conninfo' ORDER BY seqno DESC LIMIT 1"
+    [(conninfo,)] = await cluster.sql(RegionId(region), told)
+    return next((r for r, server in cluster.servers.items() if f"port={server.port}" in str(conninfo)), None)
+
+
 def with_receipts(action: Action, **receipts: Receipt) -> Action:
     facts: dict[str, Json] = {name: dict(receipt.facts) for name, receipt in receipts.items()}
     return order(action.verb, action.region, term=action.term, **{**action.args, "receipts": facts})
@@ -129,6 +136,27 @@ async def test_one_that_refuses_turns_to_the_next_primary_with_that_and_comes_ba
         await eu.do(order(Verb.FOLLOW, EU, primary=EAST))
         await east.do(order(Verb.PROTECT, EAST, acks=1, standbys=[WEST, EU]))
         assert (await eu.observe()).upstream == EAST
+
+
+async def test_one_that_was_only_seen_to_have_turned_is_turned_back_to_whom_the_plan_leaves(tmp_path: Path) -> None:
+    """The answer to the order was lost, so a look, or doing it again, is all that is known of it."""
+    async with raised(tmp_path, acks=0) as cluster:
+        west, eu = [await cluster.driver(region) for region in (WEST, EU)]
+        await west.observe()  # keeps the slots that others follow it by
+        follow = order(Verb.FOLLOW, EU, primary=WEST, old=EAST)
+        first = await eu.do(follow)
+        looked = (await eu.holds(follow)).receipt
+        assert looked is not None
+        again = await eu.do(follow)
+        assert [receipt.facts["before"] for receipt in (first, looked, again)] == [EAST, EAST, EAST]
+        unaware: dict[str, Json] = {**looked.facts, "before": WEST}
+        for given in (dict(looked.facts), unaware, None):
+            await eu.do(follow)
+            assert await told_to_follow(cluster, EU) == WEST
+            await eu.undo(order(Verb.FOLLOW, EU, primary=WEST, old=EAST, receipt=given))
+            assert await told_to_follow(cluster, EU) == EAST
+        with pytest.raises(Rejected, match="not known"):
+            await eu.undo(order(Verb.FOLLOW, EU, primary=WEST))
 
 
 async def test_what_a_cut_off_asynchronous_primary_acknowledged_is_listed_exactly(tmp_path: Path) -> None:

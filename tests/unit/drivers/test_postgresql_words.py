@@ -81,12 +81,15 @@ Database cluster state:               shut down
 Latest checkpoint location:           0/30000A0
 Latest checkpoint's REDO location:    0/30000A0
 Latest checkpoint's TimeLineID:       3
+Minimum recovery ending location:     0/30000F8
+Min recovery ending loc's timeline:   4
 Bytes per WAL segment:                16777216
 """
     control = control_data(text)
     assert control is not None
-    assert (control.clean, control.position, control.timeline) == (True, 0x30000A0, 3)
-    assert control.segment(position("2/30000A0")) == "000000030000000200000003"
+    assert (control.clean, control.position, control.timeline) == (True, 0x30000A0, 4)
+    assert (control.checkpoint_timeline, control.recovered, control.primary) == (3, 0x30000F8, True)
+    assert control.segment(position("2/30000A0")) == "000000040000000200000003"
     assert control_data("pg_controldata: error: could not open file") is None
 
 

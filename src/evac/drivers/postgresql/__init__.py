@@ -42,12 +42,14 @@ class PostgresqlKind:
         """Open a member. Nothing is connected yet: the first question does that."""
         place, region = surroundings.place, surroundings.region
         hands = Hands(settings=settings, region=region, place=place)
+        watching = Session(settings=settings, region=region, place=place)
         member = Member(
             component=surroundings.component,
             region=region,
             settings=settings,
             peers={RegionId(r): cast("PostgresqlSettings", s) for r, s in surroundings.peers.items()},
             session=Session(settings=settings, region=region, place=place),
+            watching=watching,
             hands=hands,
             fence=Fence(settings=settings, hands=hands),
             place=place,
@@ -55,9 +57,7 @@ class PostgresqlKind:
             keep=surroundings.keep,
         )
         upkeep = Upkeep(member=member, session=Session(settings=settings, region=region, place=place))
-        return PostgresqlDriver(
-            member=member, watching=Session(settings=settings, region=region, place=place), upkeep=upkeep
-        )
+        return PostgresqlDriver(member=member, upkeep=upkeep)
 
 
 KIND: DriverKind = PostgresqlKind()

@@ -11,12 +11,14 @@ from typing import Any
 
 from evac.core.errors import DriverError
 from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.fence import Down
 from evac.drivers.postgresql.member import Member
+from evac.drivers.postgresql.whose import REMEDY, found_here
 from evac.ports import Finding
 
 VERSION_MIN = 170000
 FREE_MIN = 0.1
-_TOOLS = ("pg_ctl", "pg_controldata", "pg_waldump", "pg_rewind", "pg_basebackup", "psql")
+_TOOLS = ("pg_ctl", "pg_controldata", "pg_waldump", "pg_rewind", "pg_basebackup", "pg_isready", "psql")
 _PLACE = """data=$1 bin=$2; shift 2
 [ -r "$data/PG_VERSION" ] && echo data
 [ -w "$data" ] && [ -w "$(dirname "$data")" ] && echo writable
@@ -52,7 +54,9 @@ async def check(member: Member) -> tuple[Finding, ...]:
     """Return every finding, good ones too. A member that does not answer is a finding as well."""
     findings: list[Finding] = []
     try:
-        findings += await _at_the_place(member)
+        down = await member.fence.down()
+        findings += await _at_the_place(member, down)
+        findings.append(await _whose(member, down))
     except DriverError as error:
         findings.append(Finding(ok=False, what=str(error), remedy="make the place and its commands reachable"))
     try:
@@ -63,15 +67,12 @@ async def check(member: Member) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-async def _at_the_place(member: Member) -> list[Finding]:
+async def _at_the_place(member: Member, down: Down) -> list[Finding]:
     s = member.settings
     done = await member.hands.as_owner(_PLACE, s.data_dir, s.bin_dir, *_TOOLS, within=timedelta(seconds=15))
     lines = done.out.decode(errors="replace").splitlines()
     missing = [line.removeprefix("no ") for line in lines if line.startswith("no ")]
     free = next((float(line.split()[1]) for line in lines if line.startswith("free ")), None)
-    down = await member.fence.down()
-    replication = member.component.replication
-    leased = replication is not None and replication.held is not None  # its marker is there while it runs
     return [
         Finding(
             ok="data" in lines,
@@ -94,12 +95,17 @@ async def _at_the_place(member: Member) -> list[Finding]:
             remedy="make room: a full disk stops a primary, and a rebuild needs space",
         ),
         Finding(
-            ok=down.running and (not down.kept or leased),
+            ok=down.running and (not down.kept or member.leased),
             what="its processes are found, and it is not kept down",
             remedy=f"start the server; if {s.marker_path} is there, rejoin the region, or remove it by hand",
         ),
         *await _supervisor(member),
     ]
+
+
+async def _whose(member: Member, down: Down) -> Finding:
+    ok, what = await found_here(member, down)
+    return Finding(ok=ok, what=what, remedy=REMEDY)
 
 
 async def _supervisor(member: Member) -> tuple[Finding, ...]:

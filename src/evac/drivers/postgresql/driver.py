@@ -30,7 +30,6 @@ from evac.drivers.postgresql import (
 )
 from evac.drivers.postgresql.member import Member
 from evac.drivers.postgresql.observe import Observer
-from evac.drivers.postgresql.session import Session
 from evac.drivers.postgresql.upkeep import Upkeep
 from evac.ports import Finding, Holds, Truth
 
@@ -102,10 +101,9 @@ class _Known:
 class PostgresqlDriver:
     """One member. Observations and orders have a connection each, so that a long order hides no state."""
 
-    def __init__(self, *, member: Member, watching: Session, upkeep: Upkeep) -> None:
+    def __init__(self, *, member: Member, upkeep: Upkeep) -> None:
         self._member = member
-        self._watching = watching
-        self._observer = Observer(session=watching, peers=member.peers, within=member.settings.answer_timeout)
+        self._observer = Observer(session=member.watching, peers=member.peers, within=member.settings.answer_timeout)
         self._upkeep = upkeep
         self._upkeep_session = upkeep.session
         self._turn = asyncio.Lock()
@@ -152,7 +150,7 @@ class PostgresqlDriver:
         return self._member.settings.watched()
 
     async def close(self) -> None:
-        for session in (self._watching, self._member.session, self._upkeep_session):
+        for session in (self._member.watching, self._member.session, self._upkeep_session):
             await session.close()
 
     def _chosen(self, table: Mapping[Verb, _Done], action: Action) -> _Done:

@@ -6,16 +6,6 @@ file, the masked unit, and `standby.signal` in its data directory, so that whoev
 reboot, gets a standby that acknowledges nothing. After that every process is looked for again: the receipt is given
 when none is left.
 
-The processes are found by their parent and by their working directory, which every process of PostgreSQL has in the
-data directory: children whose postmaster died are found as well.
-
-On a full disk the marker takes the room of a file that a stopped server can do without, `postmaster.opts`: it is moved
-and written over in its place, which needs no block (but where a file system copies on write). A marker that is there
-already is written over itself: terms only grow, so nothing of the old one stays.
-
-With nobody left, the lock file and the shared memory it names are removed: a dead postmaster that nobody has reaped yet
-still has its number, and PostgreSQL would take it for a living one.
-
 A clean stop's position is the beginning of the shutdown checkpoint, the end of all that a client ever wrote.
 
 What this is not: the decision who is fenced, or how (`core.planning`).
@@ -24,155 +14,71 @@ What this is not: the decision who is fenced, or how (`core.planning`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
-from evac.core.errors import Indeterminate, Rejected
+from evac.core.errors import Indeterminate, Rejected, Unavailable
 from evac.core.plan import Term
 from evac.drivers.postgresql import naming
+from evac.drivers.postgresql.fence_scripts import END_OF_LOG, IS_DOWN, PG_CTL, RELEASE, STOP
 from evac.drivers.postgresql.hands import Hands, last_words
 from evac.drivers.postgresql.settings import PostgresqlSettings
 
 _SLACK = timedelta(seconds=8)
-
-_TERM = """
-known() {
-  { cat "$marker" 2>/dev/null
-    sed -n "s/^evac\\.term *= *'\\([0-9]*\\)'.*/\\1/p" "$data/postgresql.auto.conf" 2>/dev/null
-  } | sort -n | tail -n 1
-}
-"""
-_TREE = """
-is_postgres() {
-  { read -r comm < "/proc/$1/comm"; } 2>/dev/null || return 1
-  case $comm in postgres|postmaster) ;; *) return 1;; esac
-  { read -r line < "/proc/$1/stat"; } 2>/dev/null || return 1
-  rest=${line##*) }
-  case $rest in Z*|X*) return 1;; esac
-}
-find_master() {
-  master=
-  { read -r m < "$data/postmaster.pid"; } 2>/dev/null || return 0
-  is_postgres "$m" && master=$m
-}
-find_tree() {
-  pids=
-  for d in /proc/[0-9]*; do
-    p=${d#/proc/}
-    is_postgres "$p" || continue
-    rest=${rest#* }; parent=${rest%% *}
-    if [ "$p" = "$master" ] || [ "$parent" = "${master:-none}" ] || [ "$d/cwd" -ef "$data" ]; then pids="$pids $p"; fi
-  done
-}
-"""
-MARK = """
-mark() {
-  echo "$term" 1<> "$marker.new" && truncate -s "$((${#term} + 1))" "$marker.new" && chmod 644 "$marker.new" &&
-    sync "$marker.new" && mv "$marker.new" "$marker"
-}
-mark_somehow() {
-  [ "$(cat "$marker" 2>/dev/null)" = "$term" ] && return
-  mark && return
-  rm -f "$marker.new"
-  mark && return
-  rm -f "$marker.new"
-  mv "$data/postmaster.opts" "$marker.new" 2>/dev/null && mark && return
-  [ -s "$marker" ] && echo "$term" 1<> "$marker" && sync "$marker"
-}
-"""
-_STOP = (
-    """data=$1 marker=$2 term=$3 mode=$4 patience=$5 bin=$6
-[ -d "$data" ] || exit 13
-"""
-    + _TERM
-    + MARK
-    + _TREE
-    + """
-stored=$(known); [ "${stored:-0}" -gt "$term" ] && { echo "$stored"; exit 11; }
-mark_somehow || exit 1
-sync "$(dirname "$marker")"
-true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null
-sync "$data/standby.signal" "$data"
-find_master
-if [ "$mode" = clean ] && [ -n "$master" ]; then
-  kill -INT "$master"
-  while [ "$patience" -gt 0 ]; do
-    find_master; [ -z "$master" ] && break
-    patience=$((patience - 1)); sleep 0.01
-  done
-fi
-tries=300
-find_master
-[ -n "$master" ] && kill -STOP "$master"
-while find_tree; [ -n "$pids" ]; do
-  kill -KILL $pids 2>/dev/null
-  tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "$pids"; exit 12; }
-  sleep 0.01
-done
-segment=$(sed -n '7s/.* //p' "$data/postmaster.pid" 2>/dev/null)
-[ -n "$segment" ] && ipcrm -m "$segment" 2>/dev/null
-rm -f "$data/postmaster.pid"
-export LC_ALL=C
-"$bin/pg_controldata" -D "$data" || true
-"""
-)
-_END_OF_LOG = """export LC_ALL=C; "$1/pg_waldump" -q -p "$2/pg_wal" -t "$3" -s "$4" 2>&1; true"""
-_IS_DOWN = (
-    "data=$1 marker=$2\n"
-    + _TERM
-    + _TREE
-    + 'find_master; find_tree\necho "$pids" | wc -w\nif [ -e "$marker" ]; then echo kept; else echo free; fi\nknown\n'
-    '[ -d "$data" ]\n'
-)
-_RELEASE = """data=$1 marker=$2 again=$3 bin=$4
-if [ "$again" = as-it-was ] || [ "$again" = standby ]; then
-  state=$(LC_ALL=C "$bin/pg_controldata" -D "$data" | sed -n 's/^Database cluster state: *//p')
-  case "$state" in
-    "in production" | "shut down" | "shutting down" | "in crash recovery") was=primary ;;
-    "in archive recovery" | "shut down in recovery") was=standby ;;
-    *) echo "the state of its data is '$state'" >&2; exit 1 ;;
-  esac
-  [ "$again" = standby ] && [ "$was" = primary ] && exit 14
-  again=$was
-fi
-case "$again" in
-  primary) rm -f "$data/standby.signal" "$data/recovery.signal" ;;
-  standby) true > "$data/standby.signal"; chown --reference="$data" "$data/standby.signal" 2>/dev/null ;;
-esac
-rm -f "$marker"
-sync "$data"
-"""
-"""What it was is in its control file: a standby is in production before it lets anybody write."""
-_PG_CTL = """bin=$1 data=$2 log=$3 conf=$4
-"$bin/pg_ctl" status -D "$data" >/dev/null 2>&1 && exit 0
-exec "$bin/pg_ctl" start -s -W -D "$data" -l "$log" ${conf:+-o "-c config_file=$conf"}
-"""
+_PRIMARY_STATES = ("in production", "shut down", "shutting down", "in crash recovery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What `pg_controldata` says of a stopped cluster. `position` is where its last checkpoint record begins."""
+    """What `pg_controldata` says of a stopped cluster. `position` is where its last checkpoint record begins.
+
+    `timeline` is its newest one: after a promotion that of the checkpoint is older for a while. `recovered` is how far
+    a recovery has come, 0 after a checkpoint as a primary. `primary`: it was one when it ended.
+    """
 
     clean: bool
+    primary: bool
     position: int
     redo: int
     timeline: int
+    checkpoint_timeline: int
+    recovered: int
     system: str
     segment_bytes: int
 
     def segment(self, position: int) -> str:
         """Return the name of the log file of this timeline that holds a position."""
-        number, per_file = position // self.segment_bytes, 0x100000000 // self.segment_bytes
-        return f"{self.timeline:08X}{number // per_file:08X}{number % per_file:08X}"
+        return naming.segment_name(self.timeline, position, self.segment_bytes)
+
+
+class Answers(StrEnum):
+    """Whether something takes connections at a member's address, seen from its place."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What is found of a member once none of its processes is left. `control` is None when it cannot be read."""
+
+    control: Control | None
+    answers: Answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Down:
-    """Whether a member runs, is kept down, and the highest term it knows."""
+    """Whether a member runs, is kept down, would start as a standby (`told`: what a stop leaves for a primary), the
+    highest term it knows, and whose its lock file is (`lock_lines`).
+    """
 
     running: bool
     kept: bool
+    told: bool
     term: int | None
+    lock: tuple[str, ...] = ()
 
 
 class Fence:
@@ -184,8 +90,8 @@ class Fence:
         self._unit = hands.unit
         self._supervised = settings.control.pg_ctl is None
 
-    async def stop(self, *, term: Term, clean: bool) -> Control | None:
-        """Bring the member down, for certain; None when its control file cannot be read.
+    async def stop(self, *, term: Term, clean: bool, patience: timedelta | None = None) -> Ended:
+        """Bring the member down, for certain. A clean end is waited for `patience`, by default as the estate says.
 
         Raises `Rejected` for a lower term, `Indeterminate` if a process stays.
         """
@@ -194,23 +100,24 @@ class Fence:
             if known is not None and known > term:
                 raise self._stale(str(known), term)
         await self._keep_down(clean=clean)
-        control = await self._end_tree(term=term, clean=clean)
+        ended = await self._end_tree(term=term, clean=clean, patience=patience)
         if self._supervised:
             await self._end_supervision()
             if (await self.down()).running:  # it was started again meanwhile, as a standby; now nothing does that
-                await self._end_tree(term=term, clean=False)
-        return control
+                ended = replace(ended, answers=(await self._end_tree(term=term, clean=False)).answers)
+        return ended
 
-    async def _end_tree(self, *, term: Term, clean: bool) -> Control | None:
+    async def _end_tree(self, *, term: Term, clean: bool, patience: timedelta | None = None) -> Ended:
         """End every process of the cluster, and leave it so that whoever starts it gets a standby."""
         s = self._settings
         completed = await self._hands.as_who_may(
-            _STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
-            str(int(s.stop_timeout.total_seconds() * 100)), s.bin_dir, within=s.stop_timeout + _SLACK,
+            STOP, s.data_dir, s.marker_path, str(int(term)), "clean" if clean else "kill",
+            str(int((patience or s.stop_timeout).total_seconds() * 100)), s.bin_dir, s.host, str(s.port),
+            within=s.stop_timeout + _SLACK,
         )  # fmt: skip
         match completed.code:
             case 0:
-                return control_data(completed.out.decode(errors="replace"))
+                return ended_as(completed.out.decode(errors="replace"))
             case 11:
                 raise self._stale(completed.out.decode().strip(), term)
             case 12:
@@ -227,7 +134,7 @@ class Fence:
     async def end_of_log(self, control: Control) -> int | None:
         """Return where a stopped cluster's own log ends; None when it cannot be read."""
         completed = await self._hands.as_owner(
-            _END_OF_LOG, self._settings.bin_dir, self._settings.data_dir, str(control.timeline),
+            END_OF_LOG, self._settings.bin_dir, self._settings.data_dir, str(control.timeline),
             naming.lsn(control.redo), within=timedelta(seconds=60),
         )  # fmt: skip
         return log_end(completed.out.decode(errors="replace"))
@@ -235,24 +142,26 @@ class Fence:
     async def down(self) -> Down:
         """Look whether the member runs and is kept down. Changes nothing."""
         completed = await self._hands.as_who_may(
-            _IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
+            IS_DOWN, self._settings.data_dir, self._settings.marker_path, within=_SLACK
         )
-        lines = completed.out.decode(errors="replace").split()
-        if len(lines) < 2:
+        running, kept, told, term, *lock = [*completed.out.decode(errors="replace").splitlines(), "", "", "", ""]
+        if not told:
             raise self._hands.refused(f"looking at {self._settings.data_dir}", completed)
-        term = int(lines[2]) if len(lines) > 2 else None
-        return Down(running=int(lines[0]) > 0, kept=lines[1] == "kept", term=term)
+        return Down(
+            running=int(running) > 0,
+            kept=kept == "kept",
+            told=told == "told",
+            term=int(term) if term else None,
+            lock=lock_lines("\n".join(lock)),
+        )
 
-    async def start(self, again: str) -> None:
+    async def start(self, again: str, *, term: Term) -> None:
         """Let the member run again and start it: as a `primary`, as it was `rebuilt`, `as-it-was`, or as a `standby`.
-        Does not wait until it takes connections. Raises `Rejected` where it was a primary and may be a standby only.
+        Does not wait until it takes connections. Raises `Rejected` for a lower term, also where that came this moment,
+        and where it was a primary and may be a standby only.
         """
         s = self._settings
-        released = await self._hands.as_who_may(_RELEASE, s.data_dir, s.marker_path, again, s.bin_dir, within=_SLACK)
-        if released.code == 14:
-            raise Rejected(f"{s.data_dir} was a primary's: it is not started as a standby")
-        if released.code:
-            raise self._hands.unsure(f"releasing {s.data_dir}", released)
+        await self._release(again, term=term)
         within = timedelta(seconds=60)
         if self._unit:
             await self._unit.start()
@@ -261,10 +170,27 @@ class Fence:
             started = await self._hands.plainly(*s.control.command.start, within=within)
         else:
             started = await self._hands.as_owner(
-                _PG_CTL, s.bin_dir, s.data_dir, s.log_path, s.config_file, within=within
+                PG_CTL, s.bin_dir, s.data_dir, s.log_path, s.config_file, within=within
             )
         if started.code:
             raise self._hands.unsure(f"starting the server of {s.data_dir}", started)
+
+    async def _release(self, again: str, *, term: Term) -> None:
+        s = self._settings
+        released = await self._hands.as_who_may(
+            RELEASE, s.data_dir, s.marker_path, again, s.bin_dir, str(int(term)), within=_SLACK
+        )
+        match released.code:
+            case 0:
+                return
+            case 11:
+                raise self._stale(released.out.decode().strip(), term)
+            case 14:
+                raise Rejected(f"{s.data_dir} was a primary's: it is not started as a standby")
+            case 15:
+                raise Unavailable(f"{s.data_dir}: {last_words(released)}; nothing was started")
+            case _:
+                raise self._hands.unsure(f"releasing {s.data_dir}", released)
 
     async def _keep_down(self, *, clean: bool) -> None:
         """Keep whatever supervises the server from starting it again, before it is stopped."""
@@ -295,15 +221,33 @@ class Fence:
                 )
 
 
+def ended_as(text: str) -> Ended:
+    """Return what the script found that ended every process: by the exit code of `pg_isready`, or that of a shell which
+    has no such program.
+    """
+    said = re.search(r"^evac answers: (\d+)$", text, re.MULTILINE)
+    by_code = {"0": Answers.YES, "1": Answers.YES, "126": Answers.UNKNOWN, "127": Answers.UNKNOWN}
+    return Ended(control=control_data(text), answers=by_code.get(said[1] if said else "127", Answers.NO))
+
+
+def lock_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a `postmaster.pid` that tell one server from any other: without its state, which changes."""
+    return tuple(line.strip() for line in text.splitlines()[:7] if line.strip())
+
+
 def control_data(text: str) -> Control | None:
     """Return what `pg_controldata` printed; None for anything else."""
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
     try:
+        state, timeline = said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"])
         return Control(
-            clean=said["Database cluster state"] == "shut down",
+            clean=state == "shut down",
+            primary=state in _PRIMARY_STATES,
             position=naming.position(said["Latest checkpoint location"]),
             redo=naming.position(said["Latest checkpoint's REDO location"]),
-            timeline=int(said["Latest checkpoint's TimeLineID"]),
+            timeline=max(timeline, int(said["Min recovery ending loc's timeline"])),
+            checkpoint_timeline=timeline,
+            recovered=naming.position(said["Minimum recovery ending location"]),
             system=said["Database system identifier"],
             segment_bytes=int(said["Bytes per WAL segment"]),
         )

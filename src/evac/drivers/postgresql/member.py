@@ -45,6 +45,8 @@ class Member:
     settings: PostgresqlSettings
     peers: Mapping[RegionId, PostgresqlSettings]
     session: Session
+    watching: Session
+    """The connection that observes."""
     hands: Hands
     fence: Fence
     place: Place
@@ -55,6 +57,11 @@ class Member:
     @property
     def others(self) -> tuple[RegionId, ...]:
         return tuple(region for region in self.peers if region != self.region)
+
+    @property
+    def leased(self) -> bool:
+        """Whether it is held under a lease: its marker is there then while it runs as a primary."""
+        return self.component.replication is not None and self.component.replication.held is not None
 
     def peer(self, action: Action, name: str) -> RegionId:
         """Return the sibling region that an argument names; `Rejected` when there is none."""

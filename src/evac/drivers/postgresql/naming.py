@@ -32,6 +32,17 @@ def position(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def segment_name(timeline: int, position: int, segment_bytes: int) -> str:
+    """Return the name of the log file of a timeline that holds a position."""
+    number, per_file = position // segment_bytes, 0x100000000 // segment_bytes
+    return f"{timeline:08X}{number // per_file:08X}{number % per_file:08X}"
+
+
+def history_name(timeline: int) -> str:
+    """Return the name of the file that says where a timeline's ancestors were left."""
+    return f"{timeline:08X}.history"
+
+
 def application_name(region: RegionId, settings: PostgresqlSettings) -> str:
     """Return what a member calls itself to its primary."""
     return settings.name or region

@@ -5,10 +5,10 @@ in nobody else's data: it is counted in the log itself, and where there is somet
 more, alone (a private socket, no network, nobody waited for), and its logical slot tells the rows. A transaction is
 orphaned when the *end* of its commit lies behind the divergence.
 
-Honesty: `exact` only if the slot was there, had not been moved past the divergence, and no other database could have
-written. Otherwise the number is that of all commits in the log (an upper bound), and the whole old data directory, or
-at least its log, is kept beside. Changes of schema and of sequences are not in a slot's output; they are counted as
-`unlisted`.
+Honesty: `exact` only if the slot was there, nothing was committed between the divergence and where it begins, and no
+other database could have written. Otherwise the number is that of all commits in the log (an upper bound), and the
+whole old data directory, or at least its log, is kept beside. Changes of schema and of sequences are not in a slot's
+output; they are counted as `unlisted`.
 
 The facts are written last, durably; who asks again gets the same facts and nothing is decoded twice, because after the
 rebuild there is nothing left to decode.
@@ -36,7 +36,7 @@ from evac.drivers.postgresql.member import Member
 _WILL_NOT_START, _NOT_READ, _NO_ROOM = 22, 24, 31
 _COUNT_MAX = timedelta(minutes=20)
 _COUNT = """export LC_ALL=C
-"$1/pg_waldump" -p "$2/pg_wal" -t "$3" -s "$4" -r Transaction 2>&1 |
+"$1/pg_waldump" -p "$2/pg_wal" -t "$3" -s "$4" ${6:+-e "$6"} -r Transaction 2>&1 |
   awk '/desc: COMMIT/ {n++} /error:/ {e = $0} END {print n + 0; print e}'
 [ -e "$2/pg_wal/$5" ] && echo there
 """
@@ -134,8 +134,9 @@ async def _find(member: Member, control: Control, *, divergence: int, stem: str)
     reason = ""
     if member.settings.orphan_slot:
         slot, decoded = await _decode(member)
-        reason = _doubt(slot, divergence)
-        if slot["there"] and int(str(slot["confirmed"])) <= divergence:
+        missed = await _missed(member, control, slot, divergence=divergence)
+        reason = _doubt(slot, missed=missed)
+        if slot["there"] and not missed:
             file = member.keep / f"{stem}.jsonl"
             listed, unlisted = await asyncio.to_thread(_list, file, decoded, divergence)
             return Orphans(
@@ -146,12 +147,25 @@ async def _find(member: Member, control: Control, *, divergence: int, stem: str)
     return Orphans(orphans=commits or 0, exact=False, lost_bytes=lost, file=f"{member.region}:{kept}", reason=reason)
 
 
-async def _count(member: Member, control: Control, *, divergence: int) -> tuple[int | None, int | None]:
+async def _missed(member: Member, control: Control, slot: dict[str, object], *, divergence: int) -> bool:
+    """Return whether something may have been committed behind the divergence and before the slot begins.
+
+    That of a primary which was itself promoted is made a moment after its promotion.
+    """
+    if not slot["there"] or int(str(slot["confirmed"])) <= divergence:
+        return False
+    commits, _ = await _count(member, control, divergence=divergence, upto=int(str(slot["confirmed"])))
+    return commits != 0
+
+
+async def _count(
+    member: Member, control: Control, *, divergence: int, upto: int | None = None
+) -> tuple[int | None, int | None]:
     """Return how many commits the old log holds behind the divergence, and where it ends; None where unreadable."""
     segment = control.segment(divergence)
     completed = await member.hands.as_owner(
         _COUNT, member.settings.bin_dir, member.settings.data_dir, str(control.timeline), naming.lsn(divergence),
-        segment, within=_COUNT_MAX,
+        segment, naming.lsn(upto) if upto else "", within=_COUNT_MAX,
     )  # fmt: skip
     lines = completed.out.decode(errors="replace").splitlines()
     if len(lines) < 2:
@@ -179,14 +193,14 @@ async def _decode(member: Member) -> tuple[dict[str, object], list[tuple[str, st
     return slot, [(str(where), str(text)) for where, text in decoded]
 
 
-def _doubt(slot: dict[str, object], divergence: int) -> str:
+def _doubt(slot: dict[str, object], *, missed: bool) -> str:
     """Return why a list from this slot would not be all, "" when it is."""
     if "problem" in slot:
         return f"the slot could not be read: {slot['problem']}"
     if not slot["there"]:
         return f"the slot is {slot.get('wal') or 'not there'}"
-    if int(str(slot["confirmed"])) > divergence:
-        return "the slot had been moved past the divergence"
+    if missed:
+        return "the slot begins past the divergence"
     if slot["databases"]:
         return f"the slot does not cover the other databases: {slot['databases']}"
     return ""

@@ -23,6 +23,7 @@ from evac.core.run import Receipt
 from evac.drivers.postgresql import naming
 from evac.drivers.postgresql.catch_up import end_of_stopped
 from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, setting, store_term
+from evac.drivers.postgresql.lineage import BORN, LAST_FORK, history_of
 from evac.drivers.postgresql.member import GRACE, Member, receipts, told
 from evac.drivers.postgresql.naming import Waits
 from evac.drivers.postgresql.observe import POSITION, PRIMARY_TIMELINE
@@ -72,8 +73,9 @@ END $evac$"""
 _ARMED = "SELECT set_config('evac.armed', (current_setting('synchronous_standby_names') <> '')::text, false)"
 """Notes, before this verb changes it, whether this standby has carried a set."""
 _FACTS = f"""SELECT pg_is_in_recovery(), {PRIMARY_TIMELINE},
-    pg_read_file('pg_wal/' || upper(lpad(to_hex({PRIMARY_TIMELINE}), 8, '0')) || '.history', true),
-    {file_setting("evac.term")}::bigint, {file_setting("synchronous_standby_names")}"""
+    {history_of(PRIMARY_TIMELINE)},
+    {file_setting("evac.term")}::bigint, {file_setting("synchronous_standby_names")},
+    {BORN.format(timeline=PRIMARY_TIMELINE, fork=LAST_FORK.format(history=history_of(PRIMARY_TIMELINE)))}"""
 _SLOTS = """DO $evac$
 DECLARE wanted text;
 BEGIN
@@ -104,10 +106,10 @@ async def promote(member: Member, action: Action) -> Receipt:
         _FACTS,
         within=within + GRACE,
     )
-    [[standby, timeline, history, term, _]] = answers[-1]
+    [[standby, timeline, history, term, _, born]] = answers[-1]
     if standby:
         raise Indeterminate(f"{member.region} was told to become a primary and is a standby still")
-    return _receipt(timeline, history, term)
+    return _receipt(timeline, history, term, born)
 
 
 async def promoted(member: Member, action: Action) -> Holds:
@@ -116,12 +118,12 @@ async def promoted(member: Member, action: Action) -> Holds:
     [[[standby]]] = await member.session.look("SELECT pg_is_in_recovery()", within=member.settings.answer_timeout)
     if standby:
         return Holds(truth=Truth.NO, reason="it is a standby")
-    [[[standby, timeline, history, term, names]]] = await member.session.look(
+    [[[standby, timeline, history, term, names, born]]] = await member.session.look(
         _FACTS, within=member.settings.answer_timeout
     )
     if standby or term != action.term or (names or "") != wants.text():
         return Holds(truth=Truth.NO, reason=f"a primary at term {term}, waiting for {names or 'nobody'}")
-    return Holds(truth=Truth.YES, receipt=_receipt(timeline, history, term))
+    return Holds(truth=Truth.YES, receipt=_receipt(timeline, history, term, born))
 
 
 def _promotion(member: Member, action: Action, wants: Waits) -> sql.Composable:
@@ -150,8 +152,11 @@ def _slots(member: Member) -> sql.Composable:
     return sql.SQL(_SLOTS).format(slots=sql.Literal(names))
 
 
-def _receipt(timeline: int, history: str | None, term: int) -> Receipt:
-    """The divergence point is the last line of the timeline's history; a primary from the start has none."""
+def _receipt(timeline: int, history: str | None, term: int, born: str | None) -> Receipt:
+    """The divergence point is the last line of the timeline's history; a primary from the start has none.
+
+    `born` tells the timeline from another one of its number (`lineage`).
+    """
     left = naming.forks(history or "")
     position = left[max(left)] if left else None
-    return Receipt(kind="promote", facts={"timeline": timeline, "position": position, "term": term})
+    return Receipt(kind="promote", facts={"timeline": timeline, "position": position, "term": term, "born": born})

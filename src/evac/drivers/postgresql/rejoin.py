@@ -34,10 +34,13 @@ from evac.drivers.postgresql.credentials import put_passwords
 from evac.drivers.postgresql.fence import Control
 from evac.drivers.postgresql.guard import RELOAD, Must, file_setting, guard, store_term
 from evac.drivers.postgresql.hands import last_words
+from evac.drivers.postgresql.lineage import Parting, history_of, parted, running_shares
 from evac.drivers.postgresql.member import GRACE, Member
 from evac.drivers.postgresql.observe import POSITION, PRIMARY_TIMELINE, STANDBY_TIMELINE
 from evac.drivers.postgresql.orphans import Orphans, keep_unreadable, last_saved, save_orphans, write_durably
 from evac.drivers.postgresql.session import Session
+from evac.drivers.postgresql.stop import bring_down
+from evac.drivers.postgresql.whose import must_be_here
 from evac.ports import Holds, Truth
 
 _CHECKPOINT_MAX = timedelta(minutes=10)
@@ -107,7 +110,7 @@ _DROP_LOST = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_s
 _MAKE_SLOT = """SELECT pg_create_physical_replication_slot({slot}, true)
     WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot})"""
 _SOURCE = f"""SELECT pg_is_in_recovery(), {PRIMARY_TIMELINE}, {file_setting("evac.term")}::bigint,
-    pg_read_file('pg_wal/' || upper(lpad(to_hex({PRIMARY_TIMELINE}), 8, '0')) || '.history', true),
+    {history_of(PRIMARY_TIMELINE)},
     (SELECT system_identifier::text FROM pg_control_system())"""
 _STANDS_BY = f"""SELECT pg_is_in_recovery(), {STANDBY_TIMELINE}, ({POSITION})::bigint,
     (SELECT system_identifier::text FROM pg_control_system())"""
@@ -179,6 +182,8 @@ async def _follows(member: Member, action: Action, primary: RegionId, source: Se
         fork = naming.forks(history or "").get(own)
         if away or system != theirs or (own != timeline and (fork is None or replayed > fork)):
             return False
+        if own > 1 and await running_shares(member, source, timeline=own, replayed=replayed) is False:
+            return False
         await member.session.change(
             guard(action.term, Must.STANDBY), store_term(action.term), *member.following(primary), *member.arming(),
             RELOAD, within=member.settings.settle_timeout,
@@ -189,23 +194,24 @@ async def _follows(member: Member, action: Action, primary: RegionId, source: Se
 
 
 async def _rebuild(member: Member, action: Action, primary: RegionId, source: Session) -> Receipt:
-    control = await member.fence.stop(term=action.term, clean=False)
+    await must_be_here(member)
+    control = await bring_down(member, term=action.term, clean=False)
     [[(standby, timeline, stored, history, system)]] = await source.look(_SOURCE, within=_SHORT)
     if standby or (stored or 0) > action.term:
         raise Rejected(f"{primary} is not the primary of term {action.term}: standby {standby}, term {stored}")
     if control and system != control.system:
         raise Rejected(f"{member.region} and {primary} are not copies of one cluster: their system identifiers differ")
-    divergence = _divergence(action, control, timeline, history) if control else None
-    found = await _saved(member, control, divergence)
+    parting = await _parting(member, action, source, control, timeline, history) if control else Parting(at=None)
+    found = await _saved(member, control, parting.at)
     await _run(member, _KEEP_CONF, member.settings.workshop, what="keeping its configuration")
     await _prepare_source(member, source)
-    method = await _bring_back(member, primary, source, control, divergence)
+    method = await _bring_back(member, primary, source, control, parting)
     await put_passwords(member)
     await _run(
         member, _AS_STANDBY, member.settings.workshop, what="configuring it as a standby",
         stdin=_auto_conf(member, action, primary).encode(),
     )  # fmt: skip
-    await member.fence.start("rebuilt")
+    await member.fence.start("rebuilt", term=action.term)
     await _until_streaming(member, action, primary, source)
     await _drop_slots(member)
     receipt = _receipt(found, method)
@@ -226,37 +232,38 @@ async def _saved(member: Member, control: Control | None, divergence: int | None
     return await keep_unreadable(member)
 
 
-def _divergence(action: Action, control: Control, timeline: int, history: str | None) -> int | None:
-    """Return where the old primary's timeline was left, by the new primary's own history, else by the order.
-
-    None: it is on the new primary's own timeline, so it has nothing of its own.
-    """
-    left = naming.forks(history or "").get(control.timeline)
-    if left is not None:
-        return left
-    if timeline == control.timeline:
-        return None
+async def _parting(
+    member: Member, action: Action, source: Session, control: Control, timeline: int, history: str | None
+) -> Parting:
+    """Return where the old primary's log left the new one's, by what both hold, else by the order."""
+    found = await parted(member, source, control, newest=timeline, history=history)
+    if found is not None:
+        return found
     given = action.args.get("divergence")
     if isinstance(given, int):
-        return given
+        return Parting(at=given)
     raise Rejected(f"the primary's history does not know timeline {control.timeline}: nobody can say what was orphaned")
 
 
 async def _bring_back(
-    member: Member, primary: RegionId, source: Session, control: Control | None, divergence: int | None
+    member: Member, primary: RegionId, source: Session, control: Control | None, parting: Parting
 ) -> str:
-    """Follow, rewind or clone; return which. After a try that did not come to its end, only a clone is certain."""
+    """Follow, rewind or clone; return which. Only a clone is certain after a try that did not come to its end, and
+    where its timeline is another one of the same number: pg_rewind would say that there is nothing to do.
+    """
     s, there = member.settings, member.peers[primary]
     first = await member.hands.as_owner(_TRY, s.workshop, within=_SHORT)
     await member.hands.as_who_may(_END_EARLIER, s.workshop, within=_SHORT)
-    if first.code == 0 and control and (divergence is None or await _ends_before(member, control, divergence)):
+    divergence = parting.at
+    known = control if first.code == 0 and not parting.foreign else None
+    if known and (divergence is None or await _ends_before(member, known, divergence)):
         return "follow"
     secret = ((there.password.read() if there.password else "") + "\n").encode()
     conninfo = make_conninfo(
         host=there.host, port=there.port, user=there.user, dbname=there.dbname, connect_timeout=5, **there.tls
     )
-    why = "an earlier try was broken off"
-    if first.code == 0 and control:
+    why = "its timeline is another one than the primary's of this number" if parting.foreign else "a try was broken off"
+    if known:
         rewound = await member.hands.as_owner(
             _REWIND, s.bin_dir, s.data_dir, conninfo, s.config_file, s.workshop, stdin=secret, within=s.rebuild_timeout
         )

@@ -15,13 +15,14 @@ from psycopg import sql
 
 from evac.core.errors import DriverError, Rejected, Unavailable
 from evac.core.observation import Json
-from evac.core.plan import Action
+from evac.core.plan import Action, Term
 from evac.core.run import Receipt
 from evac.drivers.postgresql.fence import Control, Down
 from evac.drivers.postgresql.guard import Must, guard, wait_until
 from evac.drivers.postgresql.member import GRACE, Member
 from evac.drivers.postgresql.naming import application_name
 from evac.drivers.postgresql.session import REJECTED
+from evac.drivers.postgresql.whose import must_be_here, must_be_silent
 from evac.ports import Holds, Truth
 
 _POLL = timedelta(milliseconds=20)
@@ -30,6 +31,8 @@ _WRITTEN_NOW = (
     "SELECT pg_current_xact_id()",
 )
 """Note where the log ends, and write an empty transaction behind that, which no client sees."""
+_FINISHED_WITHIN = timedelta(seconds=1)
+"""How much longer a clean stop that was given up may take before it is killed: a look is not waited for long."""
 _STREAMS_WITHIN = timedelta(seconds=5)
 """How long a target that has just lost its stream may take to have it again before nothing is stopped."""
 
@@ -39,15 +42,26 @@ async def stop(member: Member, action: Action) -> Receipt:
     mode = action.args.get("mode")
     if mode not in ("clean", "kill"):
         raise Rejected(f"stop in {member.region}: mode must be clean or kill, not {mode!r}")
+    await must_be_here(member)
     if mode == "clean" and "target" in action.args:
         await _confirmed(member, action)
     return await _bring_down(member, action)
 
 
-async def _bring_down(member: Member, action: Action) -> Receipt:
-    mode = action.args.get("mode")
+async def bring_down(member: Member, *, term: Term, clean: bool, patience: timedelta | None = None) -> Control | None:
+    """End the member for certain; return what its control file says, None when it cannot be read.
+
+    `Indeterminate` where a primary answers at its address all the same.
+    """
     await member.session.close()
-    control = await member.fence.stop(term=action.term, clean=mode == "clean")
+    ended = await member.fence.stop(term=term, clean=clean, patience=patience)
+    await must_be_silent(member, ended)
+    return ended.control
+
+
+async def _bring_down(member: Member, action: Action, *, patience: timedelta | None = None) -> Receipt:
+    mode = action.args.get("mode")
+    control = await bring_down(member, term=action.term, clean=mode == "clean", patience=patience)
     position = control.position if control and control.clean else None
     if control and not control.clean and mode == "clean":
         position = await member.fence.end_of_log(control)
@@ -60,7 +74,7 @@ async def _confirmed(member: Member, action: Action) -> None:
     `Rejected` where it does not stream in time, `Unavailable` where the server cannot be asked: nothing is stopped.
     """
     down = await member.fence.down()
-    if down.kept or not down.running:
+    if not down.running or _begun(member, down):
         return
     target = member.peer(action, "target")
     name = sql.Literal(application_name(target, member.peers[target])).as_string()
@@ -80,11 +94,24 @@ async def _confirmed(member: Member, action: Action) -> None:
 
 
 async def stopped(member: Member, action: Action) -> Holds:
-    """Look whether nothing of it runs and it is kept down by this term. Its position is asked by doing it again."""
+    """Look whether it is kept down by this term; its position is asked by doing the stop again.
+
+    That also finishes a stop whose script was given up half-way. Its server was told to end and will, perhaps long
+    after a run that was told "no" has turned back and left it out of what is undone; and nobody can take a signal back.
+    To say that it is not known would be true as well, but a stop that died before its signal would stay so for ever.
+    Once it has happened, going on and turning back are both right.
+    """
     down: Down = await member.fence.down()
-    if down.running or not down.kept or down.term != action.term:
+    if not down.kept or down.term != action.term or (down.running and not _begun(member, down)):
         return Holds(truth=Truth.NO, reason=f"runs: {down.running}, kept down: {down.kept}, term {down.term}")
-    return Holds(truth=Truth.YES, receipt=await _bring_down(member, action))
+    if down.running:
+        await must_be_here(member)
+    return Holds(truth=Truth.YES, receipt=await _bring_down(member, action, patience=_FINISHED_WITHIN))
+
+
+def _begun(member: Member, down: Down) -> bool:
+    """Say whether somebody began to stop what runs: under a lease the marker alone does not say it."""
+    return down.kept and (down.told or not member.leased)
 
 
 async def start_again(member: Member, action: Action) -> Receipt:
@@ -96,7 +123,7 @@ async def start_again(member: Member, action: Action) -> Receipt:
     if down.term is not None and down.term > action.term:
         raise Rejected(f"{member.region} has seen term {down.term}: it may not be a primary by order of {action.term}")
     if down.kept or not down.running:
-        await member.fence.start(again)
+        await member.fence.start(again, term=action.term)
     deadline = member.clock.now() + member.settings.stream_timeout
     reason = ""
     while member.clock.now() < deadline:

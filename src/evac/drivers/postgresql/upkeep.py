@@ -84,14 +84,15 @@ class Upkeep:
         """Do what is due on a primary; return "" or why a chore failed."""
         within = self._member.settings.answer_timeout + timedelta(milliseconds=STALE_MAX_MS)
         try:
+            # the slot first: what is committed before there is one could not be listed
+            if self._member.settings.orphan_slot and _due(self._advanced_at, now, ADVANCE_EACH):
+                self._advanced_at = now
+                await self.session.change(_LIMIT, *self._chores(), within=within)
             if _due(self._beat_at, now, BEAT_EACH):
                 if self._beat_at is None:
                     await self.session.change(*TABLE, within=within)
                 self._beat_at = now
                 await self.session.change(_BEAT, within=within, planned=True)
-            if self._member.settings.orphan_slot and _due(self._advanced_at, now, ADVANCE_EACH):
-                self._advanced_at = now
-                await self.session.change(_LIMIT, *self._chores(), within=within)
         except DriverError as error:
             return str(error)
         return ""
