@@ -1226,6 +1226,18 @@ def test_nothing_is_promoted_that_its_watchdog_does_not_see() -> None:
     told(story)
 
 
+def test_a_watchdog_that_sees_nothing_is_let_go_again() -> None:
+    async def story(here: World) -> None:
+        await here.east.member.do(here.east.order(Verb.STOP, 2))
+        here.west.hound.blind = True
+        with pytest.raises(Unavailable, match="sees no process"):
+            await here.west.member.do(here.west.order(Verb.PROMOTE, 2))
+        assert here.west.hound.guard is None
+        assert await here.tenure() == Tenure(region=EAST, term=Term(1))
+
+    told(story)
+
+
 def test_what_its_watchdog_cannot_be_told_of_once_is_started_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full as the marker is to be written, or the watchdog is still busy with letting go."""
     refused: list[int] = []

@@ -25,12 +25,16 @@ class Held(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.late: dict[str, Any] | None = None
+        self.followed_by: bytes | None = None
+        """Who may open runs by the time that it is given up."""
         self.given_up = asyncio.Event()
         self.as_it_is_given_up: Callable[[], None] = lambda: None
 
     async def commit(self, **told: Any) -> int:
         if self.late is None and any(key.startswith("active/") for key in told["put"]):
             self.late = told
+            if self.followed_by is not None:
+                await openings.claim(self, self.followed_by)
             self.as_it_is_given_up()
             self.given_up.set()
             raise StoreUnavailable("no answer")
@@ -87,6 +91,31 @@ def test_what_a_leader_sent_opens_no_run_once_it_has_looked() -> None:
     time.run(tell())
 
 
+def test_who_was_followed_looks_for_no_run_of_its_own() -> None:
+    store = Held()
+
+    async def tell() -> None:
+        async with embedded(World(store=store)) as on:
+            store.followed_by = b"another"
+            await _given_up(on, store)
+            await asyncio.sleep(5)
+            assert not on.controller.known.active
+            record = await store.get(openings.KEY)
+            assert record is not None
+            assert record.value == b"another"
+
+    time.run(tell())
+
+
+class Changing(MemoryStore):
+    """A store in which everything has just been written anew, by whoever."""
+
+    async def commit(self, **told: Any) -> int:
+        if told["expect"]:
+            raise Conflict("written since")
+        return await super().commit(**told)
+
+
 def test_what_another_may_open_by_now_is_not_barred() -> None:
     async def tell() -> None:
         store = MemoryStore()
@@ -98,6 +127,9 @@ def test_what_another_may_open_by_now_is_not_barred() -> None:
         assert before is not None
         assert after is not None
         assert after.version > before.version
+        changing = Changing()
+        await openings.claim(changing, b"first")
+        assert not await openings.bar(changing, b"first")
         await openings.claim(store, b"second")
         assert not await openings.bar(store, b"first")
         with pytest.raises(Conflict, match="another process leads"):

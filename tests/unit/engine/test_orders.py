@@ -538,3 +538,13 @@ def test_what_was_taken_back_while_the_store_was_silent_is_not_done(asked_for: s
     store, world = Silent(asked_for, taken_back=wanted.key), systems()
     assert time.run(ask(store, wanted, members=dict(world.members(WEST)), early=False)) == []
     assert world.effects[DB, WEST, Verb.PROMOTE, False] == 0
+
+
+def test_an_order_that_cannot_be_read_keeps_no_other_from_being_done() -> None:
+    async def tell() -> list[Answer]:
+        store, world = MemoryStore(), systems()
+        await store.commit(expect={}, put={f"orders/{WEST}/0.another-version": b"{}"})
+        return await ask(store, order(), members=dict(world.members(WEST)))
+
+    (answer,) = time.run(tell())
+    assert answer.receipt is not None

@@ -53,15 +53,17 @@ _ASK = """SELECT current_setting('server_version_num')::integer,
 async def check(member: Member) -> tuple[Finding, ...]:
     """Return every finding, good ones too. A member that does not answer is a finding as well."""
     findings: list[Finding] = []
+    down: Down | None = None
     try:
         down = await member.fence.down()
         findings += await _at_the_place(member, down)
-        findings.append(await _whose(member, down))
     except DriverError as error:
         findings.append(Finding(ok=False, what=str(error), remedy="make the place and its commands reachable"))
     try:
         [[row]] = await member.session.look(_ASK, within=member.settings.answer_timeout)
         findings += _of_the_server(member, dict(zip(_COLUMNS, row, strict=True)))
+        if down is not None:
+            findings.append(await _whose(member, down))
     except DriverError as error:
         findings.append(Finding(ok=False, what=str(error), remedy="check host, port, user, password and pg_hba.conf"))
     return tuple(findings)
