@@ -140,8 +140,10 @@ async def _signing_world(loaded: Loaded, *, state: Path, only: RegionId | None =
 
 
 @asynccontextmanager
-async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str) -> AsyncIterator[Controller]:
-    """Run the embedded form for as long as the context lives.
+async def running(
+    loaded: Loaded, *, state: Path, announce: Announce, name: str, tells: bool = True
+) -> AsyncIterator[Controller]:
+    """Run the embedded form for as long as the context lives; without `tells` no view of it is written.
 
     No lease is held in this form: nobody in a region that is cut off could lay it down there.
 
@@ -155,7 +157,7 @@ async def running(loaded: Loaded, *, state: Path, announce: Announce, name: str)
         await _need_no_lease(held, world.store)
         controller = _controller(world, announce, name=name)
         agents = [_agent(world, region, {}).run() for region in world.places]
-        parts = [*agents, controller.watch(), _reign_for_ever(world, controller), *_upkeep(world)]
+        parts = [*agents, controller.watch(), _reign_for_ever(world, controller, tells=tells), *_upkeep(world)]
         async with _side_by_side(parts):
             yield controller
 
@@ -210,21 +212,21 @@ def _controller(world: World, announce: Announce, *, name: str) -> Controller:
     )
 
 
-async def _reign(controller: Controller, *, store: Store, clock: Clock) -> None:
+async def _reign(controller: Controller, *, store: Store, clock: Clock, tells: bool = True) -> None:
     """Lead, where the store is. Raises `StoreUnavailable` in a group."""
     beside = (
         [keep_leader_near(store, clock=clock, calm=lambda: not controller.known.active)]
         if isinstance(store, EtcdStore)
         else []
     )
-    await reign(controller, store=store, clock=clock, beside=beside)
+    await reign(controller, store=store, clock=clock, tells=tells, beside=beside)
 
 
-async def _reign_for_ever(world: World, controller: Controller) -> None:
+async def _reign_for_ever(world: World, controller: Controller, *, tells: bool) -> None:
     """Lead, again from what the store remembers whenever it has not answered: that stops decisions and nothing else."""
     while True:
         try:
-            await apart(_reign(controller, store=world.store, clock=world.clock))
+            await apart(_reign(controller, store=world.store, clock=world.clock, tells=tells))
         except* StoreUnavailable as trouble:
             _log.warning("the store does not answer: nothing is decided until it does", why=str(trouble.exceptions[0]))
         await world.clock.sleep(STORE_AGAIN)
@@ -293,8 +295,7 @@ def _keepers(world: World, region: RegionId) -> Mapping[ComponentId, Keeper]:
     """The keepers of the leases that primaries in this region may be held under."""
     keepers = {}
     for component in world.loaded.estate.components.values():
-        member = world.members[region].get(component.id)
-        held = component.replication.held if component.replication else None
+        member, held = world.members[region].get(component.id), component.held
         if member is None or held is None:
             continue
         assert isinstance(member, Watchable), "a lease is declared only where there is something to watch"

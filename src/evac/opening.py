@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evac.config import Loaded, load
-from evac.core.errors import Conflict, EvacError, StoreUnavailable
+from evac.core.errors import EvacError, StoreUnavailable
 from evac.core.news import Announce, silent
 from evac.core.observation import Observation
 from evac.core.snapshot import Snapshot
@@ -24,12 +24,10 @@ from evac.core.verdict import Diagnosis
 from evac.daemon import DATABASE, open_store, running
 from evac.engine.clock import BootClock
 from evac.engine.last_known import Here, read_here, read_known
-from evac.engine.outlook import WHAT_IF
 from evac.engine.overhearing import Overheard, overhear
-from evac.engine.parts import PREFIX, in_batches
-from evac.engine.snapshots import KEY, read_snapshot
+from evac.engine.snapshots import KEY
 from evac.opened import OpenEstate
-from evac.ports import COMMIT_WRITES_MAX, Record, Store
+from evac.ports import Store
 from evac.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -82,11 +80,8 @@ async def open_estate(
         led = await estate.is_watched(folder)
         if not led:
             alone()
-            if not looks:
-                await stack.enter_async_context(_view_kept(opened))
-            await stack.enter_async_context(
-                running(loaded, state=folder, announce=announce, name=f"opened-{uuid.uuid4().hex[:8]}")
-            )
+            name = f"opened-{uuid.uuid4().hex[:8]}"
+            await stack.enter_async_context(running(loaded, state=folder, announce=announce, name=name, tells=looks))
             if looks:
                 await _until_ready(estate)
         yield estate
@@ -183,43 +178,6 @@ def _exists(path: Path) -> bool:
         raise StoreUnavailable(f"the store {path} cannot be looked at: {why}") from None
     except OSError:
         return False
-
-
-@asynccontextmanager
-async def _view_kept(store: Store) -> AsyncIterator[None]:
-    """Put the view back that a store had, where what runs meanwhile has seen less when it ends."""
-    before, there = await _heard(store), await _view(store)
-    try:
-        yield
-    finally:
-        if await _heard(store) < before:
-            await _put_back(there, store)
-
-
-async def _put_back(there: Sequence[Record], store: Store) -> None:
-    """Write the records of an earlier view again, as far as they have changed since."""
-    versions = {record.key: record.version for record in await _view(store)}
-    gone = [record for record in there if versions.get(record.key) != record.version]
-    with suppress(Conflict):  # somebody leads now, and has written a view of its own
-        for n in range(0, len(gone), COMMIT_WRITES_MAX):
-            for batch in in_batches({r.key: r.value for r in gone[n : n + COMMIT_WRITES_MAX]}):
-                expected = {KEY: versions[KEY]} if KEY in batch else {}
-                await store.commit(expect=expected, put=batch, lasting=False)
-
-
-async def _view(store: Store) -> list[Record]:
-    """The records of the newest view, all that it is told in, and of what was thought about it."""
-    head = await store.get(KEY)
-    return [*([head] if head else []), *await store.list(PREFIX), *await store.list(WHAT_IF)]
-
-
-async def _heard(store: Store) -> int:
-    """How much the newest view has seen: so many regions and answers of members. Nothing where it cannot be read."""
-    with suppress(EvacError):
-        if view := await read_snapshot(store):
-            judged = sum(v.diagnosis is not Diagnosis.UNKNOWN for v in view.verdicts)
-            return judged + sum(m.state is not None for m in view.members)
-    return 0
 
 
 async def _until_ready(estate: OpenEstate) -> None:

@@ -194,13 +194,14 @@ class Holds:
 class Finding:
     """One line of `evac check`: what was tried, whether it would work in an emergency, and what to do if not.
 
-    A `warning` would work, and should be mended all the same.
+    A `warning` would work, and should be mended all the same. What could not even be `asked` is not ok either.
     """
 
     ok: bool
     what: str
     remedy: str = ""
     warning: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

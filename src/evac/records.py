@@ -13,26 +13,23 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from evac.core.estate import GroupId, RegionId
-from evac.core.plan import Plan, RunKind
+from evac.core.plan import MOVES, Plan, RunKind
 from evac.core.run import Done, Event, RunId
 from evac.engine.archive import read_archived
 from evac.engine.journal import each_run
 from evac.ports import Store
-
-LEAVE = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
-"""The kinds of runs that move primaries out of their plan's source."""
 
 
 async def rebuilt_after(run: RunId, plan: Plan, *, store: Store) -> RunId | None:
     """Return the run that rebuilt the region which this one left; None if there was none, or another run left that
     region again before.
     """
-    if plan.kind not in LEAVE:
+    if plan.kind not in MOVES:
         return None
     async for later, kind, source in _later(run, plan.group, store=store):
         if source == plan.source and kind is RunKind.REJOIN:
             return later
-        if source == plan.source and kind in LEAVE:
+        if source == plan.source and kind in MOVES:
             return None
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evac.core.observation import Instant, Json
 from evac.core.plan import Plan
 from evac.core.run import RunId
-from evac.engine import openings
+from evac.engine import opener
 from evac.engine.forcing import take_word
 from evac.engine.opening import prepare_run
 from evac.engine.signing import Signer
@@ -31,8 +31,8 @@ async def open_run(
     """Write a run's first entry alone, with the word that its plan rests on. Raises like `prepare_run`, and
     `Conflict`.
     """
-    if await store.get(openings.KEY, near=True) is None:
-        await openings.claim(store, LEADER)
+    if await store.get(opener.KEY, near=True) is None:
+        await opener.claim(store, LEADER)
     opening = await prepare_run(
         plan,
         store=store,

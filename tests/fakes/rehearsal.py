@@ -12,7 +12,7 @@ from evac.core.memory import Memory
 from evac.core.plan import Placement, Plan
 from evac.core.policy import Guard
 from evac.core.run import Event, Run, RunId
-from evac.engine import openings
+from evac.engine import opener
 from evac.engine.codec import decode, encode
 from evac.engine.executor import begin, execute
 from evac.engine.forcing import take_word
@@ -82,7 +82,7 @@ def play(plan: Plan, systems: Systems, *, death: Death | None = None) -> Played:
 
 async def _play(plan: Plan, systems: Systems, death: Death) -> Played:
     memory = MemoryStore(incarnation="a rehearsal")
-    await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before), openings.KEY: LEADER})
+    await memory.commit(expect={}, put={f"placement/{plan.group}": encode(plan.before), opener.KEY: LEADER})
     store = FailingStore(store=memory, trouble=death.at_commit)
     systems.around = death.at_effect
     regions = sorted({s.action.region for s in plan.steps})

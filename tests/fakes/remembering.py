@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from evac.core.decision import Flaps, Tries
-from evac.core.memory import MOVES
+from evac.core.memory import HOLDS_DOWN
 from evac.core.observation import Instant
 from evac.core.plan import RunKind
 from evac.core.policy import Guard
@@ -60,7 +60,7 @@ def _settle(known: dict[str, object], run: Run, at: Instant, guard: Guard) -> No
         elif plan.after.entry is not None:
             known["sent_by"] = run.opened.decided_by
     else:
-        assert plan.kind in MOVES
+        assert plan.kind in HOLDS_DOWN
         known.pop("stuck", None)
         if outcome is Outcome.STUCK:
             known["stuck"] = run.id

@@ -42,7 +42,6 @@ from evac.stores.opening import StoreAddress
 from evac.stores.zookeeper import ZookeeperAddress
 
 LONGEST_CHECK = timedelta(seconds=20)
-NOT_ASKED = "not asked"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -120,7 +119,7 @@ def _tries(world: World) -> Iterator[tuple[str, RegionId, Callable[[World], Asyn
 
 async def _not_asked(where: str, region: RegionId) -> list[tuple[str, Finding]]:
     """What cannot be tried, since it is tried from a region that cannot be reached, and what it would say is not so."""
-    return [(where, Finding(ok=False, what=f"{NOT_ASKED}: {region} cannot be reached"))]
+    return [(where, Finding(ok=False, asked=False, what=f"not asked: {region} cannot be reached"))]
 
 
 async def _bounded(where: str, tries: AsyncIterator[Finding]) -> list[tuple[str, Finding]]:
@@ -229,6 +228,6 @@ def _show(findings: list[tuple[str, Finding]]) -> None:
 
 
 def _level(finding: Finding) -> str:
-    if finding.what.startswith(NOT_ASKED):
+    if not finding.asked:
         return "skip"
     return "FAIL" if not finding.ok else "warn" if finding.warning else "ok"

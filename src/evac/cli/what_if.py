@@ -28,6 +28,7 @@ from evac.core.errors import EvacError
 from evac.core.estate import Estate, GroupId, RegionId
 from evac.core.forcing import lost_of
 from evac.core.news import DecisionNews
+from evac.core.snapshot import UNSEEN
 from evac.core.what_if import WhatIf
 from evac.engine.outlook import Thought
 from evac.opened import OpenEstate
@@ -38,7 +39,6 @@ from evac.report.words import span
 
 Unplaced: TypeAlias = Mapping[RegionId, Mapping[GroupId, Sequence[str]]]
 """By region, the groups with somebody there of which nobody knows where their primaries are, and why."""
-UNSEEN = "its members have not been seen yet"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -41,6 +41,5 @@ def uncovered(component: Component, fence: Step) -> str:
 
 
 def _lease(component: Component) -> LeaseTiming:
-    assert component.replication is not None, "state components are replicated, which loading checks"
-    assert component.replication.held is not None, "what has no lease is refused"
-    return component.replication.held.timing
+    assert component.held is not None, "what has no lease is refused"
+    return component.held.timing

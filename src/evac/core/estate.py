@@ -157,6 +157,11 @@ class Component:
     """Whether a standby that refuses the old primary can be followed at once. Elsewhere only a primary can: a follower
     would get nothing before, and lose what it has more than who it follows."""
 
+    @property
+    def held(self) -> Holding | None:
+        """How its primary is held under a lease; None where it is not."""
+        return self.replication.held if self.replication is not None else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -259,7 +264,7 @@ class Estate:
     @property
     def held(self) -> tuple[ComponentId, ...]:
         """The components whose primary is held under a lease."""
-        return tuple(c.id for c in self.components.values() if c.replication and c.replication.held)
+        return tuple(c.id for c in self.components.values() if c.held)
 
     def without_leases(self) -> Estate:
         """Return the estate as those see it who cannot hold a lease: evac without an agent in every region."""

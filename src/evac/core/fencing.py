@@ -71,8 +71,7 @@ def from_afar(component: Component, primary: RegionId) -> Verb | None:
     """
     if primary in component.devices:
         return Verb.SWITCH_OFF
-    held = component.replication.held if component.replication else None
-    return Verb.EXPIRE if held else None
+    return Verb.EXPIRE if component.held else None
 
 
 def unstarvable(

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from evac.core.decision import Flaps, Tries
 from evac.core.estate import ComponentId
 from evac.core.observation import Instant
-from evac.core.plan import RunKind
+from evac.core.plan import MOVES, RunKind
 from evac.core.policy import Guard
 from evac.core.protection import shrinks
 from evac.core.run import Outcome, Run, RunId
 from evac.core.standing import SetChange, changes_of
 
-MOVES = (RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK, RunKind.DRILL)
+HOLDS_DOWN = MOVES | {RunKind.DRILL}
 """The kinds of runs that move a primary, and so count for the hold-down."""
 
 
@@ -124,7 +124,7 @@ def remember(memory: Memory, run: Run, *, at: Instant, guard: Guard) -> Memory:
         return _shifted(memory, run, outcome, at, guard)
     if run.plan.kind is RunKind.PROTECT:
         return _protected(memory, run, outcome, at, guard)
-    if run.plan.kind not in MOVES:
+    if run.plan.kind not in HOLDS_DOWN:
         return _rebuilt(memory, outcome, at)
     return _moved(replace(memory, stuck=None), run, outcome, at, guard)
 

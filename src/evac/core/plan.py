@@ -99,6 +99,10 @@ class RunKind(StrEnum):
     DRILL = "drill"
 
 
+MOVES = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
+"""The kinds that take primaries out of their plan's source for good: a drill brings them back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What one member is asked to do. `args` is all the driver may use; the executor adds the receipts of the steps

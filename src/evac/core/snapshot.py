@@ -120,6 +120,10 @@ class Snapshot:
         return tuple(replace(m, at=m.at + moved) for m in part.members) if moved else part.members
 
 
+UNSEEN = "its members have not been seen yet"
+"""Why nobody knows where a group's primaries are, before anybody has said another reason."""
+
+
 class Wish(StrEnum):
     """What a person can ask for."""
 

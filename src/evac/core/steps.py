@@ -97,5 +97,5 @@ def patience(step: Step) -> timedelta:
 
 def _undo_limit(component: Component, verb: Verb) -> timedelta | None:
     """What had to lay a lease down to stop takes it back, and waits for it in full, before it starts again (ADR 20)."""
-    held = component.replication.held if component.replication is not None else None
+    held = component.held
     return LIMITS[verb] + held.timing.wait if verb is Verb.STOP and held is not None else None

@@ -120,15 +120,20 @@ def _member_obstacle(component: Component, placement: Placement, members: Member
     if state.free_disk is not None and state.free_disk < FREE_DISK_MIN:
         return f"has {state.free_disk:.1%} of its disk free, below {FREE_DISK_MIN:.0%}"
     assert component.replication is not None, "state components are replicated, which loading checks"
-    primary = members.get((component.id, placement.primary))
-    newest = primary.state.timeline if primary is not None and primary.state is not None else None
-    if not component.replication.acks and (state.timeline or newest or 0) < (newest or 0):
+    newest = _timeline(members, component, placement.primary)
+    if not component.replication.acks and state.timeline is not None and state.timeline < newest:
         return f"has log of timeline {state.timeline}, {placement.primary} was on {newest}: it missed that promotion"
     lag = lag_before_silence(seen)
     if lag is not None and lag > component.replication.lag_max:
         limit = component.replication.lag_max.total_seconds()
         return f"lagged {lag.total_seconds():.1f} s when its stream was last heard, limit {limit:g} s"
     return ""
+
+
+def _timeline(members: Members, component: Component, region: RegionId) -> int:
+    """The timeline that a member was on when it was heard last; 0 where it did not say."""
+    seen = members.get((component.id, region))
+    return 0 if seen is None or seen.state is None else seen.state.timeline or 0
 
 
 def lag_before_silence(seen: MemberSeen) -> timedelta | None:

@@ -36,7 +36,7 @@ from evac.core.steps import Situation
 from evac.core.traffic import Shift
 from evac.core.triggers import advance
 from evac.core.verdict import Assessment
-from evac.engine import openings
+from evac.engine import opener
 from evac.engine.codec import decode, encode, to_plain, warm
 from evac.engine.executor import Execution, Way, begin, execute
 from evac.engine.forcing import take_word
@@ -129,7 +129,7 @@ class Controller:
         """Take up what the store remembers: placements, unsettled runs, earlier moves, a pause."""
         warm(Order, Answer, Placement, Memory)
         if self.led_by is None:
-            await openings.claim(self._store, self._who)
+            await opener.claim(self._store, self._who)
         self._hearing.forget()
         await self.known.recall(self._store, self._clock, guard=self.estate.guard)
 
@@ -302,7 +302,7 @@ class Controller:
 
     async def _look_for_runs(self) -> None:
         """Take up runs whose opening the store took without our hearing of it. Raises `StoreUnavailable`."""
-        if self._unsure and not await openings.bar(self._store, self._who):
+        if self._unsure and not await opener.bar(self._store, self._who):
             return
         for group in tuple(self._unsure):
             active = await self._store.get(f"active/{group}")

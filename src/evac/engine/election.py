@@ -13,7 +13,7 @@ A leader that cannot renew stops leading before anybody else may begin. It need 
 store again before anybody took the lease, it takes it again at once.
 
 What a former leader may still have on its way to the store is harmless: a journal's entries carry a term, which the
-next leader raises before it goes on with a run, and opening one rests on who leads (`engine.openings`).
+next leader raises before it goes on with a run, and opening one rests on who leads (`engine.opener`).
 
 What this is not: the rule of the times (`core.lease`), or what a leader does.
 """
@@ -35,7 +35,7 @@ from evac.core.timing import LeaseTiming
 from evac.engine.cancelling import apart
 from evac.engine.clock_filter import ClockFilter
 from evac.engine.codec import decode, encode
-from evac.engine.openings import KEY as OPENS
+from evac.engine.opener import KEY as OPENS
 from evac.ports import Clock, Record, Store
 
 KEY = "leader"

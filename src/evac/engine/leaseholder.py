@@ -134,7 +134,7 @@ class Leaseholder:
             await self._member.undo(self._stop(term, again=Again.STANDBY))
 
     async def _placed(self) -> Placement | None:
-        """Where the record says that the group's primaries are. Raises `StoreUnavailable`."""
+        """Where the group's primaries are by their record. Raises `StoreUnavailable`."""
         record = await self._store.get(f"placement/{self._group}")
         return decode(record.value, Placement) if record else None
 

@@ -16,7 +16,7 @@ from evac.core.observation import Instant, Json
 from evac.core.plan import Placement, Plan, Term
 from evac.core.run import Opened, RunId
 from evac.core.snapshot import Reply
-from evac.engine import openings
+from evac.engine import opener
 from evac.engine.chain import digest, link
 from evac.engine.codec import decode, encode, plan_hash
 from evac.engine.journal import COUNTER, Journal, number
@@ -111,9 +111,9 @@ async def _grounds(
     against it.
     """
     terms, placement, active = (f"{what}/{plan.group}" for what in ("terms", "placement", "active"))
-    keys = [terms, placement, active, COUNTER, openings.KEY, *([f"requests/{request}"] if request else [])]
+    keys = [terms, placement, active, COUNTER, opener.KEY, *([f"requests/{request}"] if request else [])]
     found = dict(zip(keys, await asyncio.gather(*[store.get(key, near=near) for key in keys]), strict=True))
-    openings.look(found[openings.KEY], who)
+    opener.look(found[opener.KEY], who)
     if (other := found[active]) is not None:
         raise UnsafePlan((f"run {other.value.decode()} of group {plan.group} is under way; wait for it",))
     if (place := found[placement]) is None or decode(place.value, Placement) != plan.before:

@@ -23,14 +23,23 @@ _log = structlog.get_logger(__name__)
 
 
 async def reign(
-    controller: Controller, *, store: Store, clock: Clock, beside: Iterable[Coroutine[Any, Any, None]] = ()
+    controller: Controller,
+    *,
+    store: Store,
+    clock: Clock,
+    tells: bool = True,
+    beside: Iterable[Coroutine[Any, Any, None]] = (),
 ) -> None:
-    """Lead until it is ended, and run `beside` for as long. Raises `StoreUnavailable` in a group."""
+    """Lead until it is ended, and run `beside` for as long. Raises `StoreUnavailable` in a group.
+
+    Who `tells` nothing of what it knows leaves the view that there was: it ends before it has seen anything.
+    """
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controller.lead())
         tasks.create_task(requests.attend(controller, store=store, clock=clock))
-        tasks.create_task(snapshots.publish(controller, store=store, clock=clock))
-        tasks.create_task(outlook.keep_outlook(controller, store=store, clock=clock))
+        if tells:
+            tasks.create_task(snapshots.publish(controller, store=store, clock=clock))
+            tasks.create_task(outlook.keep_outlook(controller, store=store, clock=clock))
         for part in beside:
             tasks.create_task(part)
 

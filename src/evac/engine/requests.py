@@ -16,7 +16,7 @@ from evac.core.plan import Placement, RunKind
 from evac.core.protection import Protect, degrading
 from evac.core.run import RunId
 from evac.core.shifting import comes_home_alone, wished_shift
-from evac.core.snapshot import Reply, Request, Wish
+from evac.core.snapshot import UNSEEN, Reply, Request, Wish
 from evac.core.targets import choose
 from evac.core.traffic import Shift
 from evac.core.upkeep import missed_in, waiting_alone
@@ -131,7 +131,7 @@ def wished_group(controller: Controller, request: Request) -> GroupId:
         names = ", ".join(sorted(controller.estate.home))
         raise UnsafePlan((f"name the group to move, one of: {names}",))
     if group not in placements:
-        why = controller.known.unplaced.get(group, ("its members have not been seen yet",))
+        why = controller.known.unplaced.get(group, (UNSEEN,))
         raise UnsafePlan((f"where {group}'s primaries are is not known:", *why))
     urgent = request.wish in (Wish.FAILOVER, Wish.APPROVE) and group in controller.known.giving_way
     if group in controller.known.active and not urgent:

@@ -14,7 +14,7 @@ from evac.core.estate import Estate
 from evac.core.fence import FORCED
 from evac.core.observation import Json
 from evac.core.placement import new_set
-from evac.core.plan import Plan, RunKind, Step
+from evac.core.plan import MOVES, Plan, RunKind, Step
 from evac.core.protection import say_set, shrinks
 from evac.core.run import Done, Event, Failed, Forced, Opened, Outcome, Resumed, RunId, Settled, Started
 from evac.report import measures, sentences
@@ -311,10 +311,6 @@ _AGAIN: Mapping[RunKind, str] = {
 """How the plan of a move that turned back is asked for once more."""
 
 
-_HOLDS_UP = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
-"""Runs whose stuck end keeps evac from acting for their group until a person resolves it; others it begins again."""
-
-
 def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rejoined: bool) -> tuple[Command, ...]:
     plan, run = opened.plan, opened.run
     commands: list[Command] = []
@@ -323,7 +319,7 @@ def _commands(opened: Opened, end: Settled | None, found: Sequence[Loss], *, rej
     match end.outcome:
         case Outcome.STUCK:
             commands.append(Command(command="evac status", why="see what each member says of itself now"))
-            if plan.kind in _HOLDS_UP:
+            if plan.kind in MOVES:  # others are begun again without a person
                 commands.append(
                     Command(command=f"evac resolve {run}", why="once you know and have put right what happened")
                 )

@@ -221,8 +221,7 @@ class AgentProcess:
         """The keepers of the leases that primaries in this region are held under."""
         wiring, region, keepers = self._wiring, self.region, {}
         for component in wiring.estate.components.values():
-            held = component.replication.held if component.replication else None
-            if held is not None:
+            if (held := component.held) is not None:
                 keepers[component.id] = wiring.keeper(
                     component=component.id,
                     group=wiring.estate.services[component.service].group,

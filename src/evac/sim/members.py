@@ -172,14 +172,17 @@ class Member:
     async def _undo(self, action: Action) -> Receipt:
         node = self.node
         must = MemberRole.PRIMARY if action.verb is Verb.PROTECT else MemberRole.STANDBY
-        receipt = words.args(action).get("receipt") or {}
+        args = words.args(action)
+        receipt = args.get("receipt") or {}
         match action.verb:
             case Verb.REFUSE:
                 self._obey(action, must=must, undo=True)
                 if self.obedience.undoes:
-                    node.turn_to(RegionId(words.args(action)["old"]))
+                    node.turn_to(RegionId(args["old"]))
             case Verb.FOLLOW:
-                known = {"before": words.args(action).get("old"), **receipt}
+                known = {"before": args["old"], **receipt} if "old" in args else receipt
+                if "before" not in known:
+                    raise Rejected(f"{node.where}: whom it followed before is not known")
                 self._obey(action, must=must, undo=True)
                 node.turn_to(known["before"])
             case Verb.PROTECT:
@@ -195,7 +198,7 @@ class Member:
         node = self.node
         if action.args["mode"] not in ("clean", "kill"):
             raise Rejected("mode must be clean or kill")
-        if action.args["mode"] == "clean" and "target" in action.args:
+        if action.args["mode"] == "clean" and "target" in action.args and node.process is not None:
             await self._confirmed(action)
         if self.obedience.looks_at_the_term and node.term > action.term:
             raise Rejected(f"{node.where} has seen term {node.term}")
@@ -211,13 +214,10 @@ class Member:
         return self._stopped(action)
 
     async def _confirmed(self, action: Action) -> None:
-        """Return once the target says that it has what is written now; at once where nothing runs."""
+        """Return once the target says that it has what is written now."""
         node, target = self.node, RegionId(str(action.args["target"]))
-        if node.process is None:
-            return
         try:
-            async with asyncio.timeout(SETTLE + GRACE):
-                await self._ask(lambda: self._has_all(action, target))
+            await asyncio.wait_for(self._ask(lambda: self._has_all(action, target)), SETTLE + GRACE)
         except TimeoutError:
             raise Unavailable(f"{node.where} did not say whether {target} streams from it") from None
 
@@ -230,9 +230,8 @@ class Member:
 
     def _stopped(self, action: Action) -> Receipt:
         node, clean = self.node, action.args["mode"] == "clean"
-        position = node.position if clean else None
-        facts: dict[str, Json] = {"region": node.region, "position": position, "timeline": node.timeline}
-        return Receipt(kind="stopped", facts={**facts, "clean": clean})
+        known: dict[str, Json] = {"position": node.position if clean else None, "clean": clean}
+        return Receipt(kind="stopped", facts={"region": node.region, "timeline": node.timeline, **known})
 
     async def _catch_up(self, action: Action, *, must: MemberRole) -> Receipt:
         node = self.node

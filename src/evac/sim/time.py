@@ -24,11 +24,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from evac.core.observation import Instant
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -174,6 +175,9 @@ class _Sleep:
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time. The first moment is 0."""
 
+    _stopping: bool
+    """Asyncio's own, which its types leave out."""
+
     def __init__(self) -> None:
         self._now = 0.0
         self.frozen: dict[Process, None] = {}
@@ -202,21 +206,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Run these next, after what is due already."""
         self._due.extend(due)
 
-    # These return a `_Due` for a `Handle`: it can be cancelled, which is all that anybody does with one.
+    # These return a `_Due` where asyncio returns a `Handle`: it can be cancelled, all that anybody does with one.
 
-    def call_soon(  # type: ignore[override]  # a `_Due` for a `Handle`
-        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> _Due:
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Any:
         due = _Due((0.0, callback, args, copy_context() if context is None else context))
         self._due.append(due)
         return due
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # it returns a `_Due`, too
+    call_soon_threadsafe = call_soon
     """Nothing comes from another thread: none lives in virtual time."""
 
-    def call_at(  # type: ignore[override]  # a `_Due` for a `Handle`
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> _Due:
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Any:
         due = _Due((when, callback, args, copy_context() if context is None else context))
         if (timers := self._timers.get(when)) is not None:
             timers.append(due)
@@ -225,9 +227,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             heappush(self._moments, when)
         return due
 
-    def call_later(  # type: ignore[override]  # a `_Due` for a `Handle`
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> _Due:
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Any:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
@@ -235,7 +237,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         place of asyncio's own, which asks the operating system each time round.
         """
         due, moments, timers, frozen = self._due, self._moments, self._timers, self.frozen
-        while not self._stopping:  # type: ignore[attr-defined]  # the loop's own, which typeshed leaves out
+        while not self._stopping:
             if not due:
                 if not moments:
                     raise Deadlock("every task waits, and no timer is set")

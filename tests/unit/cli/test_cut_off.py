@@ -27,6 +27,7 @@ from evac.opening import CutOff
 from evac.ports import StoreHealth, StoreMember
 from evac.sim.estates import CARTS_CACHE, EAST, ORDERS_DB, placed, shop
 from fakes.estates import judged
+from fakes.views import snapshot_of
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
@@ -36,19 +37,7 @@ SILENT = "etcd at a:2379 did not answer in 6 s"
 
 
 def snapshot(**changes: object) -> Snapshot:
-    made = Snapshot(
-        estate="shop",
-        at=timedelta(seconds=100),
-        wall=WALL,
-        verdicts=tuple(judged(shop()).verdicts.values()),
-        voiceless={},
-        members=(),
-        placements=(placed(shop()),),
-        unplaced={},
-        decisions=(),
-        active={},
-        stuck={},
-    )
+    made = snapshot_of(judged(shop()), wall=WALL, at=timedelta(seconds=100), placements=(placed(shop()),))
     return replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from evac.cli import app
 from evac.cli.status import Known, lines
 from evac.core.estate import RegionId
 from evac.core.plan import Placement
-from evac.core.snapshot import Snapshot
 from evac.sim.estates import EAST, GROUP, WEST, placed, shop
 from fakes.estates import dead, judged, members
+from fakes.views import snapshot_of
 
 FOLDER = Path(__file__).parents[3] / "docs" / "how-to" / "experiments"
 EXPERIMENTS = sorted(FOLDER.glob("*.json"))
@@ -62,18 +62,12 @@ def status(*placements: Placement, dark: RegionId | None = None) -> str:
     estate = shop()
     seen = dead(estate, dark) if dark else judged(estate)
     told = members(estate, placements[0] if placements else None).values()
-    snapshot = Snapshot(
-        estate="shop",
-        at=timedelta(seconds=100),
+    snapshot = snapshot_of(
+        seen,
         wall=WALL,
-        verdicts=tuple(seen.verdicts.values()),
-        voiceless={},
         members=tuple(replace(m, state=None, reason="gone") if m.region == dark else m for m in told),
         placements=placements,
         unplaced={} if placements else {GROUP: ["orders-db has no primary"]},
-        decisions=(),
-        active={},
-        stuck={},
     )
     known = Known(snapshot=snapshot, forecasts={}, targets={}, past={}, blocked={})
     return "\n".join(lines(known, led=True, wall=WALL))

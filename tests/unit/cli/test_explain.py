@@ -12,13 +12,13 @@ from evac.core.incident import incident
 from evac.core.objectives import Forecast
 from evac.core.readiness import Readiness
 from evac.core.restraint import Restrained, Restraint
-from evac.core.snapshot import Snapshot
 from evac.core.targets import Rejected
 from evac.core.triggers import Standing
 from evac.report.incidents import by_hand
 from evac.sim.estates import EAST, GROUP, WEST, placed, shop
 from fakes.estates import dead
 from fakes.triggers import standing
+from fakes.views import snapshot_of
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 WHY = "the last move was 3 min ago: nothing is moved by itself for 30 min"
@@ -45,19 +45,7 @@ def explained(
 ) -> list[str]:
     assessment = dead(shop(), EAST)
     decisions = (decision or Hold(group=GROUP, reasons=(WHY,), watching=True),)
-    snapshot = Snapshot(
-        estate="shop",
-        at=assessment.at,
-        wall=WALL,
-        verdicts=tuple(assessment.verdicts.values()),
-        voiceless={},
-        members=(),
-        placements=(placed(shop()),),
-        unplaced={},
-        decisions=decisions,
-        active={},
-        stuck={},
-    )
+    snapshot = snapshot_of(assessment, wall=WALL, placements=(placed(shop()),), decisions=decisions)
     found = incident(
         assessment.verdicts[region],
         estate=shop(),

@@ -14,12 +14,12 @@ import pytest
 from evac.config import load
 from evac.core.assessment import assess
 from evac.core.detector import Detector
-from evac.core.snapshot import Snapshot
 from evac.daemon import open_store
 from evac.engine.clock import BootClock
 from evac.engine.codec import encode
 from evac.engine.leadership import lead
 from evac.engine.snapshots import KEY
+from fakes.views import snapshot_of
 
 EVAC = str(Path(sys.executable).parent / "evac")
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
@@ -44,19 +44,7 @@ async def _remember(estate: Path, *, ago: timedelta) -> None:
     """Leave what a controller leaves that ended so long ago."""
     loaded, clock = load(estate).estate, BootClock()
     seen = assess(Detector(policy=loaded.detection), now=clock.now(), estate=loaded)
-    snapshot = Snapshot(
-        estate=loaded.name,
-        at=seen.at,
-        wall=clock.wall() - ago,
-        verdicts=tuple(seen.verdicts.values()),
-        voiceless={},
-        members=(),
-        placements=(),
-        unplaced={},
-        decisions=(),
-        active={},
-        stuck={},
-    )
+    snapshot = snapshot_of(seen, wall=clock.wall() - ago, estate=loaded.name)
     async with open_store(estate.parent / ".evac") as store:
         await store.commit(expect={}, put={KEY: encode(snapshot)})
 

@@ -19,6 +19,7 @@ from evac.core.triggers import Standing
 from evac.sim.estates import EUROPE, GROUP, ORDERS_DB, WEST, placed, shop
 from fakes.estates import judged
 from fakes.triggers import standing
+from fakes.views import snapshot_of
 
 WALL = datetime(2026, 11, 23, 3, 12, 4, tzinfo=UTC)
 BOTH = SyncSet(acks=1, standbys=(WEST, EUROPE))
@@ -37,18 +38,12 @@ def said(
     triggers: tuple[Standing, ...] = (),
 ) -> list[str]:
     assessment = judged(shop())
-    snapshot = Snapshot(
-        estate="shop",
-        at=timedelta(seconds=100),
+    snapshot = snapshot_of(
+        assessment,
         wall=WALL,
-        verdicts=tuple(assessment.verdicts.values()),
-        voiceless={},
-        members=(),
+        at=timedelta(seconds=100),
         placements=(placed(shop()),),
-        unplaced={},
         decisions=(Hold(group=GroupId("shop"), reasons=("us-east-1 is well",)),),
-        active={},
-        stuck={},
         sets=(standing,),
         leader=leader,
         triggers=triggers,

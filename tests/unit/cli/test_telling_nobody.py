@@ -20,6 +20,7 @@ from evac.engine.outlook import Thought
 from evac.engine.snapshots import KEY, read_snapshot
 from fakes.commands import evac
 from fakes.estates import judged, member
+from fakes.views import snapshot_of
 
 STARTER = resources.files("evac.config") / "estates" / "starter.yaml"
 
@@ -35,20 +36,13 @@ async def _remember(estate: Path) -> Snapshot:
     """Leave what a controller leaves that had seen every region well, an hour ago."""
     loaded, clock = load(estate).estate, BootClock()
     seen = judged(loaded)
-    snapshot = Snapshot(
-        estate=loaded.name,
-        at=seen.at,
+    snapshot = snapshot_of(
+        seen,
         wall=clock.wall() - timedelta(hours=1),
-        verdicts=tuple(seen.verdicts.values()),
-        voiceless={},
+        estate=loaded.name,
         members=tuple(
             member(c.id, r, primary=RegionId("berlin")) for c in loaded.components.values() for r in c.members
         ),
-        placements=(),
-        unplaced={},
-        decisions=(),
-        active={},
-        stuck={},
     )
     async with open_store(estate.parent / ".evac") as store:
         await store.commit(expect={}, put={KEY: encode(snapshot)})

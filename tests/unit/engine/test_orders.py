@@ -548,3 +548,33 @@ def test_an_order_that_cannot_be_read_keeps_no_other_from_being_done() -> None:
 
     (answer,) = time.run(tell())
     assert answer.receipt is not None
+
+
+def test_an_order_that_was_young_before_the_store_fell_silent_is_looked_for_in_all_copies() -> None:
+    """Its own copy of the store answers again first, and has not heard yet that the order was taken back."""
+    args: dict[str, Json] = {"receipts": {}, "sync": {"acks": 0, "standbys": []}}
+    wanted = replace(order(), action=Action(component=DB, region=WEST, verb=Verb.PROMOTE, term=Term(3), args=args))
+
+    class Lagging(Silent):
+        async def get(self, key: str, *, near: bool = False) -> Record | None:
+            found = await super().get(key, near=near)
+            if near and key == wanted.key and found is None:
+                return Record(key=key, value=encode(wanted), version=2)
+            return found
+
+    async def tell() -> int:
+        store, recency, clock = Lagging(wanted.key, taken_back=wanted.key), Recency(), time.VirtualClock()
+        world = systems()
+        async with asyncio.TaskGroup() as tasks:
+            agent = tasks.create_task(
+                obey(WEST, store=store, members=world.members(WEST), clock=clock, recency=recency)
+            )
+            await asyncio.sleep(10)
+            revision = await store.commit(expect={}, put={"views/us-west-2": b""})
+            recency.committed(sent=clock.now(), revision=revision)
+            await store.commit(expect={}, put={wanted.key: encode(wanted)})
+            await asyncio.sleep(100)
+            agent.cancel()
+        return world.effects[DB, WEST, Verb.PROMOTE, False]
+
+    assert time.run(tell()) == 0

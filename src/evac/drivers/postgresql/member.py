@@ -61,7 +61,7 @@ class Member:
     @property
     def leased(self) -> bool:
         """Whether it is held under a lease: its marker is there then while it runs as a primary."""
-        return self.component.replication is not None and self.component.replication.held is not None
+        return self.component.held is not None
 
     def peer(self, action: Action, name: str) -> RegionId:
         """Return the sibling region that an argument names; `Rejected` when there is none."""

@@ -119,7 +119,7 @@ async def _connect(settings: ValkeySettings, host: str, port: int) -> ValkeyLine
     connection = kind(host=host, port=port, username=settings.username, password=password, **shape)
     line = ValkeyLine(connection, write=settings.write)
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]  # the client has no annotation there
+        await connection.connect()
     except AuthenticationError as error:
         raise Broken(f"the password is refused: {error}", answered=True) from error
     except ValkeyError as error:

@@ -78,7 +78,7 @@ class NameServer:
         async with self._place.forward(host, port) as near:
             try:
                 backend = dns.asyncbackend.get_backend("asyncio")
-                connection = await backend.make_socket(  # type: ignore[no-untyped-call]  # dnspython leaves it untyped
+                connection = await backend.make_socket(
                     socket.AF_UNSPEC, socket.SOCK_STREAM, 0, None, near, ANSWER_MAX_S
                 )
             except (OSError, dns.exception.Timeout) as error:

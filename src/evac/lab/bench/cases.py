@@ -9,12 +9,10 @@ from fnmatch import fnmatchcase
 
 from evac.config.build import holding
 from evac.config.schema import LeaseSection
-from evac.core.plan import RunKind
 from evac.lab.faults import Fault, FaultKind, Target
 from evac.lab.layout import Form, Mode
 
 HOME = "us-east-1"
-MOVES = frozenset({RunKind.FAILOVER, RunKind.SWITCHOVER, RunKind.FAILBACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from evac.lab.bench.cases import HOME, MOVES
+from evac.core.plan import MOVES
+from evac.lab.bench.cases import HOME
 from evac.lab.bench.stage import READY_WAIT_S, Stage, serves_well, stage
 from evac.lab.clients import at_lab
 from evac.lab.faults import FaultKind

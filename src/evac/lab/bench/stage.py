@@ -20,11 +20,11 @@ from pathlib import Path
 from evac.config import load
 from evac.core.errors import EvacError
 from evac.core.observation import MemberRole, MemberSeen
+from evac.core.plan import MOVES
 from evac.core.snapshot import Snapshot
 from evac.core.verdict import Diagnosis
 from evac.daemon import open_store
 from evac.lab import gateway, layout, world
-from evac.lab.bench.cases import MOVES
 from evac.lab.clients.record import SUMMARY
 from evac.lab.clients.workload import Workload
 from evac.lab.layout import Form, Layout, Mode
@@ -64,7 +64,7 @@ class Stage:
         """Wait until evac's view holds something; return whether it came to that."""
         try:
             async with asyncio.timeout(within_s):
-                while not holds(await self.view()):  # noqa: ASYNC110 - the store tells of no view
+                while not holds(await self.view()):  # noqa: ASYNC110 - a watch ends with a store that is out
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             return False

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from evac.core.errors import EvacError, UnsafePlan
 from evac.core.estate import RegionId
-from evac.core.plan import StepId, Verb
+from evac.core.plan import MOVES, StepId, Verb
 from evac.core.run import Outcome, Run
 from evac.lab import measures
-from evac.lab.bench.cases import HOME, MOVES, Scenario
+from evac.lab.bench.cases import HOME, Scenario
 from evac.lab.bench.results import Trial
 from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, sees_lost, serves_well
 from evac.lab.checker import Verdict

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evac.core.plan import RunKind
+from evac.core.plan import MOVES, RunKind
 from evac.core.run import Outcome
-from evac.lab.bench.cases import MOVES
 from evac.lab.checker import Verdict
 from evac.lab.matrix.rows import Expected, Script
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from evac.core.decision import CallPerson
 from evac.core.errors import EvacError, StoreUnavailable
+from evac.core.plan import MOVES
 from evac.core.run import Outcome, Run
 from evac.core.snapshot import Snapshot, Wish
 from evac.lab import measures
-from evac.lab.bench.cases import MOVES
 from evac.lab.bench.stage import POLL_S, READY_WAIT_S, Stage, serves_well
 from evac.lab.bench.trial import orphaned, strike
 from evac.lab.clients import at_lab

@@ -10,7 +10,7 @@ import pytest
 
 from evac.core.errors import Conflict, StoreUnavailable
 from evac.core.quiet import Pause
-from evac.engine import openings
+from evac.engine import opener
 from evac.engine.controller import Controller
 from evac.engine.journal import read_runs
 from evac.sim import time
@@ -34,7 +34,7 @@ class Held(MemoryStore):
         if self.late is None and any(key.startswith("active/") for key in told["put"]):
             self.late = told
             if self.followed_by is not None:
-                await openings.claim(self, self.followed_by)
+                await opener.claim(self, self.followed_by)
             self.as_it_is_given_up()
             self.given_up.set()
             raise StoreUnavailable("no answer")
@@ -100,7 +100,7 @@ def test_who_was_followed_looks_for_no_run_of_its_own() -> None:
             await _given_up(on, store)
             await asyncio.sleep(5)
             assert not on.controller.known.active
-            record = await store.get(openings.KEY)
+            record = await store.get(opener.KEY)
             assert record is not None
             assert record.value == b"another"
 
@@ -119,20 +119,20 @@ class Changing(MemoryStore):
 def test_what_another_may_open_by_now_is_not_barred() -> None:
     async def tell() -> None:
         store = MemoryStore()
-        assert not await openings.bar(store, b"nobody said so")
-        await openings.claim(store, b"first")
-        before = await store.get(openings.KEY)
-        assert await openings.bar(store, b"first")
-        after = await store.get(openings.KEY)
+        assert not await opener.bar(store, b"nobody said so")
+        await opener.claim(store, b"first")
+        before = await store.get(opener.KEY)
+        assert await opener.bar(store, b"first")
+        after = await store.get(opener.KEY)
         assert before is not None
         assert after is not None
         assert after.version > before.version
         changing = Changing()
-        await openings.claim(changing, b"first")
-        assert not await openings.bar(changing, b"first")
-        await openings.claim(store, b"second")
-        assert not await openings.bar(store, b"first")
+        await opener.claim(changing, b"first")
+        assert not await opener.bar(changing, b"first")
+        await opener.claim(store, b"second")
+        assert not await opener.bar(store, b"first")
         with pytest.raises(Conflict, match="another process leads"):
-            openings.look(await store.get(openings.KEY), b"first")
+            opener.look(await store.get(opener.KEY), b"first")
 
     time.run(tell())
